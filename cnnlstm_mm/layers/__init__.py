@@ -1,0 +1,4 @@
+"""Layers that need PyTorch alone."""
+from .conv_lstm import ConvLSTM
+
+__all__ = ['ConvLSTM']

@@ -1,0 +1,186 @@
+"""The time loop of a ConvLSTM, forward and backward, without autograd.
+
+Small frames: the input's share of the gates comes in for all steps at once;
+backward returns its gradient, and takes the gradient of the recurrent weight
+as one convolution over all steps. Large frames, whose gates do not fit into
+the caches: x itself comes in, and every step convolves cat(x, h) once, in both
+directions.
+
+Forward keeps the gates' activations alone; backward gets the states from them
+again, pointwise.
+"""
+from __future__ import annotations
+
+import functools
+import importlib.util
+from types import ModuleType
+from typing import NamedTuple, Sequence
+
+import torch
+from torch import Tensor
+
+from . import pointwise
+from .convolution import StepConv, weight_gradient
+from .geometry import same_padding
+from .steps import schedule
+
+
+class Options(NamedTuple):
+    """What both directions need to know; see ``fused.conv_lstm``."""
+    peephole: Tensor | None
+    mask: Tensor | None
+    hard: bool
+    reverse: bool
+    batch_sizes: Sequence[int] | None
+
+
+@functools.cache
+def _triton_ops() -> ModuleType | None:
+    if importlib.util.find_spec('triton'):
+        return importlib.import_module('.triton_ops', __package__)
+    return None
+
+
+def pointwise_for(c: Tensor) -> ModuleType:
+    """The module whose ``update_`` suits the device."""
+    return _triton_ops() or pointwise if c.is_cuda else pointwise
+
+
+def run_forward(x: Tensor, weight_ih: Tensor | None, weight_hh: Tensor,
+                bias: Tensor | None, h0: Tensor | None, c0: Tensor,
+                options: Options,
+                save: bool) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+    """All steps; see ``fused.conv_lstm`` for the arguments."""
+    batch, frames = x.shape[:2]
+    peephole, mask, hard, reverse, batch_sizes = options
+    ops = pointwise_for(c0)
+    c = c0.clone(memory_format=torch.contiguous_format)
+    h = torch.zeros_like(c) if h0 is None else h0.to(
+        c.dtype, memory_format=torch.contiguous_format, copy=True)
+    sequence = (x.new_zeros if batch_sizes else x.new_empty)(batch, frames,
+                                                             *c.shape[1:])
+    gates = []
+    weight = weight_hh if weight_ih is None else torch.cat(
+        [weight_ih, weight_hh], 1)
+    conv = StepConv(
+        weight, c.shape, bias, prepack=weight_ih is None and frames > 1)
+    for step, (t,
+               n) in enumerate(schedule(frames, reverse, batch_sizes, batch)):
+        h_in = (h[:n] if mask is None else h[:n] * mask[:n]).to(weight.dtype)
+        if weight_ih is not None:
+            z = conv(torch.cat([x[:n, t], h_in], 1)).to(c.dtype)
+        elif step == 0 and h0 is None:
+            z = x[:n, t].to(
+                c.dtype, memory_format=torch.contiguous_format, copy=True)
+        else:
+            z = torch.add(x[:n, t].to(c.dtype), conv(h_in))
+        ops.update_(z, c[:n], h[:n], peephole, hard)
+        if save:
+            gates.append(z)
+        sequence[:n, t] = h[:n]
+    return sequence, h.to(x.dtype), c, gates
+
+
+def run_backward(x: Tensor | None, weight_ih: Tensor | None, weight_hh: Tensor,
+                 h0: Tensor | None, c0: Tensor, options: Options,
+                 gates: list[Tensor], d_sequence: Tensor | None,
+                 dh: Tensor | None, dc: Tensor | None,
+                 need_dx: bool) -> tuple[Tensor | None, ...]:
+    """Gradients of x (or of the input's share of the gates), both weights, the
+    bias, h0, c0 and the peephole."""
+    batch, frames = c0.shape[0], len(gates)
+    peephole, mask, hard, reverse, batch_sizes = options
+    ops = pointwise_for(c0)
+    steps = schedule(frames, reverse, batch_sizes, batch)
+    kernel, stepwise, inputs = tuple(
+        weight_hh.shape[-2:]), weight_ih is not None, 0
+    pads = same_padding(c0.shape[-2:], kernel, (1, 1), (1, 1))
+    cells = _cells(gates, c0, steps)
+    dh, dc = (
+        torch.zeros_like(cells[0]) if d is None else d.to(
+            c0.dtype, memory_format=torch.contiguous_format, copy=True)
+        for d in (dh, dc))
+    h = torch.zeros_like(cells[0]) if h0 is None else h0.to(
+        c0.dtype, copy=True)
+    shape = (4 * c0.shape[1], *c0.shape[2:])
+    dz = (c0.new_zeros if batch_sizes else c0.new_empty)(
+        batch, 2 if stepwise else frames, *shape)
+    weight = weight_hh
+    if stepwise:
+        d_weight_ih, d_weight_hh = torch.zeros_like(
+            weight_ih), torch.zeros_like(weight_hh)
+        d_bias = c0.new_zeros(shape[0])
+        if need_dx:
+            weight, inputs = torch.cat([weight_ih, weight_hh], 1), x.shape[2]
+            dx = (torch.zeros_like if batch_sizes else torch.empty_like)(x)
+    else:
+        h_before = weight.new_zeros(batch, frames, *c0.shape[1:])
+    d_peephole = None if peephole is None else c0.new_zeros(3, *c0.shape[1:])
+    conv = StepConv(
+        weight, (batch, *shape),
+        transposed=True,
+        prepack=not stepwise and frames > 1)
+
+    def note_state_before(step: int) -> None:
+        """With h as it was before ``step``: its part in the gradients of the
+        weights."""
+        t, n = steps[step]
+        h_in = h[:n] if mask is None else h[:n] * mask[:n]
+        if stepwise:
+            d = dz[:n, step % 2].to(weight.dtype)
+            d_weight_ih.add_(weight_gradient(x[:n, t], d, kernel, pads))
+            d_weight_hh.add_(
+                weight_gradient(h_in.to(weight.dtype), d, kernel, pads))
+            d_bias.add_(d.sum((0, 2, 3)))
+        else:
+            h_before[:n, t] = h_in
+
+    for step in range(frames - 1, -1, -1):
+        t, n = steps[step]
+        d = dz[:n, step % 2 if stepwise else t]
+        if d_sequence is not None:
+            dh[:n] += d_sequence[:n, t]
+        ops.update_backward_(gates[step], cells[step, :n], cells[step + 1, :n],
+                             dh[:n], dc[:n], d, h[:n], peephole, hard)
+        if peephole is not None:
+            d_i, d_f, _, d_o = d.chunk(4, 1)
+            for k, (d_gate, c) in enumerate(
+                ((d_i, cells[step]), (d_f, cells[step]), (d_o,
+                                                          cells[step + 1]))):
+                d_peephole[k] += (d_gate * c[:n]).sum(0)
+        if step + 1 < frames:
+            later = steps[step + 1][1]
+            if later > n:
+                h[n:later] = 0 if h0 is None else h0[n:later]
+            note_state_before(step + 1)
+        if step or h0 is not None or inputs:
+            d_in = conv(d.to(weight.dtype))
+            if inputs:
+                dx[:n, t] = d_in[:, :inputs]
+            dh[:n] = d_in[:, inputs:]
+            if mask is not None:
+                dh[:n] *= mask[:n]
+    h.zero_() if h0 is None else h.copy_(h0)
+    note_state_before(0)
+    d_peephole = None if peephole is None else d_peephole.sum_to_size(
+        peephole.shape).clone()
+    dh = None if h0 is None else dh.to(h0.dtype)
+    if stepwise:
+        return dx if need_dx else None, d_weight_ih, d_weight_hh, d_bias.to(
+            weight.dtype), dh, dc, d_peephole
+    dz = dz.to(weight.dtype)
+    d_weight_hh = weight_gradient(
+        h_before.flatten(0, 1), dz.flatten(0, 1), kernel, pads)
+    return dz, None, d_weight_hh, None, dh, dc, d_peephole
+
+
+def _cells(gates: list[Tensor], c0: Tensor, steps: list[tuple[int,
+                                                              int]]) -> Tensor:
+    """The cell states before every step and after the last [T + 1, N, hidden,
+    H, W]."""
+    cells = c0.new_empty(len(steps) + 1, *c0.shape)
+    cells[0] = c0
+    for step, (_, n) in enumerate(steps):
+        pointwise.next_cell(gates[step], cells[step, :n], cells[step + 1, :n])
+        cells[step + 1, n:] = cells[step, n:]
+    return cells

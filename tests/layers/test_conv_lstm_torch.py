@@ -1,0 +1,355 @@
+"""ConvLSTM where PyTorch users take it: autocast, compile, export, func, DDP,
+pickles, odd shapes."""
+import copy
+import io
+import pickle
+
+import pytest
+import torch
+
+from cnnlstm_mm.layers import ConvLSTM
+from conv_lstm_reference import reference
+
+
+@pytest.fixture
+def clip():
+    torch.manual_seed(0)
+    return torch.randn(2, 4, 3, 6, 5)
+
+
+def close(a, b, relative=1e-6):
+    assert a.shape == b.shape
+    assert (a.float() - b.float()).norm() <= relative * b.float().norm()
+
+
+@pytest.mark.parametrize(
+    'options', [{},
+                dict(num_layers=2, bidirectional=True, peephole=True),
+                dict(norm=True),
+                dict(gate_conv='pooled')])
+def test_chunks_and_single_steps_equal_the_clip(options, clip):
+    layer = ConvLSTM(3, 4, **{**options, 'bidirectional': False})
+    with torch.no_grad():
+        whole, (h, c) = layer(clip)
+        for cuts in ([1, 1, 1, 1], [3, 1]):
+            state, outputs = None, []
+            for chunk in clip.split(cuts, 1):
+                output, state = layer(chunk, state)
+                outputs.append(output)
+            close(torch.cat(outputs, 1), whole)
+            close(state[0], h)
+            close(state[1], c)
+
+
+def test_single_step_with_many_channels_equals_the_clip():
+    torch.manual_seed(0)
+    layer, x = ConvLSTM(512, 96), torch.randn(1, 3, 512, 7, 7)
+    with torch.no_grad():
+        whole, state = layer(x)[0], None
+        for t in range(3):
+            output, state = layer(x[:, t:t + 1], state)
+            close(output, whole[:, t:t + 1])
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    'options', [{},
+                dict(peephole=(2, 2)),
+                dict(norm=True),
+                dict(gate_conv='depthwise'),
+                dict(gate_conv='pooled'),
+                dict(fused=False)],
+    ids=str)
+def test_autocast(options, dtype, clip):
+    layer, clip = ConvLSTM(3, 4, **options), clip.requires_grad_()
+    want, (want_h, want_c) = layer(clip)
+    want_grad, = torch.autograd.grad(want.sum() + want_c.sum(), clip)
+    with torch.autocast('cpu', dtype):
+        half = layer(clip[:, :2])
+        output, (h, c) = layer(clip[:, 2:], half[1])
+    assert (output.dtype, h.dtype, c.dtype) == (dtype, dtype, torch.float32)
+    close(torch.cat([half[0], output], 1), want, 2e-2)
+    close(c, want_c, 2e-2)
+    grad, = torch.autograd.grad(
+        output.float().sum() + half[0].float().sum() + c.sum(), clip)
+    close(grad, want_grad, 5e-2)
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float64])
+def test_layer_in_another_dtype(dtype, clip):
+    layer = ConvLSTM(3, 4)
+    want = layer(clip)[0]
+    output, (h, c) = layer.to(dtype)(clip.to(dtype))
+    assert output.dtype == h.dtype == c.dtype == dtype
+    close(output, want, 2e-2 if dtype == torch.bfloat16 else 1e-6)
+
+
+@pytest.mark.parametrize('large', [False, True])
+def test_channels_last(clip, large, monkeypatch):
+    monkeypatch.setattr('cnnlstm_mm.layers.fused.STEPWISE',
+                        0 if large else 1 << 40)
+    layer = ConvLSTM(3, 4)
+    want = layer(clip)[0]
+    want.sum().backward()
+    grads = [p.grad.clone() for p in layer.parameters()]
+    layer.zero_grad()
+    layer.to(memory_format=torch.channels_last)
+    x = clip.flatten(0, 1).contiguous(
+        memory_format=torch.channels_last).unflatten(0, clip.shape[:2])
+    got = layer(x)[0]
+    got.sum().backward()
+    close(got, want)
+    for a, b in zip((p.grad for p in layer.parameters()), grads):
+        close(a, b, 1e-5)
+
+
+def test_x_out_of_order_in_memory(clip):
+    layer = ConvLSTM(3, 4)
+    x = clip.transpose(1, 2).contiguous().transpose(1, 2)
+    close(layer(x)[0], layer(clip)[0])
+
+
+@pytest.mark.parametrize('lengths', [None, [4, 2]])
+def test_compiled_model(clip, lengths):
+    model = torch.nn.ModuleDict(
+        dict(conv=torch.nn.Conv2d(3, 3, 1), lstm=ConvLSTM(3, 4)))
+
+    def run(x):
+        y = model['conv'](x.flatten(0, 1)).unflatten(0, x.shape[:2])
+        return model['lstm'](y, None, lengths)[0].square().mean()
+
+    want = run(clip)
+    want_grads = torch.autograd.grad(want, list(model.parameters()))
+    compiled = torch.compile(
+        run, backend='aot_eager', fullgraph=lengths is None)
+    got = compiled(clip)
+    close(got, want)
+    for a, b in zip(
+            torch.autograd.grad(got, list(model.parameters())), want_grads):
+        close(a, b, 1e-5)
+
+
+def test_operator_declares_what_it_returns(clip):
+    layer = ConvLSTM(3, 2).double()
+    x = torch.randn(2, 3, 8, 4, 3, dtype=torch.float64, requires_grad=True)
+    c = torch.randn(2, 2, 4, 3, dtype=torch.float64, requires_grad=True)
+    inputs = (x, None, layer.weight_hh_l0, None, None, c, None, None, False,
+              False, None, True)
+    torch.library.opcheck(
+        torch.ops.cnnlstm_mm.conv_lstm.default,
+        inputs,
+        test_utils=('test_schema', 'test_autograd_registration',
+                    'test_faketensor'))
+
+
+def test_export(clip):
+    layer = ConvLSTM(3, 4, num_layers=2).eval()
+    program = torch.export.export(layer, (clip, ))
+    close(program.module()(clip)[0], layer(clip)[0])
+    assert not any('conv_lstm' in str(node.target)
+                   for node in program.graph.nodes
+                   if node.op == 'call_function')
+
+
+def test_trace(clip):
+    layer = ConvLSTM(3, 4).eval()
+    close(torch.jit.trace(layer, clip)(clip)[0], layer(clip)[0])
+
+
+def test_script_names_the_alternative():
+    with pytest.raises(RuntimeError, match='torch.export'):
+        torch.jit.script(torch.nn.Sequential(ConvLSTM(3, 4)))
+
+
+def test_func_equals_autograd(clip):
+    layer = ConvLSTM(3, 4)
+    parameters = {k: v.detach() for k, v in layer.named_parameters()}
+
+    def loss(parameters, x):
+        return torch.func.functional_call(layer, parameters,
+                                          (x, ))[0].square().sum()
+
+    got = torch.func.grad(loss)(parameters, clip)
+    want = torch.autograd.grad(
+        layer(clip)[0].square().sum(), list(layer.parameters()))
+    for a, b in zip(got.values(), want):
+        close(a, b, 1e-5)
+    per_sample = torch.func.vmap(torch.func.grad(loss),
+                                 (None, 0))(parameters, clip[:, None])
+    close(per_sample['weight_hh_l0'].sum(0), got['weight_hh_l0'], 1e-5)
+
+
+def test_second_derivative_is_refused_or_right():
+    torch.manual_seed(0)
+    x = torch.randn(1, 2, 1, 3, 3, dtype=torch.float64, requires_grad=True)
+    fused = ConvLSTM(1, 1).double()
+    grad, = torch.autograd.grad(fused(x)[0].sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match='fused=False|once_differentiable'):
+        grad.sum().backward()
+    plain = ConvLSTM(1, 1, fused=False).double()
+    assert torch.autograd.gradgradcheck(
+        lambda x: plain(x)[0], (x, ), fast_mode=True)
+
+
+def test_every_parameter_gets_a_gradient_at_the_first_step():
+    options = dict(num_layers=2, bidirectional=True)
+    for extra in ({}, dict(peephole=True), dict(norm=True),
+                  dict(gate_conv='depthwise'), dict(gate_conv='pooled')):
+        layer = ConvLSTM(3, 4, **options, **extra)
+        layer(torch.randn(2, 1, 3, 4, 4))[0].sum().backward()
+        assert not [
+            name for name, p in layer.named_parameters() if p.grad is None
+        ]
+
+
+def test_distributed_data_parallel(clip, tmp_path):
+    torch.distributed.init_process_group(
+        'gloo', init_method=f'file://{tmp_path}/store', rank=0, world_size=1)
+    try:
+        model = torch.nn.parallel.DistributedDataParallel(
+            ConvLSTM(3, 4, peephole=True))
+        for _ in range(2):
+            model(clip)[0].sum().backward()
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize(
+    'copier', [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))],
+    ids=['deepcopy', 'pickle'])
+@pytest.mark.parametrize(
+    'options',
+    [{}, dict(norm=True), dict(gate_conv='pooled')], ids=str)
+def test_copies(clip, copier, options):
+    layer = ConvLSTM(3, 4, **options)
+    layer(clip)[0].sum().backward()
+    close(copier(layer)(clip)[0], layer(clip)[0])
+
+
+def test_state_dict_is_stable():
+    keys = [
+        'weight_ih_l0', 'weight_hh_l0', 'bias_l0', 'weight_ih_l1',
+        'weight_hh_l1', 'bias_l1'
+    ]
+    for options in ({}, dict(padding='valid',
+                             stride=2), dict(dropout=.1, recurrent_dropout=.1),
+                    dict(go_backwards=True),
+                    dict(recurrent_activation='hard_sigmoid'),
+                    dict(dilation=2, fused=False)):
+        assert list(ConvLSTM(3, 4, num_layers=2,
+                             **options).state_dict()) == keys
+    file = io.BytesIO()
+    torch.save(ConvLSTM(3, 4, num_layers=2).state_dict(), file)
+    file.seek(0)
+    ConvLSTM(
+        3, 4, num_layers=2, go_backwards=True).load_state_dict(
+            torch.load(file, weights_only=True))
+
+
+def test_peephole_map_on_another_size(clip):
+    layer = ConvLSTM(3, 4, peephole=(6, 5))
+    torch.nn.init.normal_(layer.peephole_l0)
+    for x in (clip, torch.randn(2, 3, 3, 9, 7)):
+        close(layer(x)[0], reference(layer, x)[0])
+
+
+def test_dropout_only_in_training(clip):
+    layer = ConvLSTM(3, 4, dropout=.5, recurrent_dropout=.5)
+    assert not torch.equal(layer(clip)[0], layer(clip)[0])
+    layer.eval()
+    close(layer(clip)[0], reference(layer, clip)[0])
+
+
+def test_padded_frames_may_hold_anything(clip):
+    layer, lengths = ConvLSTM(3, 4, bidirectional=True), torch.tensor([2, 4])
+    dirty = clip.clone()
+    dirty[0, 2:] = float('nan')
+    results = []
+    for x in (clip, dirty):
+        x.requires_grad_()
+        output, (h, c) = layer(x, None, lengths)
+        results.append((output, h, c, *torch.autograd.grad(
+            output.sum() + c.sum(), [x, *layer.parameters()])))
+    for a, b in zip(*results):
+        assert torch.equal(a, b)
+    assert not results[0][0][0, 2:].any() and not results[0][3][0, 2:].any()
+
+
+def test_no_samples_and_no_frames():
+    layer = ConvLSTM(3, 4)
+    x = torch.randn(0, 3, 3, 4, 4, requires_grad=True)
+    output, (h, c) = layer(x)
+    assert output.shape == (0, 3, 4, 4,
+                            4) and h.shape == c.shape == (1, 0, 4, 4, 4)
+    output.sum().backward()
+    assert not layer.weight_ih_l0.grad.any()
+    with pytest.raises(ValueError, match='no frames'):
+        layer(torch.randn(2, 0, 3, 4, 4))
+
+
+@pytest.mark.parametrize('options, x, state, match', [
+    ({}, (2, 3, 4, 4), None, r'\[N, T, C, H, W\]'),
+    ({}, (2, 4, 5, 6, 6), None, 'in_channels=5'),
+    (dict(padding='valid'), (2, 4, 3, 2, 6), None, "padding='same'"),
+    ({}, (2, 4, 3, 6, 6), (2, 4, 6, 6), r'\[1, 2, 4, 6, 6\]'),
+])
+def test_shapes_that_do_not_fit(options, x, state, match):
+    state = None if state is None else (torch.zeros(state), ) * 2
+    with pytest.raises(ValueError, match=match):
+        ConvLSTM(3, 4, **options)(torch.zeros(x), state)
+
+
+@pytest.mark.parametrize('lengths', [[4], [0, 4], [4, 5], [1., 2.]])
+def test_lengths_that_do_not_fit(clip, lengths):
+    with pytest.raises(ValueError, match='lengths'):
+        ConvLSTM(3, 4)(clip, None, torch.tensor(lengths))
+
+
+@pytest.mark.parametrize(
+    'options', [
+        dict(padding='full'),
+        dict(gate_conv='half'),
+        dict(recurrent_activation='relu'),
+        dict(kernel_size=0),
+        dict(stride=(1, 2, 3)),
+        dict(dropout=1.),
+        dict(norm=True, gate_conv='pooled')
+    ],
+    ids=str)
+def test_options_that_do_not_exist(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        ConvLSTM(3, 4, **options)
+
+
+def test_initial_values():
+    torch.manual_seed(0)
+    layer = ConvLSTM(6, 5, (3, 1), num_layers=2)
+    limit = (6 / (3 * (6 + 20)))**.5
+    assert .9 * limit < layer.weight_ih_l0.abs().max() <= limit
+    flat = layer.weight_hh_l1.movedim((2, 3),
+                                      (0, 1)).movedim(3, 2).reshape(15, 20)
+    close(flat @ flat.T, torch.eye(15), 1e-5)
+    assert layer.bias_l1.tolist() == [0.] * 5 + [1.] * 5 + [0.] * 10
+
+
+def test_operator_is_what_runs(clip, monkeypatch):
+    monkeypatch.setattr('cnnlstm_mm.layers.conv_lstm.loop', None)
+    assert ConvLSTM(
+        3, 4, num_layers=2, bidirectional=True,
+        peephole=True)(clip)[0].shape == (2, 4, 8, 6, 5)
+
+
+def test_keeps_only_the_gates_for_backward():
+    layer, x = ConvLSTM(3, 4), torch.randn(2, 16, 3, 6, 5)
+    kept = {}
+
+    def pack(t):
+        kept[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
+        return t
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        output = layer(x)[0]
+    for t in (x, *layer.parameters()):
+        kept.pop(t.untyped_storage().data_ptr(), None)
+    gates, state = 4 * output.nbytes, output[:, 0].nbytes
+    assert sum(kept.values()) == gates + state

@@ -1,0 +1,57 @@
+"""What the light variants cost: parameters and multiply-adds, counted by hand.
+"""
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from cnnlstm_mm.layers import ConvLSTM
+
+# MobileNetV2's last features: 1280 channels on 7 x 7; 256 hidden channels,
+# kernels of 3 x 3.
+PARAMETERS = {
+    'full':
+    4 * 256 * (1280 + 256) * 9 + 4 * 256,
+    'depthwise': (1280 + 256) * 9 + 4 * 256 * (1280 + 256) + 4 * 256,
+    'pooled':
+    1280 * 9 + 256 * 1280 + 256 * 256 * 9 + 3 * 256 * (1280 + 256) + 4 * 256,
+}
+MULTIPLY_ADDS = {
+    'full': 693_633_024,  # 49 * 4 * 256 * (1280 + 256) * 9
+    'depthwise': 77_747_712,  # 49 * (1280 + 256) * (9 + 4 * 256)
+    'pooled':
+    46_701_824,  # 49 * (1280 * (9 + 256) + 256 * 256 * 9) + 768 * 1536
+}
+
+
+@pytest.mark.parametrize('gate_conv', PARAMETERS)
+def test_cost(gate_conv):
+    layer = ConvLSTM(1280, 256, gate_conv=gate_conv)
+    assert sum(p.numel() for p in layer.parameters()) == PARAMETERS[gate_conv]
+    assert layer.multiply_adds((7, 7)) == MULTIPLY_ADDS[gate_conv]
+    if gate_conv != 'full':
+        assert 4 * MULTIPLY_ADDS[gate_conv] <= MULTIPLY_ADDS['full']
+
+
+@pytest.mark.parametrize(
+    'options', [
+        dict(),
+        dict(gate_conv='depthwise'),
+        dict(gate_conv='pooled'),
+        dict(padding='valid', stride=2, num_layers=2, bidirectional=True)
+    ],
+    ids=str)
+def test_count_is_what_runs(options):
+    layer = ConvLSTM(16, 8, fused=False, **options)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        layer(torch.randn(1, 1, 16, 9, 9))
+    assert counter.get_total_flops() == 2 * layer.multiply_adds((9, 9))
+
+
+def test_gates_of_the_pooled_variant_have_no_space():
+    torch.manual_seed(0)
+    layer = ConvLSTM(3, 4, gate_conv='pooled', kernel_size=1)
+    x = torch.randn(1, 3, 3, 5, 5)
+    shuffle = torch.randperm(25)
+    shuffled = x.flatten(3)[..., shuffle].view_as(x)
+    want = layer(x)[0].flatten(3)[..., shuffle]
+    assert torch.allclose(layer(shuffled)[0].flatten(3), want, atol=1e-6)
