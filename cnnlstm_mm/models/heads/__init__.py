@@ -1,0 +1,4 @@
+"""Classification heads."""
+from .flatten_head import FlattenHead
+
+__all__ = ['FlattenHead']

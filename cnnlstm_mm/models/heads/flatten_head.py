@@ -1,0 +1,78 @@
+"""The seed's head: Flatten, Dense, ReLU, dropout, Dense."""
+from typing import Any, Tuple, Union
+
+from torch import Tensor, nn
+from torch.nn.modules.utils import _pair
+
+from mmaction.models.heads import BaseHead
+from mmaction.registry import MODELS
+from mmaction.utils import ConfigType
+
+
+@MODELS.register_module()
+class FlattenHead(BaseHead):
+    """Flatten a feature map and classify it with two dense layers.
+
+    Unlike I3DHead it keeps where things are in the frame, at the price of a
+    fixed input size.
+
+    Args:
+        num_classes (int): Number of classes.
+        in_channels (int): Channels of the input feature.
+        spatial_size (int or tuple[int]): (h, w) of the input feature.
+        num_steps (int): Time steps T of the input feature: 1 for a neck that
+            returns the last step or a mean. Defaults to 1.
+        hidden_channels (int): Size of the hidden dense layer. Defaults to
+            256, the seed's.
+        dropout_ratio (float): Dropout before the last layer. Defaults to 0.5.
+        loss_cls (dict): Loss. Defaults to dict(type='CrossEntropyLoss').
+        **kwargs: Arguments of MMAction2's BaseHead, such as
+            ``average_clips``, ``label_smooth_eps`` and ``topk``.
+    """
+
+    def __init__(self,
+                 num_classes: int,
+                 in_channels: int,
+                 spatial_size: Union[int, Tuple[int, int]],
+                 num_steps: int = 1,
+                 hidden_channels: int = 256,
+                 dropout_ratio: float = 0.5,
+                 loss_cls: ConfigType = dict(type='CrossEntropyLoss'),
+                 **kwargs: Any) -> None:
+        super().__init__(num_classes, in_channels, loss_cls, **kwargs)
+        self.input_size = (in_channels, num_steps, *_pair(spatial_size))
+        size = in_channels * num_steps
+        size *= self.input_size[2] * self.input_size[3]
+        self.fc_hidden = nn.Linear(size, hidden_channels)
+        self.dropout = nn.Dropout(dropout_ratio)
+        self.fc_cls = nn.Linear(hidden_channels, num_classes)
+
+    def init_weights(self) -> None:
+        """Initialize as Keras's Dense, then as ``init_cfg`` says."""
+        for layer in (self.fc_hidden, self.fc_cls):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        super().init_weights()
+
+    def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
+        """Classify.
+
+        Args:
+            x (Tensor): Features, shape [N, C, T, h, w].
+
+        Returns:
+            Tensor: Scores before the softmax, shape [N, num_classes].
+
+        Raises:
+            ValueError: If ``x`` has another size than the head was built for.
+        """
+        if tuple(x.shape[1:]) != self.input_size:
+            raise ValueError(
+                f'FlattenHead was built for features [N, C, T, h, w] = [N, '
+                f'{", ".join(map(str, self.input_size))}] and got '
+                f'{tuple(x.shape)}: set in_channels, num_steps and '
+                'spatial_size to these, feed the frame size that the config '
+                'was made for, or use I3DHead, which takes any size.')
+        # [N, C, T, h, w] -> [N, C*T*h*w] -> [N, hidden_channels]
+        x = self.fc_hidden(x.flatten(1)).relu()
+        return self.fc_cls(self.dropout(x))

@@ -1,0 +1,5 @@
+"""Recurrent necks: 5-D features in, 5-D features out."""
+from .conv_lstm_neck import ConvLSTMNeck
+from .lstm_pooling_neck import LSTMPoolingNeck
+
+__all__ = ['ConvLSTMNeck', 'LSTMPoolingNeck']

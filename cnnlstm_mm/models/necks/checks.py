@@ -1,0 +1,50 @@
+"""What the necks refuse, with the cure in the message."""
+from typing import Any
+
+from torch import Tensor
+
+
+def select_feature(x: Any, in_index: int, in_channels: int,
+                   neck: str) -> Tensor:
+    """Take one stage of the backbone's output and check it.
+
+    Args:
+        x (Tensor or tuple[Tensor]): The backbone's output, [N, C, T, h, w]
+            or a tuple of these.
+        in_index (int): Which stage of a tuple to take.
+        in_channels (int): The channels C that the neck was built for.
+        neck (str): The neck's name, for the messages.
+
+    Returns:
+        Tensor: The feature, shape [N, C, T, h, w].
+
+    Raises:
+        TypeError: For a list, which only Recognizer2D makes: it puts all
+            views of a video into one sequence (and iterates over the batch
+            where the backbone returns one tensor).
+        ValueError: For a wrong stage, rank or number of channels.
+    """
+    if isinstance(x, list):
+        raise TypeError(
+            f'{neck} got a list of {len(x)} features, as Recognizer2D makes '
+            'them: it runs all crops and clips of a video together as one '
+            'sequence. Use type="Recognizer3D" with backbone=dict('
+            'type="TimeDistributed", backbone=...) and NCTHW inputs.')
+    if isinstance(x, tuple):
+        if not -len(x) <= in_index < len(x):
+            raise ValueError(
+                f'{neck} has in_index={in_index}, but the backbone returns '
+                f'{len(x)} stages: set in_index or the backbone\'s '
+                'out_indices.')
+        x = x[in_index]
+    if x.dim() != 5:
+        raise ValueError(
+            f'{neck} got a feature of shape {tuple(x.shape)} and needs '
+            '[N, C, T, h, w]. Wrap a 2-D backbone in '
+            'TimeDistributed(backbone=...) and use type="Recognizer3D".')
+    if x.shape[1] != in_channels:
+        raise ValueError(
+            f'{neck} was built with in_channels={in_channels}, but the '
+            f'backbone gives {x.shape[1]} channels (a feature of shape '
+            f'{tuple(x.shape)}): set in_channels={x.shape[1]}.')
+    return x

@@ -1,0 +1,140 @@
+"""TimeDistributed against a loop over the frames."""
+import copy
+import pickle
+
+import pytest
+import torch
+from mmengine.model import BaseModule
+from torch import nn
+
+from mmaction.registry import MODELS
+
+V2 = dict(type='MobileNetV2', widen_factor=0.25)
+
+
+def build(backbone=V2, **kwargs):
+    module = MODELS.build(
+        dict(type='TimeDistributed', backbone=backbone, **kwargs))
+    module.init_weights()
+    for m in module.modules():
+        if isinstance(m, nn.BatchNorm2d):
+            nn.init.uniform_(m.running_mean, -0.2, 0.2)
+            nn.init.uniform_(m.running_var, 0.5, 1.5)
+            nn.init.uniform_(m.weight, 0.5, 1.5)
+    return module
+
+
+def frame_by_frame(backbone, x):
+    outputs = [backbone(x[:, :, t].contiguous()) for t in range(x.shape[2])]
+    return torch.stack(outputs, dim=2)
+
+
+@pytest.mark.parametrize('frozen', [False, True])
+@pytest.mark.parametrize('channels_last', [False, True])
+@pytest.mark.parametrize('backbone', [V2, dict(type='MobileNetV1',
+                                               widen_factor=0.25)])
+def test_equals_a_loop_over_frames(backbone, frozen, channels_last):
+    module = build(backbone, frozen=frozen, channels_last=channels_last)
+    module.eval()
+    x = torch.randn(2, 3, 5, 64, 48)
+    with torch.no_grad():
+        want = frame_by_frame(module.backbone, x)
+        got = module(x)
+    assert got.shape == want.shape
+    torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
+
+
+def test_stages_come_as_a_tuple_and_one_tuple_is_unpacked():
+    module = build(dict(V2, out_indices=(2, 6)))
+    x = torch.randn(1, 3, 2, 64, 64)
+    low, high = module(x)
+    assert low.shape[2:] == (2, 8, 8) and high.shape[2:] == (2, 2, 2)
+
+    class OneTuple(nn.Module):
+
+        def forward(self, x):
+            return (x, )
+
+    module.backbone = OneTuple()
+    assert torch.equal(module(x), x)
+
+
+def test_pooled_features_become_maps_of_one_pixel():
+    module = build()
+    module.backbone = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    x = torch.randn(2, 3, 4, 8, 8)
+    torch.testing.assert_close(module(x),
+                               x.mean((3, 4), keepdim=True))
+
+
+def test_frozen_stays_frozen_and_builds_no_graph():
+    module = build(frozen=True)
+    before = copy.deepcopy(module.state_dict())
+    x = torch.randn(2, 3, 2, 32, 32)
+    for mode in (True, False, True):
+        assert module.train(mode) is module
+        assert module(x).grad_fn is None
+    module.backbone.train()  # what a hook may do; train() mends it
+    module.train()
+    module(x)
+    assert not any(p.requires_grad for p in module.parameters())
+    after = module.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[k], after[k]) for k in before)
+
+
+def test_thawed_gives_every_parameter_a_gradient():
+    module = build().train()
+    module(torch.randn(2, 3, 2, 32, 32)).square().mean().backward()
+    assert [n for n, p in module.named_parameters() if p.grad is None] == []
+
+
+def test_folded_copy_follows_the_weights():
+    module = build(frozen=True)
+    x = torch.randn(1, 3, 2, 32, 32)
+    first = module(x)
+    module.init_weights()
+    other = build(frozen=True)
+    module.load_state_dict(other.state_dict())
+    torch.testing.assert_close(module(x), other(x))
+    assert not torch.allclose(module(x), first)
+    with torch.no_grad():
+        module.backbone.conv1.bn.running_mean.add_(1.)
+    assert not torch.allclose(module(x), other(x))
+
+
+def test_folded_copy_is_in_no_copy_of_the_module():
+    module = build(frozen=True)
+    x = torch.randn(1, 3, 2, 32, 32)
+    want = module(x)
+    size = len(pickle.dumps(build(frozen=True)))
+    for twin in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
+        torch.testing.assert_close(twin(x), want)
+    assert len(pickle.dumps(module)) < 1.1 * size
+
+
+class NormBeforeConvolution(BaseModule):
+    """Its batch norm stands behind a convolution that does not feed it."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 1)
+        self.norm = nn.BatchNorm2d(3)
+
+    def forward(self, x):
+        return self.conv(self.norm(x).relu())
+
+
+def test_backbone_that_cannot_be_folded_runs_unfolded():
+    module = build(frozen=True)
+    module.backbone = NormBeforeConvolution().eval().requires_grad_(False)
+    nn.init.uniform_(module.backbone.norm.running_mean, 0.5, 1.)
+    x = torch.randn(1, 3, 2, 8, 8)
+    torch.testing.assert_close(module(x), frame_by_frame(module.backbone, x))
+
+
+@pytest.mark.parametrize('shape', [(2, 3, 32, 32), (2, 8, 3, 32, 32)])
+def test_wrong_input_names_the_cure(shape):
+    with pytest.raises(ValueError, match='NCTHW') as caught:
+        build()(torch.randn(shape))
+    assert str(shape) in str(caught.value)
