@@ -1,0 +1,225 @@
+"""Keras's weights in the shapes and under the names of our modules."""
+import math
+from pathlib import Path
+from typing import Dict, List, Optional, Tuple, Union
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cnnlstm_mm.models.backbones import MobileNetV1
+
+from .options import SUPPORTED, check_options, conv_lstm_options
+from .reader import MOBILENET_LAYERS, read_keras_file
+
+Arrays = Dict[str, List[np.ndarray]]
+Weights = Dict[str, Tensor]
+
+RANKS = {(4, 4, 1): 'ConvLSTM2D', (2, 2, 1): 'LSTM', (2, 1): 'Dense'}
+
+
+def convert(path: Union[str, Path],
+            spatial_size: Optional[Tuple[int, int]] = None
+            ) -> Tuple[Weights, dict]:
+    """Convert a MobileNet or a whole recurrent model that Keras saved.
+
+    A file of weights alone does not tell the layers' options: it is taken to
+    have the defaults of Keras 3.
+
+    Args:
+        path (str | Path): A .keras, .weights.h5 or legacy .h5 file.
+        spatial_size (tuple[int], optional): (h, w) of the ConvLSTM's output,
+            for a map that is not square. Defaults to None, a square.
+
+    Returns:
+        tuple[dict[str, Tensor], dict]: The weights in float32, and the config
+        of the MobileNetV1 or the Recognizer3D that they fit.
+
+    Raises:
+        FileNotFoundError, ImportError: See :func:`read_keras_file`.
+        ValueError: If layers are unknown, missing, of another shape or set
+            to compute something else; they are named.
+    """
+    file = read_keras_file(Path(path))
+    if not set(MOBILENET_LAYERS) & set(file.arrays):
+        raise ValueError(f'{path} holds no layer of a MobileNet v1, but '
+                         f'{list(file.arrays)[:5]}. {SUPPORTED}')
+    check_options(file)
+    weights, backbone = _mobilenet(file.arrays)
+    rest = {name: arrays for name, arrays in file.arrays.items()
+            if name not in MOBILENET_LAYERS}
+    if not rest:
+        return weights, backbone
+
+    kinds = {name: _kind(arrays) for name, arrays in rest.items()}
+    found = sorted(str(kind) for kind in kinds.values())
+    if found not in (['ConvLSTM2D', 'Dense', 'Dense'], ['Dense', 'LSTM']):
+        shapes = {n: [a.shape for a in arrays] for n, arrays in rest.items()}
+        raise ValueError('cannot convert these layers beside the MobileNet: ' +
+                         '; '.join(f'{n} ({kinds[n] or "unknown"}), arrays of '
+                                   f'{shapes[n]}' for n in rest) +
+                         f'. {SUPPORTED}')
+    dense = {n: rest[n] for n in rest if kinds[n] == 'Dense'}
+    (name, kind), = ((n, kinds[n]) for n in rest if n not in dense)
+    channels = weights['layer13.pointwise_conv.conv.weight'].shape[0]
+    _check_inputs(name, rest[name], channels)
+    if kind == 'LSTM':
+        neck_weights, neck = _lstm(rest[name])
+        head_weights, head = _head(dense, neck['hidden_channels'])
+    else:
+        neck_weights, neck = _conv_lstm(rest[name])
+        neck.update(conv_lstm_options(file))
+        head_weights, head = _flatten_head(dense, neck['hidden_channels'],
+                                           spatial_size)
+    weights = {f'backbone.backbone.{k}': v for k, v in weights.items()}
+    weights.update(neck_weights | head_weights)
+    return weights, dict(
+        type='Recognizer3D',
+        backbone=dict(type='TimeDistributed', backbone=backbone),
+        neck=neck,
+        cls_head=dict(head, average_clips='prob'),
+        data_preprocessor=dict(
+            type='ActionDataPreprocessor',
+            mean=[127.5, 127.5, 127.5],
+            std=[127.5, 127.5, 127.5],
+            format_shape='NCTHW'))
+
+
+def _mobilenet(arrays: Arrays) -> Tuple[Weights, dict]:
+    missing = [name for name in MOBILENET_LAYERS if name not in arrays]
+    if missing:
+        raise ValueError('these layers of a MobileNet v1 are missing: '
+                         f'{missing}. {SUPPORTED}')
+    config = dict(type='MobileNetV1',
+                  widen_factor=arrays['conv_pw_13'][0].shape[-1] / 1024)
+    with torch.device('meta'):
+        wanted = MobileNetV1(config['widen_factor'], init_cfg=None).state_dict()
+    weights, wrong = {}, []
+    for name in MOBILENET_LAYERS:
+        for key, weight in _rename(name, arrays[name]).items():
+            shape = list(wanted[key].shape) if key in wanted else 'no array'
+            if list(weight.shape) != shape:
+                wrong.append(f'{name} has {list(weight.shape)} for {key}, '
+                             f'which takes {shape}')
+            weights[key] = weight
+    wrong += [f'nothing for {key}' for key in wanted if key not in weights]
+    if wrong:
+        raise ValueError('these layers are not those of a MobileNet v1 of '
+                         f'width {config["widen_factor"]:g}: {"; ".join(wrong)}. '
+                         f'{SUPPORTED}')
+    return weights, config
+
+
+def _rename(name: str, arrays: List[np.ndarray]) -> Weights:
+    """One layer's arrays: conv_dw_5_bn -> layer5.depthwise_conv.bn.weight."""
+    layer, *block = name.removesuffix('_bn').rsplit('_', 1)
+    if block:
+        part = dict(conv_dw='depthwise_conv', conv_pw='pointwise_conv')[layer]
+        layer = f'layer{block[0]}.{part}'
+    if name.endswith('_bn'):
+        keys = ('weight', 'bias', 'running_mean', 'running_var')
+        weights = dict(zip(keys, map(_tensor, arrays)))
+        weights['num_batches_tracked'] = torch.tensor(0)
+        return {f'{layer}.bn.{key}': w for key, w in weights.items()}
+    weights = dict(zip(('weight', 'bias'), map(_tensor, arrays)))
+    if weights['weight'].dim() == 4:
+        # [kh, kw, in, out] or depthwise [kh, kw, C, 1] -> [out, in, kh, kw]
+        order = (2, 3, 0, 1) if 'depthwise' in layer else (3, 2, 0, 1)
+        weights['weight'] = weights['weight'].permute(order).contiguous()
+    return {f'{layer}.conv.{key}': w for key, w in weights.items()}
+
+
+def _conv_lstm(arrays: List[np.ndarray]) -> Tuple[Weights, dict]:
+    # [kh, kw, in, 4*hidden] -> [4*hidden, in, kh, kw], gates i, f, g, o in both
+    kernel, recurrent = (_tensor(a).permute(3, 2, 0, 1).contiguous()
+                         for a in arrays[:2])
+    weights = {
+        'neck.conv_lstm.weight_ih_l0': kernel,
+        'neck.conv_lstm.weight_hh_l0': recurrent,
+        'neck.conv_lstm.bias_l0': _tensor(arrays[2])
+    }
+    height, width = kernel.shape[2:]
+    return weights, dict(
+        type='ConvLSTMNeck',
+        in_channels=kernel.shape[1],
+        hidden_channels=recurrent.shape[1],
+        kernel_size=height if height == width else (height, width),
+        padding='valid',
+        return_mode='last')
+
+
+def _lstm(arrays: List[np.ndarray]) -> Tuple[Weights, dict]:
+    # [in, 4*hidden] -> [4*hidden, in], gates i, f, g, o in both
+    kernel, recurrent = (_tensor(a).T.contiguous() for a in arrays[:2])
+    bias = _tensor(arrays[2])
+    weights = {
+        'neck.lstm.weight_ih_l0': kernel,
+        'neck.lstm.weight_hh_l0': recurrent,
+        'neck.lstm.bias_ih_l0': bias,
+        # nn.LSTM has a second bias, which Keras has not.
+        'neck.lstm.bias_hh_l0': torch.zeros_like(bias)
+    }
+    return weights, dict(
+        type='LSTMPoolingNeck',
+        in_channels=kernel.shape[1],
+        hidden_channels=recurrent.shape[1],
+        temporal_pool='last')
+
+
+def _head(dense: Arrays, channels: int) -> Tuple[Weights, dict]:
+    (name, arrays), = dense.items()
+    _check_inputs(name, arrays, channels)
+    weights = _dense('cls_head.fc_cls', arrays)
+    return weights, dict(
+        type='I3DHead', num_classes=len(arrays[1]), in_channels=channels)
+
+
+def _flatten_head(dense: Arrays, channels: int,
+                  spatial_size: Optional[Tuple[int, int]]
+                  ) -> Tuple[Weights, dict]:
+    (name, arrays), (last, last_arrays) = dense.items()
+    kernel, bias = arrays
+    h, w = spatial_size or 2 * (math.isqrt(len(kernel) // channels), )
+    if len(kernel) != h * w * channels:
+        raise ValueError(
+            f'{name} takes {len(kernel)} inputs, which is not {h}x{w} pixels '
+            f'of the {channels} channels of the ConvLSTM2D: give the (h, w) '
+            'of its output as --spatial-size.')
+    _check_inputs(last, last_arrays, len(bias))
+    # Keras flattens [h, w, C], FlattenHead [C, h, w].
+    kernel = kernel.reshape(h, w, channels, -1).transpose(2, 0, 1, 3)
+    weights = _dense('cls_head.fc_hidden',
+                     [kernel.reshape(-1, len(bias)), bias])
+    weights.update(_dense('cls_head.fc_cls', last_arrays))
+    return weights, dict(
+        type='FlattenHead',
+        num_classes=len(last_arrays[1]),
+        in_channels=channels,
+        spatial_size=(h, w),
+        hidden_channels=len(bias))
+
+
+def _dense(key: str, arrays: List[np.ndarray]) -> Weights:
+    # [in, out] -> [out, in]
+    return {f'{key}.weight': _tensor(arrays[0]).T.contiguous(),
+            f'{key}.bias': _tensor(arrays[1])}
+
+
+def _check_inputs(name: str, arrays: List[np.ndarray], inputs: int) -> None:
+    if arrays[0].shape[-2] != inputs:
+        raise ValueError(f'{name} takes {arrays[0].shape[-2]} inputs, but the '
+                         f'layer before it gives {inputs}. {SUPPORTED}')
+
+
+def _kind(arrays: List[np.ndarray]) -> Optional[str]:
+    """A layer's class by its arrays, whatever its name."""
+    kind = RANKS.get(tuple(a.ndim for a in arrays))
+    if kind in ('ConvLSTM2D', 'LSTM'):
+        hidden = arrays[1].shape[-2]
+        if any(a.shape[-1] != 4 * hidden for a in arrays):
+            return None
+    return kind
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.asarray(array, np.float32))

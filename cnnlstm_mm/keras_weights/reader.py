@@ -1,0 +1,146 @@
+"""Reading what Keras saved, without Keras: h5py, zipfile and json do."""
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+
+import numpy as np
+
+# A MobileNet's layers: the names in a .weights.h5 file, which counts the layers
+# of each class, and the names that keras.applications gives them.
+SAVED_AS = {
+    'conv2d': 'conv1',
+    'batch_normalization': 'conv1_bn',
+    'depthwise_conv2d': 'conv_dw_1',
+    **{f'conv2d_{i}': f'conv_pw_{i}' for i in range(1, 14)},
+    **{f'depthwise_conv2d_{i - 1}': f'conv_dw_{i}' for i in range(2, 14)},
+    **{f'batch_normalization_{2 * i - 1}': f'conv_dw_{i}_bn'
+       for i in range(1, 14)},
+    **{f'batch_normalization_{2 * i}': f'conv_pw_{i}_bn'
+       for i in range(1, 14)},
+}
+MOBILENET_LAYERS = tuple(SAVED_AS.values())
+
+MEMBERS = {'config.json', 'metadata.json', 'model.weights.h5'}
+LayerConfig = Tuple[str, Dict[str, Any]]
+
+
+class KerasFile(NamedTuple):
+    """What a file holds.
+
+    Attributes:
+        arrays (dict[str, list[np.ndarray]]): Each layer's weights in Keras's
+            order. The layers of a MobileNet have keras.applications' names,
+            wherever in the model it sits; the others are outermost layers,
+            each with all that it holds.
+        configs (list[tuple[str, dict]]): Class and config of each layer,
+            outer layers before inner ones. Empty for a file of weights alone.
+        version (str): Keras's version, '' where the file does not tell.
+    """
+    arrays: Dict[str, List[np.ndarray]]
+    configs: List[LayerConfig]
+    version: str
+
+
+def read_keras_file(path: Path) -> KerasFile:
+    """Read a .keras, .weights.h5 or legacy .h5 file; the content decides.
+
+    Args:
+        path (Path): The file.
+
+    Returns:
+        KerasFile: Its weights, and its layers' configs where it has them.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ImportError: If h5py is not installed.
+        ValueError: If the file was not saved by Keras, or is cut short.
+
+    Source: keras/src/saving/saving_lib.py and legacy/legacy_h5_format.py.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f'{path} does not exist')
+    try:
+        import h5py
+    except ImportError as error:
+        raise ImportError('reading Keras weights needs h5py: '
+                          'pip install h5py') from error
+    content: Any = path
+    config, version = None, ''
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            members = archive.namelist()
+            if not MEMBERS <= set(members):
+                raise ValueError(
+                    f'{path} is a zip archive, but no .keras file: it holds '
+                    f'{members[:5]}, not {sorted(MEMBERS)}')
+            config = json.loads(archive.read('config.json'))
+            metadata = json.loads(archive.read('metadata.json'))
+            version = metadata['keras_version']
+            content = io.BytesIO(archive.read('model.weights.h5'))
+    elif not h5py.is_hdf5(path):
+        raise ValueError(
+            f'{path} is neither a .keras file nor HDF5: it begins with '
+            f'{path.read_bytes()[:16]!r}. Save the model by '
+            "model.save('model.keras') or model.save_weights"
+            "('model.weights.h5').")
+    try:
+        with h5py.File(content, 'r') as file:
+            root = file.get('model_weights', file)
+            if 'layer_names' in root.attrs:
+                arrays = _read_legacy(root)
+                version = _text(root.attrs.get('keras_version', ''))
+                if 'model_config' in file.attrs:
+                    config = json.loads(file.attrs['model_config'])
+            else:
+                arrays = _read_tree(file)
+    except OSError as error:
+        raise ValueError(f'{path} is damaged or cut short: {error}') from error
+    return KerasFile(arrays, list(_layer_configs(config)), version)
+
+
+def _read_legacy(root: Any) -> Dict[str, List[np.ndarray]]:
+    arrays: Dict[str, List[np.ndarray]] = {}
+    for layer in map(_text, root.attrs['layer_names']):
+        for weight in map(_text, root[layer].attrs['weight_names']):
+            # '.../conv_pw_1/kernel:0' inside the group of the outermost layer
+            owner = weight.split('/')[-2] if '/' in weight else layer
+            if owner not in MOBILENET_LAYERS:
+                owner = layer
+            arrays.setdefault(owner, []).append(root[layer][weight][()])
+    return arrays
+
+
+def _read_tree(file: Any) -> Dict[str, List[np.ndarray]]:
+    datasets = {}
+    file.visititems(lambda name, item: datasets.update({name: item})
+                    if hasattr(item, 'shape') else None)
+    paths = sorted(datasets)
+    inner = '/depthwise_conv2d/vars/0'
+    mobilenet = next((p[:-len(inner)] for p in paths if p.endswith(inner)), '')
+    arrays: Dict[str, List[np.ndarray]] = {}
+    for path in paths:
+        if path.startswith('optimizer/') or 'seed_generator' in path:
+            continue
+        owner, _, _ = path.partition('/vars/')
+        parent, _, saved_as = owner.rpartition('/')
+        if parent == mobilenet and saved_as in SAVED_AS:
+            name = SAVED_AS[saved_as]
+        else:
+            name = owner.removeprefix('layers/').split('/')[0]
+        arrays.setdefault(name, []).append(datasets[path][()])
+    return arrays
+
+
+def _layer_configs(layer: Optional[dict]) -> Iterator[LayerConfig]:
+    if layer is None:
+        return
+    config = layer['config']
+    yield layer['class_name'], config
+    for inner in (*config.get('layers', ()), config.get('layer')):
+        yield from _layer_configs(inner)
+
+
+def _text(name: Any) -> str:
+    return name.decode() if isinstance(name, bytes) else str(name)
