@@ -1,0 +1,158 @@
+"""What tools/train.py and tools/test.py share: from arguments to a Runner."""
+import argparse
+import os
+import os.path as osp
+from pathlib import Path
+from typing import Iterable, List
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.dist import barrier, is_distributed
+from mmengine.fileio import exists
+from mmengine.runner import Runner
+
+import cnnlstm_mm.compat as compat
+from mmaction.registry import RUNNERS
+
+SPLIT_VARIABLE = 'CNNLSTM_MM_SPLIT'
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that upstream's train and test tools have in common.
+
+    Args:
+        parser (ArgumentParser): Receives --work-dir, --cfg-options,
+            --launcher and --local-rank.
+    """
+    parser.add_argument(
+        '--work-dir',
+        help='the dir to save logs, models and metrics; default '
+        './work_dirs/CONFIG_NAME')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='override settings of the config, as key=value. A list is '
+        'key="[a,b]" or key=a,b; nested lists and tuples are allowed, as in '
+        'key="[(a,b),(c,d)]". No white space. split=2 chooses the split of a '
+        'data set that has several.')
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='job launcher')
+    # torch.distributed.launch passes the rank as an argument.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Read the config and merge the common arguments into it.
+
+    Args:
+        args (Namespace): The parsed arguments.
+
+    Returns:
+        Config: The config, with ``launcher`` and ``work_dir`` set.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    options = args.cfg_options or {}
+    if 'split' in options:
+        # The config computes the list names from it while it is read.
+        os.environ[SPLIT_VARIABLE] = str(options['split'])
+    cfg = Config.fromfile(args.config)
+    cfg.merge_from_dict(options)
+    cfg.launcher = args.launcher
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        name = osp.splitext(osp.basename(args.config))[0]
+        if cfg.get('split', 1) != 1:
+            name += f'_split{cfg.split}'
+        cfg.work_dir = osp.join('./work_dirs', name)
+    return cfg
+
+
+def build_runner(cfg: Config, modes: Iterable[str]) -> Runner:
+    """Check the files that the run needs, then build its Runner.
+
+    Args:
+        cfg (Config): The config of the run.
+        modes (Iterable[str]): Which of 'train', 'val' and 'test' will run.
+
+    Returns:
+        Runner: Ready to train or test, on CUDA where there is any. Without
+        it, a distributed run uses gloo.
+
+    Raises:
+        FileNotFoundError: See :func:`check_files`.
+    """
+    check_files(cfg, modes)
+    compat.read_without_decord(cfg)
+    compat.use_gloo_without_cuda(cfg)
+    if 'runner_type' in cfg:
+        return RUNNERS.build(cfg)
+    return Runner.from_cfg(cfg)
+
+
+def leave_process_group() -> None:
+    """End a distributed run in order; call it last. Nothing else happens.
+
+    A process that exits while gloo's threads still talk to a slower one is
+    aborted, and the launcher then reports a run as failed that was not.
+    """
+    if is_distributed():
+        barrier()
+        torch.distributed.destroy_process_group()
+
+
+def check_files(cfg: Config, modes: Iterable[str]) -> None:
+    """Stop before the model is built if a file that the run needs is missing.
+
+    Args:
+        cfg (Config): The config of the run. ``data_help`` and
+            ``weights_help`` in it say how to get the files.
+        modes (Iterable[str]): Which of 'train', 'val' and 'test' will run.
+
+    Raises:
+        FileNotFoundError: Naming each missing path and how to get it.
+    """
+    missing: List[str] = []
+    for mode in modes:
+        loader = cfg.get(f'{mode}_dataloader')
+        if loader is not None:
+            missing += _missing_data(loader.dataset)
+    messages = []
+    if missing:
+        messages.append(_message('data', missing, cfg.get('data_help')))
+    weights = [path for path in _checkpoints(cfg)
+               if '://' not in path and not exists(path)]
+    if weights:
+        messages.append(_message('weights', weights, cfg.get('weights_help')))
+    if messages:
+        raise FileNotFoundError('\n'.join(messages))
+
+
+def _missing_data(dataset: dict) -> List[str]:
+    while 'dataset' in dataset:  # RepeatDataset and the like
+        dataset = dataset['dataset']
+    root = dataset.get('data_root') or ''
+    paths = [dataset.get('ann_file'), *dataset.get('data_prefix', {}).values()]
+    paths = [osp.join(root, path) for path in paths if path]
+    return [path for path in paths if not exists(path)]
+
+
+def _checkpoints(cfg: Config) -> List[str]:
+    """The checkpoints that the run will load, in the order it does."""
+    if cfg.get('resume') and cfg.get('load_from') is None:
+        return []
+    if cfg.get('load_from') is not None:
+        return [cfg.load_from]
+    return [node['checkpoint'] for node in compat.dicts(cfg.get('model', {}))
+            if node.get('type') == 'Pretrained' and node.get('checkpoint')]
+
+
+def _message(what: str, paths: List[str], cure: str) -> str:
+    listed = ''.join(f'\n  {Path(path).absolute()}'
+                     for path in dict.fromkeys(paths))
+    return f'The {what} of this config are not there. Looked for:{listed}\n' \
+        f'{cure or "Set the paths in the config or with --cfg-options."}'

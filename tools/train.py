@@ -1,0 +1,101 @@
+"""Train a recognizer with MMAction2's runner: on a CPU, a GPU, or many."""
+import argparse
+
+import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
+import torch
+from mmengine.config import Config
+
+from cnnlstm_mm.launch import (add_common_arguments, build_runner,
+                               leave_process_group, load_config)
+
+
+def parse_args() -> argparse.Namespace:
+    """Parse upstream's train flags."""
+    parser = argparse.ArgumentParser(description='Train an action recognizer')
+    parser.add_argument('config', help='train config file path')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        help='resume from the given checkpoint, or, without one, from the '
+        'latest in the work directory')
+    parser.add_argument(
+        '--amp',
+        action='store_true',
+        help='automatic mixed precision; bfloat16 on a CPU')
+    parser.add_argument(
+        '--no-validate',
+        action='store_true',
+        help='do not evaluate the checkpoints during training')
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate by the actual batch size over '
+        'auto_scale_lr.base_batch_size')
+    parser.add_argument('--seed', type=int, help='random seed')
+    parser.add_argument(
+        '--diff-rank-seed',
+        action='store_true',
+        help='set different seeds for different ranks')
+    parser.add_argument(
+        '--deterministic',
+        action='store_true',
+        help='set deterministic options for the cuDNN backend')
+    add_common_arguments(parser)
+    return parser.parse_args()
+
+
+def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
+    """Merge the training flags into the config.
+
+    Args:
+        cfg (Config): The config of the run.
+        args (Namespace): The parsed arguments.
+
+    Returns:
+        Config: The same config, changed.
+
+    Raises:
+        ValueError: If --amp meets an optimizer wrapper that it cannot replace.
+    """
+    if args.no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if args.amp:
+        wrapper = cfg.optim_wrapper.get('type', 'OptimWrapper')
+        if wrapper not in ('OptimWrapper', 'AmpOptimWrapper'):
+            raise ValueError(
+                f'--amp replaces OptimWrapper, but the config has {wrapper}: '
+                'drop --amp, or set optim_wrapper.type=OptimWrapper.')
+        if torch.cuda.is_available():
+            cfg.optim_wrapper.type = 'AmpOptimWrapper'
+            cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+        else:
+            cfg.optim_wrapper.type = 'CPUAmpOptimWrapper'
+    if args.resume == 'auto':
+        cfg.resume, cfg.load_from = True, None
+    elif args.resume is not None:
+        cfg.resume, cfg.load_from = True, args.resume
+    if args.auto_scale_lr:
+        cfg.auto_scale_lr.enable = True
+    randomness = dict(cfg.get('randomness') or dict(seed=None))
+    if args.seed is not None:
+        randomness['seed'] = args.seed
+    if args.diff_rank_seed:
+        randomness['diff_rank_seed'] = True
+    if args.deterministic:
+        randomness['deterministic'] = True
+    cfg.randomness = randomness
+    return cfg
+
+
+def main() -> None:
+    """Train."""
+    args = parse_args()
+    cfg = merge_args(load_config(args), args)
+    modes = ['train'] if cfg.get('val_cfg') is None else ['train', 'val']
+    build_runner(cfg, modes).train()
+    leave_process_group()
+
+
+if __name__ == '__main__':
+    main()
