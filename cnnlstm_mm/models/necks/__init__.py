@@ -1,5 +1,6 @@
 """Recurrent necks: 5-D features in, 5-D features out."""
+from .checks import PaddedFeature
 from .conv_lstm_neck import ConvLSTMNeck
 from .lstm_pooling_neck import LSTMPoolingNeck
 
-__all__ = ['ConvLSTMNeck', 'LSTMPoolingNeck']
+__all__ = ['ConvLSTMNeck', 'LSTMPoolingNeck', 'PaddedFeature']

@@ -1,22 +1,40 @@
-"""What the necks refuse, with the cure in the message."""
-from typing import Any
+"""What the necks take, and what they refuse with the cure in the message."""
+from typing import Any, NamedTuple, Optional, Tuple
 
+import torch
 from torch import Tensor
 
 
+class PaddedFeature(NamedTuple):
+    """A batch of sequences of different lengths, padded at their ends.
+
+    Attributes:
+        feature (Tensor): [N, C, T, h, w]; what the padding holds is free.
+        lengths (Tensor): [N], how many steps of each sequence count, 1 to T.
+    """
+    feature: Tensor
+    lengths: Tensor
+
+    def there(self) -> Tensor:
+        """Which steps count: bool [N, T]."""
+        steps = torch.arange(self.feature.shape[2], device=self.lengths.device)
+        return steps < self.lengths[:, None]
+
+
 def select_feature(x: Any, in_index: int, in_channels: int,
-                   neck: str) -> Tensor:
+                   neck: str) -> Tuple[Tensor, Optional[Tensor]]:
     """Take one stage of the backbone's output and check it.
 
     Args:
-        x (Tensor or tuple[Tensor]): The backbone's output, [N, C, T, h, w]
-            or a tuple of these.
+        x (Tensor, tuple[Tensor] or PaddedFeature): The backbone's output,
+            [N, C, T, h, w], a tuple of these, or one with lengths.
         in_index (int): Which stage of a tuple to take.
         in_channels (int): The channels C that the neck was built for.
         neck (str): The neck's name, for the messages.
 
     Returns:
-        Tensor: The feature, shape [N, C, T, h, w].
+        tuple: The feature [N, C, T, h, w], 0 where a sequence is padded, and
+        the lengths [N] of its sequences, or None where all have T steps.
 
     Raises:
         TypeError: For a list, which only Recognizer2D makes: it puts all
@@ -30,7 +48,11 @@ def select_feature(x: Any, in_index: int, in_channels: int,
             'them: it runs all crops and clips of a video together as one '
             'sequence. Use type="Recognizer3D" with backbone=dict('
             'type="TimeDistributed", backbone=...) and NCTHW inputs.')
-    if isinstance(x, tuple):
+    lengths = None
+    if isinstance(x, PaddedFeature):
+        there = x.there()[:, None, :, None, None]  # [N, 1, T, 1, 1]
+        lengths, x = x.lengths, x.feature.masked_fill(~there, 0)
+    elif isinstance(x, tuple):
         if not -len(x) <= in_index < len(x):
             raise ValueError(
                 f'{neck} has in_index={in_index}, but the backbone returns '
@@ -47,4 +69,4 @@ def select_feature(x: Any, in_index: int, in_channels: int,
             f'{neck} was built with in_channels={in_channels}, but the '
             f'backbone gives {x.shape[1]} channels (a feature of shape '
             f'{tuple(x.shape)}): set in_channels={x.shape[1]}.')
-    return x
+    return x, lengths

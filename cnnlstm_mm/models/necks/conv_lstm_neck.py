@@ -3,7 +3,7 @@ from typing import Any, Optional, Tuple, Union
 
 import torch
 from mmengine.model import BaseModule
-from torch import Tensor
+from torch import Tensor, nn
 
 from cnnlstm_mm.layers import ConvLSTM
 from mmaction.registry import MODELS
@@ -24,6 +24,10 @@ class ConvLSTMNeck(BaseModule):
         return_mode (str): 'last' returns the final hidden state, 'mean' the
             mean of the outputs over time, 'sequence' all of them. Defaults
             to 'last'.
+        reduce_channels (int, optional): A learnt 1x1 convolution brings the
+            feature to so many channels before the ConvLSTM, most of whose
+            work is in proportion to them: ``in_channels * reduce_channels``
+            more multiply-adds a pixel. Defaults to None, no reduction.
         in_index (int): Which stage of a multi-stage backbone to take.
             Defaults to -1.
         init_cfg (dict, optional): Initialization config. Defaults to None.
@@ -42,6 +46,7 @@ class ConvLSTMNeck(BaseModule):
                  in_channels: int,
                  hidden_channels: int,
                  return_mode: str = 'last',
+                 reduce_channels: Optional[int] = None,
                  in_index: int = -1,
                  init_cfg: Optional[dict] = None,
                  **kwargs: Any) -> None:
@@ -52,7 +57,33 @@ class ConvLSTMNeck(BaseModule):
         self.in_channels = in_channels
         self.return_mode = return_mode
         self.in_index = in_index
-        self.conv_lstm = ConvLSTM(in_channels, hidden_channels, **kwargs)
+        self.reduce = None
+        if reduce_channels is not None:
+            self.reduce = nn.Conv2d(in_channels, reduce_channels, 1)
+        self.conv_lstm = ConvLSTM(reduce_channels or in_channels,
+                                  hidden_channels, **kwargs)
+
+    def init_weights(self) -> None:
+        """Initialize the reduction as Keras's Dense, then as ``init_cfg``
+        says."""
+        if self.reduce is not None:
+            nn.init.xavier_uniform_(self.reduce.weight)
+            nn.init.zeros_(self.reduce.bias)
+        super().init_weights()
+
+    def multiply_adds(self, size: Tuple[int, int]) -> int:
+        """Multiply-adds in the convolutions of one step of one sample.
+
+        Args:
+            size (tuple[int]): Height and width of the feature map.
+
+        Returns:
+            int: Those of the reduction and of the ConvLSTM.
+        """
+        count = self.conv_lstm.multiply_adds(size)
+        if self.reduce is not None:
+            count += self.reduce.weight.numel() * size[0] * size[1]
+        return count
 
     def forward(
         self,
@@ -62,7 +93,8 @@ class ConvLSTMNeck(BaseModule):
         """Run the recurrence over time; every sample starts from zero state.
 
         Args:
-            x (Tensor or tuple[Tensor]): Feature maps, [N, C, T, h, w].
+            x (Tensor, tuple[Tensor] or PaddedFeature): Feature maps,
+                [N, C, T, h, w]. Steps that pad a sequence change nothing.
             data_samples (list, optional): Not used. Defaults to None.
 
         Returns:
@@ -72,17 +104,29 @@ class ConvLSTMNeck(BaseModule):
 
         Raises:
             TypeError, ValueError: See :func:`select_feature`; a frame smaller
-                than a 'valid' kernel raises ValueError too.
+                than a 'valid' kernel, and 'sequence' on sequences of
+                different lengths, raise ValueError too.
         """
-        x = select_feature(x, self.in_index, self.in_channels,
-                           type(self).__name__)
+        x, lengths = select_feature(x, self.in_index, self.in_channels,
+                                    type(self).__name__)
         # [N, C, T, h, w] -> [N, T, C, h, w]
-        output, (h, _) = self.conv_lstm(x.transpose(1, 2))
+        x = x.transpose(1, 2)
+        if self.reduce is not None:
+            x = self.reduce(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+        output, (h, _) = self.conv_lstm(x, lengths=lengths)
         if self.return_mode == 'sequence':
+            if lengths is not None:
+                raise ValueError(
+                    'ConvLSTMNeck got sequences of different lengths with '
+                    "return_mode='sequence', which would hand padding to the "
+                    "head: set return_mode to 'last' or 'mean'.")
             # [N, T, C', h', w'] -> [N, C', T, h', w']
             return output.transpose(1, 2), {}
         if self.return_mode == 'mean':
-            feature = output.mean(dim=1)
+            # The output is 0 where a sequence has ended.
+            steps = output.shape[1] if lengths is None else lengths.to(
+                output)[:, None, None, None]
+            feature = output.sum(dim=1) / steps
         else:
             directions = 2 if self.conv_lstm.bidirectional else 1
             # [L*D, N, hidden, h', w'] -> [N, D*hidden, h', w']

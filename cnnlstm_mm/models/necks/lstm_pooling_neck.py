@@ -5,11 +5,12 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.utils import _pair
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from mmaction.registry import MODELS
 from mmaction.utils import OptSampleList
 
-from .checks import select_feature
+from .checks import PaddedFeature, select_feature
 
 SPATIAL_POOLS = ('avg', 'max', 'flatten')
 TEMPORAL_POOLS = ('last', 'mean', 'max', 'attention')
@@ -119,7 +120,8 @@ class LSTMPoolingNeck(BaseModule):
         """Run the LSTM over time; every sample starts from zero state.
 
         Args:
-            x (Tensor or tuple[Tensor]): Feature maps, [N, C, T, h, w].
+            x (Tensor, tuple[Tensor] or PaddedFeature): Feature maps,
+                [N, C, T, h, w]. Steps that pad a sequence change nothing.
             data_samples (list, optional): Not used. Defaults to None.
 
         Returns:
@@ -130,23 +132,42 @@ class LSTMPoolingNeck(BaseModule):
             TypeError, ValueError: See :func:`select_feature`; 'flatten' on
                 another map size than ``spatial_size`` raises ValueError too.
         """
-        x = select_feature(x, self.in_index, self.in_channels,
-                           type(self).__name__)
+        x, lengths = select_feature(x, self.in_index, self.in_channels,
+                                    type(self).__name__)
+        there = None
+        if lengths is not None:
+            there = PaddedFeature(x, lengths).there()[..., None]  # [N, T, 1]
         frames = self._frame_vectors(x)
         if self.dense is not None:
             frames = self.dense(frames).relu()
         # [N, T, size] -> [N, T, D*hidden]
-        output, (h, _) = self.lstm(frames)
+        if lengths is None:
+            output, (h, _) = self.lstm(frames)
+        else:
+            output, (h, _) = self.lstm(
+                pack_padded_sequence(
+                    frames, lengths.cpu(), batch_first=True,
+                    enforce_sorted=False))
+            output, _ = pad_packed_sequence(
+                output, batch_first=True, total_length=frames.shape[1])
         if self.temporal_pool == 'last':
             directions = 2 if self.lstm.bidirectional else 1
             # [L*D, N, hidden] -> [N, D*hidden]
             feature = torch.cat(tuple(h[-directions:]), dim=1)
         elif self.temporal_pool == 'mean':
-            feature = output.mean(dim=1)
+            # The output is 0 where a sequence has ended.
+            steps = output.shape[1] if lengths is None else lengths.to(
+                output)[:, None]
+            feature = output.sum(dim=1) / steps
         elif self.temporal_pool == 'max':
+            if there is not None:
+                output = output.masked_fill(~there, -torch.inf)
             feature = output.amax(dim=1)
         else:
-            weights = self.attention(output).softmax(dim=1)  # [N, T, 1]
+            score = self.attention(output)
+            if there is not None:
+                score = score.masked_fill(~there, -torch.inf)
+            weights = score.softmax(dim=1)  # [N, T, 1]
             feature = (weights * output).sum(dim=1)
         return feature[:, :, None, None, None], {}
 

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from cnnlstm_mm.layers import ConvLSTM
+from cnnlstm_mm.models.necks import PaddedFeature
 from mmaction.registry import MODELS
 
 CONV = dict(type='ConvLSTMNeck', in_channels=6, hidden_channels=4)
@@ -150,6 +151,7 @@ def test_unknown_options_are_named(base, option):
 
 @pytest.mark.parametrize('base, options', [
     (CONV, dict(return_mode='mean')),
+    (CONV, dict(reduce_channels=2)),
     (LSTM, dict(dense_channels=3, temporal_pool='attention')),
     (LSTM, dict(bidirectional=True, num_layers=2)),
 ])
@@ -159,3 +161,53 @@ def test_every_parameter_has_a_gradient(base, options):
     assert [n for n, p in neck.named_parameters()
             if p.grad is None or not p.grad.any()] == []
     assert isinstance(neck, nn.Module)
+
+
+def test_reduction_is_a_1x1_convolution_of_every_frame():
+    neck = build(CONV, reduce_channels=3, gate_conv='depthwise')
+    x = torch.randn(2, 6, 5, 7, 3)
+    reduced = torch.einsum('nctij,dc->ntdij', x,
+                           neck.reduce.weight[:, :, 0, 0])
+    reduced = reduced + neck.reduce.bias[:, None, None]
+    want = neck.conv_lstm(reduced)[1][0][-1][:, :, None]
+    torch.testing.assert_close(neck(x)[0], want)
+    assert neck.multiply_adds((7, 3)) == 7 * 3 * (6 * 3 + (3 + 4) *
+                                                  (9 + 4 * 4))
+
+
+@pytest.mark.parametrize('base, options', [
+    (CONV, dict(return_mode='last', num_layers=2)),
+    (CONV, dict(return_mode='last', bidirectional=True)),
+    (CONV, dict(return_mode='mean', reduce_channels=3)),
+    (CONV, dict(return_mode='mean', gate_conv='pooled')),
+    (LSTM, dict(temporal_pool='last', num_layers=2, bidirectional=True)),
+    (LSTM, dict(temporal_pool='mean', dense_channels=3)),
+    (LSTM, dict(temporal_pool='max')),
+    (LSTM, dict(temporal_pool='attention')),
+])
+def test_padded_batch_equals_each_sequence_alone(base, options):
+    neck = build(base, **options).double()
+    lengths = torch.tensor([3, 7, 16])
+    x = torch.randn(3, 6, 16, 3, 3, dtype=torch.float64)
+    grads = []
+    for padded in (False, True):
+        neck.zero_grad()
+        if padded:
+            filled = x.clone()
+            for k, length in enumerate(lengths):
+                filled[k, :, length:] = torch.nan
+            got = neck(PaddedFeature(filled, lengths))[0]
+        else:
+            got = torch.cat(
+                [neck(x[k:k + 1, :, :n])[0] for k, n in enumerate(lengths)])
+        got.square().sum().backward()
+        grads.append([got.detach(), *(p.grad for p in neck.parameters())])
+    for alone, together in zip(*grads):
+        torch.testing.assert_close(together, alone, rtol=1e-9, atol=1e-12)
+
+
+def test_a_padded_sequence_is_not_returned_whole():
+    neck = build(CONV, return_mode='sequence')
+    x = PaddedFeature(torch.randn(2, 6, 4, 3, 3), torch.tensor([2, 4]))
+    with pytest.raises(ValueError, match="'last' or 'mean'"):
+        neck(x)
