@@ -33,21 +33,34 @@ class TimeDistributed(BaseModule):
             ``train()`` does, and build no gradient graph. Defaults to False.
         channels_last (bool): Run the backbone in channels_last memory format,
             1.7 times as fast for MobileNetV2 on a CPU. Defaults to True.
+        bf16 (bool): Run a frozen backbone in bfloat16 where the device has
+            instructions for it; the features come in the dtype of the frames.
+            (A backbone that is trained takes ``tools/train.py --amp``.)
+            Defaults to False.
         init_cfg (dict, optional): Initialization of this wrapper, with keys
             that begin with ``backbone.``. Pretrained weights with bare keys
             belong into the ``init_cfg`` of ``backbone``. Defaults to None.
+
+    Raises:
+        ValueError: If ``bf16`` is set for a backbone that is trained.
     """
 
     def __init__(self,
                  backbone: ConfigType,
                  frozen: bool = False,
                  channels_last: bool = True,
+                 bf16: bool = False,
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(init_cfg=init_cfg)
+        if bf16 and not frozen:
+            raise ValueError(
+                'TimeDistributed(bf16=True) is for a frozen backbone: set '
+                'frozen=True, or train in mixed precision with '
+                'tools/train.py --amp.')
         self.backbone = MODELS.build(backbone)
         self.frozen = frozen
         self.channels_last = channels_last
-        self._folded = FoldedCopy()
+        self._folded = FoldedCopy(bf16)
         convolutions = (m for m in self.backbone.modules()
                         if isinstance(m, nn.Conv2d))
         first = next(convolutions, None)

@@ -133,6 +133,32 @@ def test_backbone_that_cannot_be_folded_runs_unfolded():
     torch.testing.assert_close(module(x), frame_by_frame(module.backbone, x))
 
 
+@pytest.mark.parametrize('there', [False, True])
+def test_bf16_runs_the_frozen_backbone_in_bfloat16(there, monkeypatch):
+    monkeypatch.setattr('cnnlstm_mm.models.backbones.folding.has_bfloat16',
+                        lambda device: there)
+    module = build(frozen=True, bf16=True)
+    dtypes = []
+    x = torch.randn(2, 3, 3, 64, 64)
+    want = frame_by_frame(module.backbone, x)
+    handle = torch.nn.modules.module.register_module_forward_pre_hook(
+        lambda m, args: dtypes.append(args[0].dtype)
+        if isinstance(m, nn.Conv2d) else None)
+    got = module(x)
+    dtypes.clear()
+    module(x)
+    handle.remove()
+    assert set(dtypes) == {torch.bfloat16 if there else torch.float32}
+    assert got.dtype == torch.float32
+    assert (got - want).norm() <= (2e-2 if there else 1e-5) * want.norm()
+    assert all(p.dtype == torch.float32 for p in module.parameters())
+
+
+def test_bf16_is_refused_for_a_backbone_that_is_trained():
+    with pytest.raises(ValueError, match='frozen=True.*--amp'):
+        build(bf16=True)
+
+
 @pytest.mark.parametrize('shape', [(2, 3, 32, 32), (2, 8, 3, 32, 32)])
 def test_wrong_input_names_the_cure(shape):
     with pytest.raises(ValueError, match='NCTHW') as caught:
