@@ -8,17 +8,16 @@ same shapes, weights and threads; the medians are printed.
 """
 import argparse
 import json
-import multiprocessing
 import os
 import statistics
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 import conv_lstm_peers as peers  # noqa: E402
+from worker import Worker  # noqa: E402
 
 CASES = [
     peers.Case('seed, valid', 2, 32, 1024, 256, 7, 'valid'),
@@ -30,56 +29,6 @@ CASES = [
 ]
 KERAS = {'Keras, torch': 'torch', 'Keras, JAX': 'jax'}
 LIGHT = ('depthwise', 'pooled')
-
-
-class Worker:
-    """A Keras peer in a process of its own, which times itself on request."""
-
-    def __init__(self, backend: str, threads: int) -> None:
-        before = dict(os.environ)
-        os.environ.update(peers.environment(backend, threads))
-        context = multiprocessing.get_context('spawn')
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(
-            target=serve, args=(theirs, ), daemon=True)
-        self.process.start()
-        theirs.close()
-        os.environ.clear()
-        os.environ.update(before)
-
-    def ask(self, *message):
-        self.pipe.send(message)
-        answer = self.pipe.recv()
-        if isinstance(answer, str):
-            raise RuntimeError(answer)
-        return answer
-
-
-def serve(pipe) -> None:
-    """The worker's loop: builds a peer, times one of its methods, ..."""
-    peer = None
-    while True:
-        try:
-            what, *arguments = pipe.recv()
-        except EOFError:
-            return
-        try:
-            if what == 'build':
-                peer = peers.KerasPeer(*arguments)
-                pipe.send(None)
-            elif what == 'time':
-                pipe.send(timed(getattr(peer, arguments[0]), arguments[1]))
-            else:
-                pipe.send(getattr(peer, what)())
-        except Exception as error:  # the parent reports it and goes on
-            pipe.send(repr(error))
-
-
-def timed(function, clock: str) -> float:
-    clock = getattr(time, clock)
-    start = clock()
-    function()
-    return clock() - start
 
 
 def arrays_of(case: peers.Case) -> dict:
@@ -105,8 +54,9 @@ def build(case: peers.Case, workers: dict, names: list) -> dict:
     arrays = arrays_of(case)
     found = {'matrix product': peers.Matmul(case, arrays),
              'ours': peers.TorchPeer(case, arrays),
-             'ours, bf16': peers.Bfloat16(case, arrays),
              'plain loop': peers.PlainLoop(case, arrays)}
+    if peers.has_bfloat16():
+        found['ours, bf16'] = peers.Bfloat16(case, arrays)
     if case.padding == 'same':
         found['cat(x, h) cell'] = peers.CatCell(case, arrays)
     if case.name == 'MobileNetV2':
@@ -139,7 +89,7 @@ def measure(case: peers.Case, found: dict, repeats: int,
         for name, mode in rounds:
             peer = found[name]
             seconds = peer.ask('time', mode, clock) if isinstance(
-                peer, Worker) else timed(getattr(peer, mode), clock)
+                peer, Worker) else peer.time(mode, clock)
             if repeat:  # the first one warms up
                 times[name, mode].append(seconds)
         print(f'\r{case.name}: {repeat}/{repeats}', end='', file=sys.stderr)
@@ -218,13 +168,19 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     names = args.peers and ['matrix product', 'ours', *args.peers]
     workers = {} if args.no_keras else {
-        name: Worker(backend, args.threads) for name, backend in KERAS.items()
-        if not names or name in names}
+        name: Worker(peers.KerasPeer,
+                     peers.environment(backend, args.threads))
+        for name, backend in KERAS.items() if not names or name in names}
+    if not peers.has_bfloat16():
+        print('no row in bf16: this CPU has no instructions for it',
+              file=sys.stderr)
     rows = []
     for case in CASES:
         if not args.cases or any(c in case.name for c in args.cases):
             found = build(case, workers, names)
             rows += measure(case, found, args.repeats, clock)
+    for worker in workers.values():
+        worker.close()
     show(rows)
     if args.json:
         Path(args.json).write_text(json.dumps(

@@ -4,6 +4,7 @@ A peer is built from a case and arrays, and has ``forward()``, ``train()`` and
 ``output()``. A training step is forward and backward, for x and all weights.
 """
 import os
+import time
 from typing import NamedTuple
 
 import numpy as np
@@ -27,7 +28,18 @@ class Case(NamedTuple):
                 (self.inputs + self.hidden) * 9)
 
 
-class TorchPeer:
+class Peer:
+    """Has methods to time."""
+
+    def time(self, method: str, clock: str) -> float:
+        """Seconds by ``clock``, a function of the module ``time``."""
+        now = getattr(time, clock)
+        start = now()
+        getattr(self, method)()
+        return now() - start
+
+
+class TorchPeer(Peer):
     """What the peers on PyTorch share; a subclass has ``layer`` and x."""
 
     def __init__(self, case: Case, arrays: dict, **options) -> None:
@@ -62,7 +74,8 @@ class TorchPeer:
             return self.run().float().numpy()
 
     def kept(self) -> int:
-        """Bytes that backward keeps alive beyond x and the weights."""
+        """Bytes that backward keeps alive beyond x, the weights and the
+        output."""
         import torch
         sizes = {}
 
@@ -72,8 +85,8 @@ class TorchPeer:
             return t
 
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-            output = self.run()  # noqa: F841  keeps the graph alive
-        for t in (self.x, *self.parameters):
+            output = self.run()
+        for t in (self.x, output, *self.parameters):
             sizes.pop(t.untyped_storage().data_ptr(), None)
         return sum(sizes.values())
 
@@ -129,7 +142,7 @@ class CatCell(PlainLoop):
             torch.cat([x, h], 1), self.weight, self.layer.bias_l0, padding=1)
 
 
-class KerasPeer:
+class KerasPeer(Peer):
     """Keras's ConvLSTM2D, on the backend that KERAS_BACKEND names."""
 
     def __init__(self, case: Case, arrays: dict) -> None:
@@ -188,7 +201,7 @@ class KerasPeer:
         return TorchPeer.kept(self) if self.first else None
 
 
-class Matmul:
+class Matmul(Peer):
     """The machine's own speed: a product of two float32 matrices."""
     operations = 2 * 2048**3
 
@@ -200,6 +213,13 @@ class Matmul:
         import torch
         with torch.inference_mode():
             self.a @ self.b
+
+
+def has_bfloat16() -> bool:
+    """Whether this CPU computes in bfloat16; elsewhere it is emulated."""
+    import torch
+    from cnnlstm_mm.models.backbones.folding import has_bfloat16
+    return has_bfloat16(torch.device('cpu'))
 
 
 def environment(backend: str, threads: int) -> dict:

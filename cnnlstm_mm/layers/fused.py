@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .convolution import convolve
-from .recurrence import Options, run_backward, run_forward
+from .recurrence import Kept, Options, run_backward, run_forward
 from .steps import schedule
 
 STEPWISE = 1 << 20  # gates of one step, in values
@@ -47,12 +47,12 @@ def conv_lstm(x: Tensor, weight_ih: Tensor | None, weight_hh: Tensor,
         reverse: from the last frame to the first.
         batch_sizes: for each frame, how many samples have it; these come
             first.
-        save: whether to return the activations for backward.
+        save: whether to return what backward needs.
 
     Returns:
         The sequence of h in the order of the frames [N, T, hidden, H, W], 0
-        where a sample has no frame; the last h and c; the activations of every
-        step [n, 4 hidden, H, W] in c0's dtype, or an empty list.
+        where a sample has no frame; the last h and c; the tensors of
+        ``recurrence.Kept``, or an empty list.
     """
     with torch.autocast(x.device.type, enabled=False):
         return run_forward(x, weight_ih, weight_hh, bias, h0, c0,
@@ -65,15 +65,16 @@ def conv_lstm(x: Tensor, weight_ih: Tensor | None, weight_hh: Tensor,
     mutates_args=(),
     schema='(Tensor? x, Tensor? weight_ih, Tensor weight_hh, Tensor? h0, '
     'Tensor c0, Tensor? peephole, Tensor? mask, bool hard, bool reverse, '
-    'int[]? batch_sizes, Tensor[] gates, Tensor? d_sequence, Tensor? dh, '
+    'int[]? batch_sizes, Tensor sequence, Tensor[] kept, '
+    'Tensor? d_sequence, Tensor? dh, '
     'Tensor? dc, bool need_dx) '
     '-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)')
 def conv_lstm_backward(
     x: Tensor | None, weight_ih: Tensor | None, weight_hh: Tensor,
     h0: Tensor | None, c0: Tensor, peephole: Tensor | None,
     mask: Tensor | None, hard: bool, reverse: bool,
-    batch_sizes: Sequence[int] | None, gates: Sequence[Tensor],
-    d_sequence: Tensor | None, dh: Tensor | None, dc: Tensor | None,
+    batch_sizes: Sequence[int] | None, sequence: Tensor,
+    kept: Sequence[Tensor], d_sequence: Tensor | None, dh: Tensor | None, dc: Tensor | None,
     need_dx: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of x, weight_ih, weight_hh, bias, h0, c0 and peephole; empty
@@ -81,8 +82,8 @@ def conv_lstm_backward(
     with torch.autocast(c0.device.type, enabled=False):
         grads = run_backward(
             x, weight_ih, weight_hh, h0, c0,
-            Options(peephole, mask, hard, reverse, batch_sizes), gates,
-            d_sequence, dh, dc, need_dx)
+            Options(peephole, mask, hard, reverse, batch_sizes), sequence,
+            list(kept), d_sequence, dh, dc, need_dx)
     return tuple(c0.new_empty(0) if g is None else g for g in grads)
 
 
@@ -90,24 +91,22 @@ def conv_lstm_backward(
 def _(x, weight_ih, weight_hh, bias, h0, c0, peephole, mask, hard, reverse,
       batch_sizes, save):
     batch, frames = x.shape[:2]
-    gates = [
-        c0.new_empty(n, 4 * c0.shape[1], *c0.shape[2:])
-        for _, n in schedule(frames, reverse, batch_sizes, batch)
-    ]
+    steps = schedule(frames, reverse, batch_sizes, batch)
     return (x.new_empty(batch, frames, *c0.shape[1:]), x.new_empty(c0.shape),
-            c0.new_empty(c0.shape), gates if save else [])
+            c0.new_empty(c0.shape),
+            Kept.empty(c0, steps, x.dtype).tensors() if save else [])
 
 
 @conv_lstm_backward.register_fake
 def _(x, weight_ih, weight_hh, h0, c0, peephole, mask, hard, reverse,
-      batch_sizes, gates, d_sequence, dh, dc, need_dx):
+      batch_sizes, sequence, kept, d_sequence, dh, dc, need_dx):
 
     def like(t: Tensor | None) -> Tensor:
         return c0.new_empty(0) if t is None else t.new_empty(t.shape)
 
     d_bias = like(None) if weight_ih is None else weight_hh.new_empty(
         weight_hh.shape[:1])
-    shape = (c0.shape[0], len(gates), 4 * c0.shape[1], *c0.shape[2:])
+    shape = (*sequence.shape[:2], 4 * c0.shape[1], *c0.shape[2:])
     dx = weight_hh.new_empty(shape) if weight_ih is None else like(
         x if need_dx else None)
     return dx, like(weight_ih), like(weight_hh), d_bias, like(h0), like(
@@ -120,16 +119,18 @@ def _save(ctx, inputs, output):
     ctx.set_materialize_grads(False)
     ctx.mark_non_differentiable(*output[3])
     ctx.save_for_backward(None if weight_ih is None else x, weight_ih,
-                          weight_hh, h0, c0, peephole, mask, *output[3])
+                          weight_hh, h0, c0, peephole, mask, output[0],
+                          *output[3])
 
 
 def _backward(ctx, d_sequence, dh, dc, _):
-    tensors, gates = ctx.saved_tensors[:7], list(ctx.saved_tensors[7:])
+    tensors, sequence = ctx.saved_tensors[:7], ctx.saved_tensors[7]
+    kept = list(ctx.saved_tensors[8:])
     _, weight_ih, _, h0, _, peephole, _ = tensors
     grads = list(
-        torch.ops.cnnlstm_mm.conv_lstm_backward(*tensors, *ctx.flags, gates,
-                                                d_sequence, dh, dc,
-                                                ctx.needs_input_grad[0]))
+        torch.ops.cnnlstm_mm.conv_lstm_backward(
+            *tensors, *ctx.flags, sequence, kept, d_sequence, dh, dc,
+            ctx.needs_input_grad[0]))
     there = (ctx.needs_input_grad[0], weight_ih
              is not None, True, ctx.has_bias, h0 is not None, True, peephole
              is not None)

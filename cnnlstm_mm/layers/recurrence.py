@@ -6,8 +6,8 @@ as one convolution over all steps. Large frames, whose gates do not fit into
 the caches: x itself comes in, and every step convolves cat(x, h) once, in both
 directions.
 
-Forward keeps the gates' activations alone; backward gets the states from them
-again, pointwise.
+Forward keeps the activations of the gates i and f and the cell states, and
+backward the sequence of h, which lives anyway; g and o follow pointwise.
 """
 from __future__ import annotations
 
@@ -32,6 +32,44 @@ class Options(NamedTuple):
     hard: bool
     reverse: bool
     batch_sizes: Sequence[int] | None
+
+
+class Kept(NamedTuple):
+    """What forward keeps for backward, a tensor a step, in c's dtype.
+
+    Attributes:
+        gates: activations of i and f [n, 2 hidden, H, W].
+        cells: cell states after the step [n, hidden, H, W].
+        hidden: hidden states after it, as the cells, where the sequence of h
+            has fewer digits; else empty.
+    """
+    gates: list[Tensor]
+    cells: list[Tensor]
+    hidden: list[Tensor]
+
+    @classmethod
+    def empty(cls, c0: Tensor, steps: list[tuple[int, int]],
+              dtype: torch.dtype) -> Kept:
+        """Room for these steps, the sequence of h being of ``dtype``."""
+
+        def room(channels: int) -> list[Tensor]:
+            return [
+                c0.new_empty(n, channels, *c0.shape[2:]) for _, n in steps
+            ]
+
+        hidden = c0.shape[1]
+        return cls(
+            room(2 * hidden), room(hidden),
+            [] if dtype == c0.dtype else room(hidden))
+
+    @classmethod
+    def of(cls, tensors: list[Tensor], frames: int) -> Kept:
+        """From the tensors in one row."""
+        return cls(*(tensors[k * frames:(k + 1) * frames] for k in range(3)))
+
+    def tensors(self) -> list[Tensor]:
+        """All tensors in one row."""
+        return [*self.gates, *self.cells, *self.hidden]
 
 
 @functools.cache
@@ -59,7 +97,8 @@ def run_forward(x: Tensor, weight_ih: Tensor | None, weight_hh: Tensor,
         c.dtype, memory_format=torch.contiguous_format, copy=True)
     sequence = (x.new_zeros if batch_sizes else x.new_empty)(batch, frames,
                                                              *c.shape[1:])
-    gates = []
+    kept = Kept.empty(c0, schedule(frames, reverse, batch_sizes, batch),
+                      x.dtype) if save else None
     weight = weight_hh if weight_ih is None else torch.cat(
         [weight_ih, weight_hh], 1)
     conv = StepConv(
@@ -74,37 +113,41 @@ def run_forward(x: Tensor, weight_ih: Tensor | None, weight_hh: Tensor,
                 c.dtype, memory_format=torch.contiguous_format, copy=True)
         else:
             z = torch.add(x[:n, t].to(c.dtype), conv(h_in))
-        ops.update_(z, c[:n], h[:n], peephole, hard)
-        if save:
-            gates.append(z)
+        if kept:
+            ops.update_(z, c[:n], h[:n], peephole, hard, kept.gates[step],
+                        kept.cells[step])
+            if kept.hidden:
+                kept.hidden[step].copy_(h[:n])
+        else:
+            ops.update_(z, c[:n], h[:n], peephole, hard)
         sequence[:n, t] = h[:n]
-    return sequence, h.to(x.dtype), c, gates
+    return sequence, h.to(x.dtype), c, kept.tensors() if kept else []
 
 
 def run_backward(x: Tensor | None, weight_ih: Tensor | None, weight_hh: Tensor,
                  h0: Tensor | None, c0: Tensor, options: Options,
-                 gates: list[Tensor], d_sequence: Tensor | None,
-                 dh: Tensor | None, dc: Tensor | None,
+                 sequence: Tensor, tensors: list[Tensor],
+                 d_sequence: Tensor | None, dh: Tensor | None,
+                 dc: Tensor | None,
                  need_dx: bool) -> tuple[Tensor | None, ...]:
     """Gradients of x (or of the input's share of the gates), both weights, the
     bias, h0, c0 and the peephole."""
-    batch, frames = c0.shape[0], len(gates)
+    batch, frames = sequence.shape[:2]
     peephole, mask, hard, reverse, batch_sizes = options
     ops = pointwise_for(c0)
     steps = schedule(frames, reverse, batch_sizes, batch)
+    kept = Kept.of(tensors, frames)
     kernel, stepwise, inputs = tuple(
         weight_hh.shape[-2:]), weight_ih is not None, 0
     pads = same_padding(c0.shape[-2:], kernel, (1, 1), (1, 1))
-    cells = _cells(gates, c0, steps)
+    c0 = c0.contiguous()
     dh, dc = (
-        torch.zeros_like(cells[0]) if d is None else d.to(
+        torch.zeros_like(c0) if d is None else d.to(
             c0.dtype, memory_format=torch.contiguous_format, copy=True)
         for d in (dh, dc))
-    h = torch.zeros_like(cells[0]) if h0 is None else h0.to(
-        c0.dtype, copy=True)
     shape = (4 * c0.shape[1], *c0.shape[2:])
     dz = (c0.new_zeros if batch_sizes else c0.new_empty)(
-        batch, 2 if stepwise else frames, *shape)
+        batch, 1 if stepwise else frames, *shape)
     weight = weight_hh
     if stepwise:
         d_weight_ih, d_weight_hh = torch.zeros_like(
@@ -120,48 +163,42 @@ def run_backward(x: Tensor | None, weight_ih: Tensor | None, weight_hh: Tensor,
         weight, (batch, *shape),
         transposed=True,
         prepack=not stepwise and frames > 1)
+    first_h = torch.zeros_like(c0) if h0 is None else h0.to(c0.dtype)
 
-    def note_state_before(step: int) -> None:
-        """With h as it was before ``step``: its part in the gradients of the
-        weights."""
+    def after(step: int) -> Tensor:
+        """The hidden states after ``step``."""
         t, n = steps[step]
-        h_in = h[:n] if mask is None else h[:n] * mask[:n]
-        if stepwise:
-            d = dz[:n, step % 2].to(weight.dtype)
-            d_weight_ih.add_(weight_gradient(x[:n, t], d, kernel, pads))
-            d_weight_hh.add_(
-                weight_gradient(h_in.to(weight.dtype), d, kernel, pads))
-            d_bias.add_(d.sum((0, 2, 3)))
-        else:
-            h_before[:n, t] = h_in
+        return kept.hidden[step] if kept.hidden else sequence[:n, t]
 
     for step in range(frames - 1, -1, -1):
         t, n = steps[step]
-        d = dz[:n, step % 2 if stepwise else t]
+        d = dz[:n, 0 if stepwise else t]
         if d_sequence is not None:
             dh[:n] += d_sequence[:n, t]
-        ops.update_backward_(gates[step], cells[step, :n], cells[step + 1, :n],
-                             dh[:n], dc[:n], d, h[:n], peephole, hard)
+        c, h = (c0[:n], first_h[:n]) if step == 0 else (
+            _rows(kept.cells[step - 1], c0, n),
+            _rows(after(step - 1), first_h, n))
+        ops.update_backward_(kept.gates[step], kept.cells[step], c,
+                             after(step), dh[:n], dc[:n], d, peephole, hard)
         if peephole is not None:
-            d_i, d_f, _, d_o = d.chunk(4, 1)
-            for k, (d_gate, c) in enumerate(
-                ((d_i, cells[step]), (d_f, cells[step]), (d_o,
-                                                          cells[step + 1]))):
-                d_peephole[k] += (d_gate * c[:n]).sum(0)
-        if step + 1 < frames:
-            later = steps[step + 1][1]
-            if later > n:
-                h[n:later] = 0 if h0 is None else h0[n:later]
-            note_state_before(step + 1)
+            for k, (gate, state) in enumerate(
+                ((0, c), (1, c), (3, kept.cells[step]))):
+                d_peephole[k] += (d.chunk(4, 1)[gate] * state).sum(0)
+        d = d.to(weight.dtype)
+        h = (h if mask is None else h * mask[:n]).to(weight.dtype)
+        if stepwise:
+            d_weight_ih.add_(weight_gradient(x[:n, t], d, kernel, pads))
+            d_weight_hh.add_(weight_gradient(h, d, kernel, pads))
+            d_bias.add_(d.sum((0, 2, 3)))
+        else:
+            h_before[:n, t] = h
         if step or h0 is not None or inputs:
-            d_in = conv(d.to(weight.dtype))
+            d_in = conv(d)
             if inputs:
                 dx[:n, t] = d_in[:, :inputs]
             dh[:n] = d_in[:, inputs:]
             if mask is not None:
                 dh[:n] *= mask[:n]
-    h.zero_() if h0 is None else h.copy_(h0)
-    note_state_before(0)
     d_peephole = None if peephole is None else d_peephole.sum_to_size(
         peephole.shape).clone()
     dh = None if h0 is None else dh.to(h0.dtype)
@@ -174,13 +211,8 @@ def run_backward(x: Tensor | None, weight_ih: Tensor | None, weight_hh: Tensor,
     return dz, None, d_weight_hh, None, dh, dc, d_peephole
 
 
-def _cells(gates: list[Tensor], c0: Tensor, steps: list[tuple[int,
-                                                              int]]) -> Tensor:
-    """The cell states before every step and after the last [T + 1, N, hidden,
-    H, W]."""
-    cells = c0.new_empty(len(steps) + 1, *c0.shape)
-    cells[0] = c0
-    for step, (_, n) in enumerate(steps):
-        pointwise.next_cell(gates[step], cells[step, :n], cells[step + 1, :n])
-        cells[step + 1, n:] = cells[step, n:]
-    return cells
+def _rows(state: Tensor, first: Tensor, n: int) -> Tensor:
+    """The states of the first ``n`` samples before a step: what the step
+    before left, and the initial ones of samples that begin here."""
+    there = state.shape[0]
+    return state[:n] if n <= there else torch.cat([state, first[there:n]])

@@ -11,12 +11,18 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from .pointwise import smallest_cell
+
 BLOCK = 1024
 
 
 @triton.jit
 def _tanh(x):
-    return 2 * tl.sigmoid(2 * x) - 1
+    # Near 0 the difference has no digits left, but h / tanh(c) is to give o.
+    y = x * x
+    series = x * (1 + y * (-1 / 3 + y * (2 / 15 + y *
+                                         (-17 / 315 + y * (62 / 2835)))))
+    return tl.where(tl.abs(x) < 0.05, series, 2 * tl.sigmoid(2 * x) - 1)
 
 
 @triton.jit
@@ -34,8 +40,9 @@ def _gate_slope(gate, HARD: tl.constexpr):
 
 
 @triton.jit
-def _update(z, c, h, peephole, size, total, PEEPHOLE: tl.constexpr,
-            HARD: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr):
+def _update(z, c, h, gates, cell, peephole, size, total, least,
+            KEEP: tl.constexpr, PEEPHOLE: tl.constexpr, HARD: tl.constexpr,
+            WIDE: tl.constexpr, BLOCK: tl.constexpr):
     index = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = index < total
     place = index % size
@@ -51,32 +58,36 @@ def _update(z, c, h, peephole, size, total, PEEPHOLE: tl.constexpr,
     i = _gate(i, HARD)
     f = _gate(f, HARD)
     state = f * state + i * g
+    if KEEP:
+        state = tl.where(tl.abs(state) < least, least, state)
+        kept = gates + index // size * 2 * size + place
+        tl.store(kept, i, inside)
+        tl.store(kept + size, f, inside)
+        tl.store(cell + index, state, inside)
     if PEEPHOLE:
         o += tl.load(peephole + 2 * size + place, inside, 0).to(WIDE) * state
     o = _gate(o, HARD)
-    tl.store(gate, i, inside)
-    tl.store(gate + size, f, inside)
-    tl.store(gate + 2 * size, g, inside)
-    tl.store(gate + 3 * size, o, inside)
     tl.store(c + index, state, inside)
     tl.store(h + index, o * _tanh(state), inside)
 
 
 @triton.jit
-def _update_backward(gates, c_before, c_after, dh, dc, dz, h, peephole, size,
-                     total, dz_stride, PEEPHOLE: tl.constexpr,
-                     HARD: tl.constexpr, WIDE: tl.constexpr,
-                     BLOCK: tl.constexpr):
+def _update_backward(gates, cell, c_before, h, dh, dc, dz, peephole, size,
+                     total, least, h_stride, dz_stride,
+                     PEEPHOLE: tl.constexpr, HARD: tl.constexpr,
+                     WIDE: tl.constexpr, BLOCK: tl.constexpr):
     index = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = index < total
-    place = index % size
-    gate = gates + index // size * 4 * size + place
+    place, sample = index % size, index // size
+    gate = gates + sample * 2 * size + place
     i = tl.load(gate, inside, 0).to(WIDE)
     f = tl.load(gate + size, inside, 0).to(WIDE)
-    g = tl.load(gate + 2 * size, inside, 0).to(WIDE)
-    o = tl.load(gate + 3 * size, inside, 0).to(WIDE)
+    state = tl.load(cell + index, inside, 1).to(WIDE)
     before = tl.load(c_before + index, inside, 0).to(WIDE)
-    tanh_c = _tanh(tl.load(c_after + index, inside, 0).to(WIDE))
+    tanh_c = _tanh(state)
+    o = tl.load(h + sample * h_stride + place, inside, 0).to(WIDE) / tanh_c
+    g = (state - f * before) / tl.maximum(i, least)
+    g = tl.minimum(tl.maximum(g, -1), 1)
     d_h = tl.load(dh + index, inside, 0).to(WIDE)
     d_c = tl.load(dc + index, inside, 0).to(WIDE)
     d_o = d_h * tanh_c * _gate_slope(o, HARD)
@@ -90,17 +101,16 @@ def _update_backward(gates, c_before, c_after, dh, dc, dz, h, peephole, size,
     if PEEPHOLE:
         d_c += d_i * tl.load(peephole + place, inside, 0).to(WIDE)
         d_c += d_f * tl.load(peephole + size + place, inside, 0).to(WIDE)
-    out = dz + index // size * dz_stride + place
+    out = dz + sample * dz_stride + place
     tl.store(out, d_i, inside)
     tl.store(out + size, d_f, inside)
     tl.store(out + 2 * size, d_g, inside)
     tl.store(out + 3 * size, d_o, inside)
     tl.store(dc + index, d_c, inside)
-    tl.store(h + index, o * tanh_c, inside)
 
 
 def _launch(kernel, tensors: tuple[Tensor, ...], peephole: Tensor | None,
-            hard: bool, *strides: int) -> None:
+            hard: bool, *strides: int, **constants: bool) -> None:
     c = tensors[1]
     if not c.numel():
         return
@@ -111,23 +121,35 @@ def _launch(kernel, tensors: tuple[Tensor, ...], peephole: Tensor | None,
         c if peephole is None else peephole,
         c[0].numel(),
         c.numel(),
+        smallest_cell(c.dtype),
         *strides,
         PEEPHOLE=peephole is not None,
         HARD=hard,
         WIDE=tl.float64 if c.dtype == torch.float64 else tl.float32,
-        BLOCK=BLOCK)
+        BLOCK=BLOCK,
+        **constants)
 
 
-def update_(z: Tensor, c: Tensor, h: Tensor, peephole: Tensor | None,
-            hard: bool) -> None:
+def update_(z: Tensor,
+            c: Tensor,
+            h: Tensor,
+            peephole: Tensor | None,
+            hard: bool,
+            gates: Tensor | None = None,
+            cell: Tensor | None = None) -> None:
     """``pointwise.update_``; all tensors dense."""
-    _launch(_update, (z, c, h), peephole, hard)
+    keep = gates is not None
+    _launch(
+        _update, (z, c, h, gates if keep else z, cell if keep else c),
+        peephole,
+        hard,
+        KEEP=keep)
 
 
-def update_backward_(gates: Tensor, c_before: Tensor, c_after: Tensor,
-                     dh: Tensor, dc: Tensor, dz: Tensor, h: Tensor,
+def update_backward_(gates: Tensor, cell: Tensor, c_before: Tensor, h: Tensor,
+                     dh: Tensor, dc: Tensor, dz: Tensor,
                      peephole: Tensor | None, hard: bool) -> None:
-    """``pointwise.update_backward_``; each sample dense in ``dz``, all else
-    dense."""
-    _launch(_update_backward, (gates, c_before, c_after, dh, dc, dz, h),
-            peephole, hard, dz.stride(0))
+    """``pointwise.update_backward_``; each sample dense in ``h`` and ``dz``,
+    all else dense."""
+    _launch(_update_backward, (gates, cell, c_before, h, dh, dc, dz), peephole,
+            hard, h.stride(0), dz.stride(0))

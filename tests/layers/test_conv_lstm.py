@@ -106,10 +106,9 @@ def test_pair_of_options_equals_reference(pair, frame_size):
     check(layer, x, state, lengths, 1e-12, 1e-11)
 
 
-@pytest.mark.parametrize('lengths', LENGTHS, ids=['even', 'ragged'])
-@pytest.mark.parametrize('name', ['default', *OPTIONS])
-def test_gradcheck(name, lengths, frame_size):
-    layer, x, state = make(OPTIONS.get(name, {}), size=(4, 3))
+def finite_differences(options, lengths):
+    """Whether the gradients of everything equal finite differences."""
+    layer, x, state = make(options, size=(4, 3))
     names, parameters = zip(*layer.named_parameters())
 
     def function(x, h, c, *parameters):
@@ -120,8 +119,19 @@ def test_gradcheck(name, lengths, frame_size):
                                                  (x, (h, c), lengths))
         return output, h, c
 
-    assert torch.autograd.gradcheck(
+    return torch.autograd.gradcheck(
         function, (x, *state, *parameters), fast_mode=True)
+
+
+@pytest.mark.parametrize('lengths', LENGTHS, ids=['even', 'ragged'])
+@pytest.mark.parametrize('name', ['default', *OPTIONS])
+def test_gradcheck(name, lengths, frame_size):
+    assert finite_differences(OPTIONS.get(name, {}), lengths)
+
+
+@pytest.mark.parametrize('pair', PAIRS, ids='-'.join)
+def test_gradcheck_of_a_pair(pair):
+    assert finite_differences({**OPTIONS[pair[0]], **OPTIONS[pair[1]]}, None)
 
 
 @pytest.mark.parametrize(

@@ -339,7 +339,8 @@ def test_operator_is_what_runs(clip, monkeypatch):
         peephole=True)(clip)[0].shape == (2, 4, 8, 6, 5)
 
 
-def test_keeps_only_the_gates_for_backward():
+def test_keeps_three_maps_a_step_beside_the_output():
+    """i, f and c; autograd over the plain loop keeps seven."""
     layer, x = ConvLSTM(3, 4), torch.randn(2, 16, 3, 6, 5)
     kept = {}
 
@@ -349,7 +350,36 @@ def test_keeps_only_the_gates_for_backward():
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
         output = layer(x)[0]
-    for t in (x, *layer.parameters()):
+    for t in (x, output, *layer.parameters()):
         kept.pop(t.untyped_storage().data_ptr(), None)
-    gates, state = 4 * output.nbytes, output[:, 0].nbytes
-    assert sum(kept.values()) == gates + state
+    assert sum(kept.values()) == 3 * output.nbytes + output[:, 0].nbytes
+
+
+@pytest.mark.parametrize('activation', ['sigmoid', 'hard_sigmoid'])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+def test_gradients_where_cells_and_gates_are_zero(activation, dtype):
+    """Backward divides by i and by tanh(c)."""
+    torch.manual_seed(0)
+    layer = ConvLSTM(2, 3, recurrent_activation=activation).to(dtype)
+    x = torch.randn(2, 6, 2, 5, 4, dtype=dtype)
+    x[:, :2] = 0  # no bias: g, and so c, is 0
+    x[0] *= 1e3  # gates that are 0 and 1
+    x[1, 4:] *= 1e-25
+    grads = []
+    for layer.fused in (True, False):
+        y = x.clone().requires_grad_()
+        output, (h, c) = layer(y)
+        loss = (output * torch.linspace(-1, 1, output.numel(), dtype=dtype).
+                view_as(output)).sum() + h.sum() + c.sum()
+        grads.append(torch.autograd.grad(loss, [y, *layer.parameters()]))
+    for a, b in zip(*grads):
+        assert a.isfinite().all()
+        close(a, b, 1e-5 if dtype == torch.float32 else 1e-12)
+
+
+def test_output_changed_in_place_is_noticed(clip):
+    layer = ConvLSTM(3, 4)
+    output, _ = layer(clip)
+    output.mul_(2)
+    with pytest.raises(RuntimeError, match='inplace operation'):
+        output.sum().backward()

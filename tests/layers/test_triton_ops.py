@@ -60,15 +60,20 @@ def test_kernels_equal_the_plain_path(device, dtype, hard, peephole):
         peephole = normal(3, hidden, *peephole)
     z, c, dh, dc = (normal(n, k * hidden, *size) for k in (4, 1, 1, 1))
     results = []
+    c[0, 0] = z[0, 2 * hidden] = 0  # the cell that o is to survive
     for ops in (pointwise, triton_ops):
-        gates, after, h = z.clone(), c.clone(), torch.empty_like(c)
-        ops.update_(gates, after, h, peephole, hard)
-        # As in the time loop, where dz holds all steps.
+        plain = c.clone(), torch.empty_like(c)
+        ops.update_(z.clone(), *plain, peephole, hard)
+        gates, after = z.new_empty(n, 2 * hidden, *size), c.clone()
+        cell, h = torch.empty_like(c), torch.empty_like(c)
+        ops.update_(z.clone(), after, h, peephole, hard, gates, cell)
+        assert torch.equal(cell, after)
+        # As in the time loop, where h and dz hold all steps.
         dz, d_c = z.new_zeros(n, 3, *z.shape[1:]), dc.clone()
-        again = torch.empty_like(h)
-        ops.update_backward_(gates, c, after, dh.clone(), d_c, dz[:, 1], again,
-                             peephole, hard)
-        results.append((gates, after, h, dz, d_c, again))
+        sequence = torch.stack([h, h], 1)
+        ops.update_backward_(gates, cell, c, sequence[:, 1], dh.clone(), d_c,
+                             dz[:, 1], peephole, hard)
+        results.append((*plain, gates, after, h, dz, d_c))
     for a, b in zip(*results):
         close(b, a)
 

@@ -1,0 +1,284 @@
+"""Runs of MMAction2's Runner to measure against each other.
+
+A run is built from its model and the data, and has ``train()``, ``test()``,
+``profile()`` and ``peak()``. All take the same videos, frame size, number of
+frames, batch and workers.
+"""
+import os
+import resource
+import tempfile
+import time
+from contextlib import contextmanager
+from typing import NamedTuple
+
+NORMALIZE = dict(mean=[127.5] * 3, std=[127.5] * 3)
+PARTS = ('decode', 'transforms', 'preprocess', 'backbone', 'neck', 'head',
+         'optimizer')
+
+
+class Data(NamedTuple):
+    """What all runs read, and how."""
+    ann_file: str
+    videos: str
+    frames: int
+    side: int
+    batch: int
+    workers: int
+    threads: int
+    classes: int = 101
+
+
+def tsn(data: Data) -> dict:
+    """MMAction2's TSN-MobileNetV2 as it stands."""
+    return dict(
+        type='Recognizer2D',
+        backbone=dict(type='MobileNetV2', norm_eval=False),
+        cls_head=dict(
+            type='TSNHead', num_classes=data.classes, in_channels=1280,
+            spatial_type='avg', consensus=dict(type='AvgConsensus', dim=1),
+            dropout_ratio=0.4, init_std=0.01, average_clips='prob'),
+        data_preprocessor=dict(
+            type='ActionDataPreprocessor', format_shape='NCHW', **NORMALIZE))
+
+
+def recurrent(data: Data, neck: dict, **time_distributed) -> dict:
+    """MobileNetV2 on every frame and a neck of ours."""
+    return dict(
+        type='Recognizer3D',
+        backbone=dict(
+            type='TimeDistributed', backbone=dict(type='MobileNetV2'),
+            **time_distributed),
+        neck=dict(in_channels=1280, hidden_channels=256, **neck),
+        cls_head=dict(
+            type='I3DHead', num_classes=data.classes, in_channels=256,
+            average_clips='prob'),
+        data_preprocessor=dict(
+            type='ActionDataPreprocessor', format_shape='NCTHW', **NORMALIZE))
+
+
+NECKS = {
+    'LSTM': dict(type='LSTMPoolingNeck'),
+    'light ConvLSTM': dict(
+        type='ConvLSTMNeck', reduce_channels=256, gate_conv='depthwise'),
+    'ConvLSTM': dict(type='ConvLSTMNeck'),
+}
+
+
+def config(model: dict, data: Data, iterations: int, videos: int,
+           work_dir: str, name: str):
+    """The whole config of a run: ``iterations`` batches of training, and one
+    view of so many videos for testing."""
+    from mmengine.config import Config
+    flat = model['type'] == 'Recognizer2D'
+    shape = 'NCHW' if flat else 'NCTHW'
+
+    def pipeline(test):
+        sample = dict(type='SampleFrames', clip_len=1, frame_interval=1,
+                      num_clips=data.frames) if flat else dict(
+                          type='UniformSample', clip_len=data.frames)
+        crop = [dict(type='CenterCrop', crop_size=data.side)] if test else [
+            dict(type='RandomResizedCrop'),
+            dict(type='Resize', scale=(data.side, data.side),
+                 keep_ratio=False),
+            dict(type='Flip', flip_ratio=0.5)]
+        return [dict(type='DecordInit'), dict(sample, test_mode=test),
+                dict(type='DecordDecode'),
+                dict(type='Resize', scale=(-1, data.side * 8 // 7)), *crop,
+                dict(type='FormatShape', input_format=shape),
+                dict(type='PackActionInputs')]
+
+    def loader(test):
+        return dict(
+            batch_size=data.batch, num_workers=data.workers,
+            sampler=dict(type='DefaultSampler' if test else 'InfiniteSampler',
+                         shuffle=not test),
+            dataset=dict(
+                type='VideoDataset', ann_file=data.ann_file,
+                data_prefix=dict(video=data.videos), pipeline=pipeline(test),
+                indices=videos if test else None, test_mode=test))
+
+    return Config(dict(
+        default_scope='mmaction', model=model, work_dir=work_dir,
+        experiment_name=name, log_level='ERROR',
+        train_dataloader=loader(False), test_dataloader=loader(True),
+        train_cfg=dict(type='IterBasedTrainLoop', max_iters=iterations,
+                       val_interval=iterations + 1),
+        test_cfg=dict(type='TestLoop'), test_evaluator=dict(type='AccMetric'),
+        optim_wrapper=dict(
+            type='OptimWrapper', clip_grad=dict(max_norm=20),
+            optimizer=dict(type='SGD', lr=1e-3, momentum=0.9)),
+        default_hooks=dict(checkpoint=None, logger=None)))
+
+
+class Run:
+    """One model on the data, in this process."""
+
+    def __init__(self, model: dict, data: Data) -> None:
+        import torch
+        import cnnlstm_mm  # noqa: F401
+        torch.set_num_threads(data.threads)
+        torch.manual_seed(0)
+        self.model, self.data = model, data
+        self.folder = tempfile.TemporaryDirectory()
+        self.count = 0
+
+    def runner(self, iterations: int = 1, videos: int = 1):
+        from mmengine.runner import Runner
+        self.count += 1
+        return Runner.from_cfg(
+            config(self.model, self.data, iterations, videos,
+                   self.folder.name, f'{os.getpid()}_{self.count}'))
+
+    def train(self, iterations: int, warmup: int = 2) -> float:
+        """Frames a second from the end of the warm-up, when the workers have
+        filled their queue, to the last iteration."""
+        from mmengine.hooks import Hook
+
+        class Clock(Hook):
+            ends = []
+
+            def after_train_iter(self, *args, **kwargs):
+                _synchronize()
+                self.ends.append(time.perf_counter())
+
+        runner = self.runner(iterations + warmup)
+        runner.register_hook(Clock())
+        runner.train()
+        seconds = Clock.ends[-1] - Clock.ends[warmup - 1]
+        return iterations * self.data.batch * self.data.frames / seconds
+
+    def test(self, videos: int) -> float:
+        """Frames a second over so many videos, from building the loader to
+        the last score."""
+        runner = self.runner(videos=videos)
+        start = time.perf_counter()
+        runner.test()
+        _synchronize()
+        return videos * self.data.frames / (time.perf_counter() - start)
+
+    def frozen_backbone(self, frames: int) -> float:
+        """Milliseconds a frame of the backbone alone on frames in memory,
+        without gradients and in evaluation mode."""
+        import torch
+        model = self.runner().model
+        model.eval()
+        x = torch.randn(frames, 3, self.data.side, self.data.side)
+        if self.model['type'] == 'Recognizer3D':
+            x = x.transpose(0, 1)[None].contiguous()  # [1, 3, T, H, W]
+        x = x.to(next(model.parameters()).device)
+        with torch.no_grad():
+            model.backbone(x)
+            _synchronize()
+            start = time.perf_counter()
+            model.backbone(x)
+            _synchronize()
+        return (time.perf_counter() - start) / frames * 1e3
+
+    def profile(self, repeats: int = 3) -> dict:
+        """Milliseconds a frame of every part of a training step; decoding and
+        transforms as one worker does them."""
+        import torch
+        from mmaction.registry import TRANSFORMS
+        runner = self.runner()
+        model, loader = runner.model, runner.build_dataloader(
+            runner._train_dataloader)
+        wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+        clock = dict.fromkeys(PARTS, 0.)
+        dataset = loader.dataset
+        steps = [TRANSFORMS.build(t) for t in
+                 runner._train_dataloader.dataset.pipeline]
+        videos = min(len(dataset), self.data.batch * repeats)
+        for k in range(videos):
+            sample = dataset.get_data_info(k)
+            for n, step in enumerate(steps):
+                with _add(clock, 'decode' if n < 3 else 'transforms'):
+                    sample = step(sample)
+        model.train()
+        batches = iter(loader)
+        for repeat in range(repeats + 1):
+            batch = next(batches)
+            if repeat == 1:  # the first one warms up
+                clock.update(dict.fromkeys(PARTS[2:], 0.))
+            self._profiled_step(model, wrapper, batch, clock)
+        del batches
+        frames = self.data.frames * self.data.batch * repeats
+        per_video = self.data.frames * videos
+        return {part: seconds * 1e3 / (
+                    per_video if part in PARTS[:2] else frames)
+                for part, seconds in clock.items()}
+
+    def _profiled_step(self, model, wrapper, batch, clock) -> None:
+        """A training step, its parts added to ``clock``."""
+        with _add(clock, 'preprocess'):
+            batch = model.data_preprocessor(batch, True)
+        parts = {'backbone': model.backbone, 'head': model.cls_head}
+        if model.with_neck:
+            parts['neck'] = model.neck
+        arrived, handles = {}, []
+
+        def outer(name):
+            method = 'loss' if name == 'head' else 'forward'
+            module, plain = parts[name], getattr(parts[name], method)
+
+            def timed(*args, **kwargs):
+                if name != 'backbone':
+                    _when_gradient_arrives(args[0], arrived, name)
+                with _add(clock, name):
+                    return plain(*args, **kwargs)
+
+            setattr(module, method, timed)
+            handles.append((module, method))
+
+        for name in parts:
+            outer(name)
+        losses = model(**batch, mode='loss')
+        loss, _ = model.parse_losses(losses)
+        for module, method in handles:
+            delattr(module, method)
+        _synchronize()
+        last = time.perf_counter()
+        loss.backward()
+        _synchronize()
+        end = time.perf_counter()
+        for name in ('head', 'neck', 'backbone'):
+            if name in parts:
+                until = arrived.get(name, end)
+                clock[name] += until - last
+                last = until
+        with _add(clock, 'optimizer'):
+            wrapper.step()
+            wrapper.zero_grad()
+
+    def peak(self) -> float:
+        """The most memory that this process has held, in MB; workers of the
+        data loader not counted. On a GPU, its memory."""
+        import torch
+        if torch.cuda.is_available():
+            return torch.cuda.max_memory_allocated() / 1e6
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+def _when_gradient_arrives(x, arrived: dict, name: str) -> None:
+    """Note when backward is through with ``name``, whose input is ``x``."""
+
+    def note(_):
+        _synchronize()
+        arrived[name] = time.perf_counter()
+
+    if x.requires_grad:
+        x.register_hook(note)
+
+
+@contextmanager
+def _add(clock: dict, part: str):
+    _synchronize()
+    start = time.perf_counter()
+    yield
+    _synchronize()
+    clock[part] += time.perf_counter() - start
+
+
+def _synchronize() -> None:
+    import torch
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()

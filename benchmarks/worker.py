@@ -1,0 +1,64 @@
+"""Objects in processes of their own, to measure them in turns."""
+import multiprocessing
+import os
+from typing import Any, Callable, Dict, Optional
+
+
+class Worker:
+    """A process that holds one object and calls its methods on request.
+
+    Args:
+        factory: builds the object from the arguments of ``ask('build', ...)``;
+            a name at the top level of a module.
+        environment: variables that the process starts with.
+    """
+
+    def __init__(self, factory: Callable,
+                 environment: Optional[Dict[str, str]] = None) -> None:
+        before = dict(os.environ)
+        os.environ.update(environment or {})
+        context = multiprocessing.get_context('spawn')
+        self.pipe, theirs = context.Pipe()
+        # No daemon: data loaders in it start processes too.
+        self.process = context.Process(target=_serve, args=(theirs, factory))
+        self.process.start()
+        theirs.close()
+        os.environ.clear()
+        os.environ.update(before)
+
+    def ask(self, method: str, *arguments: Any) -> Any:
+        """What ``method`` of the object returns.
+
+        Raises:
+            RuntimeError: with what was raised in the process, or that it died.
+        """
+        self.pipe.send((method, arguments))
+        try:
+            fine, answer = self.pipe.recv()
+        except EOFError:
+            raise RuntimeError(f'the process died in {method}') from None
+        if not fine:
+            raise RuntimeError(answer)
+        return answer
+
+    def close(self) -> None:
+        """End the process."""
+        self.pipe.close()
+        self.process.join()
+
+
+def _serve(pipe: Any, factory: Callable) -> None:
+    built = None
+    while True:
+        try:
+            method, arguments = pipe.recv()
+        except EOFError:
+            return
+        try:
+            if method == 'build':
+                built = factory(*arguments)
+                pipe.send((True, None))
+            else:
+                pipe.send((True, getattr(built, method)(*arguments)))
+        except Exception as error:  # the parent reports it
+            pipe.send((False, repr(error)))
