@@ -20,6 +20,8 @@ import training_runs as runs  # noqa: E402
 from worker import Worker  # noqa: E402
 
 STOCK = 'TSN (stock)'
+RUNS = ['LSTM', 'light ConvLSTM', 'LSTM, frozen', 'light ConvLSTM, frozen',
+        'LSTM, frozen bf16']
 
 
 def models(data: runs.Data) -> dict:
@@ -39,20 +41,21 @@ def models(data: runs.Data) -> dict:
 
 def measure(workers: dict, args: argparse.Namespace) -> list:
     """One row a run."""
-    modes = {'train': (args.iterations, ), 'test': (args.test_videos, ),
-             'frozen_backbone': (16, )}
+    modes = {'train': args.iterations, 'test': args.test_videos,
+             'frozen_backbone': 16}
     values = {(name, mode): [] for name in workers for mode in modes}
     for repeat in range(args.repeats + 1):
-        for mode, arguments in modes.items():
+        for mode, size in modes.items():
             for name, worker in workers.items():
                 print(f'\r{repeat}/{args.repeats} {mode} {name:<30}', end='',
                       file=sys.stderr)
                 if mode == 'frozen_backbone' and not (
                         name == STOCK or name.startswith('LSTM, frozen')):
                     continue
-                value = worker.ask(mode, *arguments)
-                if repeat:  # the first one warms up
-                    values[name, mode].append(value)
+                if repeat:
+                    values[name, mode].append(worker.ask(mode, size))
+                else:  # warms up
+                    worker.ask(mode, 1)
     rows = []
     for name, worker in workers.items():
         row = dict(run=name, peak_mb=worker.ask('peak'),
@@ -102,9 +105,12 @@ def main() -> None:
     parser.add_argument('--workers', type=int, default=2)
     parser.add_argument('--threads', type=int, default=os.cpu_count())
     parser.add_argument('--repeats', type=int, default=3)
-    parser.add_argument('--iterations', type=int, default=6)
-    parser.add_argument('--test-videos', type=int, default=40)
-    parser.add_argument('--runs', nargs='*', help='names; all by default')
+    parser.add_argument('--iterations', type=int, default=5)
+    parser.add_argument('--test-videos', type=int, default=24)
+    parser.add_argument(
+        '--runs', nargs='*', default=RUNS, help='of: LSTM, light ConvLSTM and '
+        'ConvLSTM, each alone and with ", frozen" or ", frozen bf16" (where '
+        'the device has it) behind it; default: %(default)s')
     parser.add_argument('--json', help='file for all figures')
     args = parser.parse_args()
     for path in (args.ann_file, args.videos):
@@ -116,7 +122,7 @@ def main() -> None:
                      args.batch, args.workers, args.threads)
     workers = {}
     for name, model in models(data).items():
-        if name == STOCK or not args.runs or name in args.runs:
+        if name in (STOCK, *args.runs):
             workers[name] = Worker(
                 runs.Run, dict(OMP_NUM_THREADS=str(args.threads)))
             workers[name].ask('build', model, data)
