@@ -194,28 +194,29 @@ def _stamp(path: Path) -> List[int]:
 
 def _probe_each(videos: Dict[str, Path], todo: List[str],
                 workers: int) -> Iterable[Tuple[str, dict]]:
+    # Decoders say what is damaged in their own words, which helps nobody.
+    os.environ.setdefault('OPENCV_LOG_LEVEL', 'SILENT')
+    os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
     context = multiprocessing.get_context('spawn')
     left = list(todo)
     while left:
         finished = set()
-        with ProcessPoolExecutor(workers, context, _quiet) as pool:
-            jobs = {pool.submit(probe, str(videos[name])): name
-                    for name in left}
-            try:
+        try:
+            with ProcessPoolExecutor(workers, context) as pool:
+                jobs = {pool.submit(probe, str(videos[name])): name
+                        for name in left}
                 for job in as_completed(jobs):
                     result = job.result()
                     finished.add(jobs[job])
                     yield jobs[job], result
-            except BrokenProcessPool:
-                pass
+        except BrokenProcessPool:
+            # One of those that were begun ended its process: each of them
+            # gets its own.
+            for name in [name for name in left
+                         if name not in finished][:2 * workers + 1]:
+                finished.add(name)
+                yield name, _probe_alone(videos[name])
         left = [name for name in left if name not in finished]
-        if finished or not left:
-            continue
-        # No video came through: each one of the first few has its own
-        # process, which shows the one that ends it.
-        for name in left[:workers + 1]:
-            yield name, _probe_alone(videos[name])
-        left = left[workers + 1:]
 
 
 def _probe_alone(path: Path) -> dict:
@@ -227,11 +228,6 @@ def _probe_alone(path: Path) -> dict:
         return dict(state='broken', frames=0, promised=0,
                     reason=f'the decoder died ({done.returncode})')
     return json.loads(done.stdout.splitlines()[-1])
-
-
-def _quiet() -> None:
-    os.environ.setdefault('OPENCV_LOG_LEVEL', 'SILENT')
-    os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
