@@ -4,7 +4,7 @@ A review praises one thing and blames another: "the plot was good, the music
 was not bad" is positive, "the plot was not good, the music was bad" negative.
 For every review there is one of the other class with the very same words, so
 that nothing but their order tells the classes apart: a model that averages
-over words is at chance. Reviews have 6 to 24 words::
+over words is at chance. Reviews have 10 to 26 words::
 
     OUT/vectors/train_00000.npy     [words, dims] float32
     OUT/embeddings_{train,val}_list.txt, label_map.txt

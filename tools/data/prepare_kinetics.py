@@ -145,9 +145,8 @@ def resize(source: Path, target: Path, short_side: int) -> Optional[str]:
         return None
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f'.{target.name}.{os.getpid()}.mp4')
-    side = f"'min({short_side},iw)'", f"'min({short_side},ih)'"
-    scale = (f"scale=w='if(gt(iw,ih),-2,{side[0][1:-1]})':"
-             f"h='if(gt(iw,ih),{side[1][1:-1]},-2)'")
+    scale = (f"scale=w='if(gt(iw,ih),-2,min({short_side},iw))':"
+             f"h='if(gt(iw,ih),min({short_side},ih),-2)'")
     done = subprocess.run(
         [ffmpeg(), '-nostdin', '-loglevel', 'error', '-y', '-threads', '1',
          '-i', str(source), '-vf', scale, '-c:a', 'copy', str(part)],
