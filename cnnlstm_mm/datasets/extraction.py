@@ -104,7 +104,7 @@ class FeatureExtractor:
         self.manifest = dict(
             format=1, made_of=made_of, splits=entries, dtype=dtype,
             seed=seed, train_views=train_views, batch_size=batch_size,
-            shard_clips=shard_clips, config=cfg.pretty_text,
+            shard_clips=shard_clips, config=config_text(cfg),
             weights_sha256=state_hash(self.model.backbone.state_dict()))
         self.shard_clips = shard_clips
 
@@ -251,6 +251,14 @@ class FeatureExtractor:
                     0, inputs.shape[:2]).unbind())
         return [item['broken'] if 'broken' in item else next(done)
                 for item in batch]
+
+
+def config_text(cfg: Config) -> str:
+    """The config as text, without how and where it was run."""
+    kept = {key: value for key, value in cfg._cfg_dict.items()
+            if key not in ('launcher', 'model_wrapper_cfg', 'work_dir',
+                           'features')}
+    return Config(kept).pretty_text
 
 
 def one_thread(worker: int) -> None:

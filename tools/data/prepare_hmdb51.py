@@ -18,9 +18,8 @@ import os
 from pathlib import Path
 from typing import Dict, List, Tuple
 
-from cnnlstm_mm.datasets.preparation import (find_videos, link_videos,
-                                             probe_all, summarize, unpack,
-                                             write_lines, write_report)
+from preparation import (find_videos, link_videos, probe_all, summarize,
+                         unpack, write_lines, write_report)
 
 PARTS = {1: 'train', 2: 'val'}
 SPLITS = (1, 2, 3)

@@ -28,9 +28,8 @@ from typing import Dict, List, NamedTuple, Optional
 
 from rich.progress import track
 
-from cnnlstm_mm.datasets.preparation import (find_videos, link_videos,
-                                             probe_all, summarize,
-                                             write_lines, write_report)
+from preparation import (find_videos, link_videos, probe_all, summarize,
+                         write_lines, write_report)
 
 CLASSES = dict(kinetics400=400, kinetics600=600, kinetics700=700)
 

@@ -19,9 +19,8 @@ from typing import Dict, List, Sequence, Tuple
 
 import numpy as np
 
-from cnnlstm_mm.datasets.preparation import (find_videos, link_videos,
-                                             probe_all, summarize, unpack,
-                                             write_lines, write_report)
+from preparation import (find_videos, link_videos, probe_all, summarize,
+                         unpack, write_lines, write_report)
 
 PARTS = dict(train='train', test='val')
 SPLITS = (1, 2, 3)

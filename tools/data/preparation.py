@@ -220,9 +220,7 @@ def _probe_each(videos: Dict[str, Path], todo: List[str],
 
 
 def _probe_alone(path: Path) -> dict:
-    code = ('import json, sys; from cnnlstm_mm.datasets.preparation import '
-            'probe; print(json.dumps(probe(sys.argv[1])))')
-    done = subprocess.run([sys.executable, '-c', code, str(path)],
+    done = subprocess.run([sys.executable, __file__, str(path)],
                           capture_output=True, text=True)
     if done.returncode:
         return dict(state='broken', frames=0, promised=0,
@@ -307,3 +305,7 @@ def write_report(report: dict, path: Path) -> None:
             if len(names) > 10:
                 print('  ...')
     print(f'Report: {path}')
+
+
+if __name__ == '__main__':
+    print(json.dumps(probe(sys.argv[1])))
