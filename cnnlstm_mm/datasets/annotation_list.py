@@ -110,6 +110,33 @@ def check_there(ann_file: str, rows: List[Tuple[int, str, list]],
             'reports them.')
 
 
+def load_files(ann_file: str, root: Optional[str], delimiter: str,
+               multi_class: bool) -> List[dict]:
+    """Read a list and check that its files are there.
+
+    Args:
+        ann_file (str): See :func:`read_list`.
+        root (str, optional): See :func:`check_there`.
+        delimiter (str): See :func:`read_list`.
+        multi_class (bool): See :func:`read_list`.
+
+    Returns:
+        list[dict]: ``filename`` and ``label`` of each line; the label is -1
+        where there is none, and a list where ``multi_class``.
+
+    Raises:
+        ValueError, FileNotFoundError: See there.
+    """
+    rows = read_list(ann_file, delimiter, multi_class)
+    check_there(ann_file, rows, root)
+    return [
+        dict(
+            filename=osp.join(root or '', path),
+            label=labels if multi_class else (labels or [-1])[0])
+        for _, path, labels in rows
+    ]
+
+
 def fault_lines(ann_file: str, faults: List[Tuple[int, str]]) -> str:
     """Name faults as ``file, line: fault``, the first ``SHOWN`` of many."""
     lines = [f'{ann_file}, line {number}: {fault}'

@@ -8,7 +8,7 @@ from mmaction.datasets import BaseActionDataset
 from mmaction.registry import DATASETS
 from mmaction.structures import ActionDataSample
 
-from .annotation_list import check_there, read_list
+from .annotation_list import load_files
 from .feature_store import FeatureStore
 from .replacing import BrokenSampleError, ReplacingMixin
 from .sequence_file import read_sequence
@@ -64,15 +64,8 @@ class CachedFeatureDataset(ReplacingMixin, BaseActionDataset):
         """
         if self.store is not None:
             return [dict(clip) for clip in self.store.clips]
-        rows = read_list(self.ann_file, self.delimiter, self.multi_class)
-        root = self.data_prefix['feature']
-        check_there(self.ann_file, rows, root)
-        return [
-            dict(
-                filename=osp.join(root, path),
-                label=labels if self.multi_class else (labels or [-1])[0])
-            for _, path, labels in rows
-        ]
+        return load_files(self.ann_file, self.data_prefix['feature'],
+                          self.delimiter, self.multi_class)
 
     def read(self, idx: int) -> dict:
         """Read one sequence.

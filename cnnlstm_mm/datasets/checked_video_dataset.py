@@ -1,11 +1,10 @@
 """MMAction2's video data set that survives broken videos and names them."""
-import os.path as osp
 from typing import Any, List
 
 from mmaction.datasets import VideoDataset
 from mmaction.registry import DATASETS
 
-from .annotation_list import check_there, read_list
+from .annotation_list import load_files
 from .replacing import BrokenSampleError, ReplacingMixin
 
 
@@ -42,15 +41,8 @@ class CheckedVideoDataset(ReplacingMixin, VideoDataset):
         Returns:
             list[dict]: ``filename`` and ``label`` of each video.
         """
-        rows = read_list(self.ann_file, self.delimiter, self.multi_class)
-        root = self.data_prefix['video'] or ''
-        check_there(self.ann_file, rows, root)
-        return [
-            dict(
-                filename=osp.join(root, path),
-                label=labels if self.multi_class else (labels or [-1])[0])
-            for _, path, labels in rows
-        ]
+        return load_files(self.ann_file, self.data_prefix['video'],
+                          self.delimiter, self.multi_class)
 
     def read(self, idx: int) -> Any:
         """Run the pipeline on one video.

@@ -114,6 +114,9 @@ class FeatureExtractor:
         Raises:
             ValueError: If the store was begun with other settings.
         """
+        if get_rank() == 0:  # of a run that was killed while it wrote
+            for path in self.out.rglob('.*.safetensors.*'):
+                path.unlink()
         if (self.out / MANIFEST).is_file():
             old = read_manifest(self.out)
             # The text of the config holds paths, which may change.
@@ -232,23 +235,26 @@ class FeatureExtractor:
             or the reason why it could not be read.
         """
         good = [item for item in batch if 'broken' not in item]
-        done: Iterator[Tensor] = iter(())
-        if good:
+        views = [(view[None], item['data_samples'])
+                 for item in good for view in item['inputs']]
+        parts = []
+        for start in range(0, len(views), self.batch_size):
+            inputs, samples = zip(*views[start:start + self.batch_size])
             data = self.model.data_preprocessor(
-                dict(
-                    inputs=[item['inputs'] for item in good],
-                    data_samples=[item['data_samples'] for item in good]))
-            inputs = data['inputs']
-            # [N, V, 3, T, H, W] -> [N*V, 3, T, H, W]
-            feature = self.model.backbone(inputs.flatten(0, 1))
+                dict(inputs=list(inputs), data_samples=list(samples)))
+            # [n, 1, 3, T, H, W] -> [n, 3, T, H, W]
+            feature = self.model.backbone(data['inputs'].flatten(0, 1))
             if isinstance(feature, tuple):
                 feature = feature[self.in_index]
             if self.pool == 'avg':
                 feature = feature.mean(dim=(3, 4), keepdim=True)
+            parts.append(feature.to('cpu', self.dtype))
+        done: Iterator[Tensor] = iter(())
+        if good:
             # [N*V, C, T, h, w] -> N of [V, C, T, h, w]
             done = iter(
-                feature.to('cpu', self.dtype).unflatten(
-                    0, inputs.shape[:2]).unbind())
+                torch.cat(parts).split([len(item['inputs'])
+                                        for item in good]))
         return [item['broken'] if 'broken' in item else next(done)
                 for item in batch]
 

@@ -1,4 +1,5 @@
 """From a config of videos to the same config on stored features."""
+import copy
 import hashlib
 import json
 from typing import Any, Dict, List
@@ -37,8 +38,10 @@ def use_features(cfg: Config, store: str) -> Config:
     check_fingerprint(cfg, manifest, store)
     for split in SPLITS:
         loader = cfg.get(f'{split}_dataloader')
-        if loader is None or split not in manifest['splits']:
+        if loader is None:
             continue
+        # A config may have one loader under two names.
+        cfg[f'{split}_dataloader'] = loader = copy.deepcopy(loader)
         loader.dataset = ConfigDict(
             type='CachedFeatureDataset', store=str(store), split=split,
             test_mode=split != 'train')
