@@ -41,13 +41,14 @@ def use_features(cfg: Config, store: str) -> Config:
         if loader is None:
             continue
         # A config may have one loader under two names.
-        cfg[f'{split}_dataloader'] = loader = copy.deepcopy(loader)
+        loader = copy.deepcopy(loader)
         loader.dataset = ConfigDict(
             type='CachedFeatureDataset', store=str(store), split=split,
             test_mode=split != 'train')
         # Reading a mapped file is quicker than another process.
         loader.num_workers, loader.persistent_workers = 0, False
         loader.pop('prefetch_factor', None)
+        cfg[f'{split}_dataloader'] = loader
     cfg.model.backbone = ConfigDict(type='PrecomputedFeatures')
     cfg.model.data_preprocessor = ConfigDict(type='FeatureDataPreprocessor')
     return cfg
