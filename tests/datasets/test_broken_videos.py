@@ -108,8 +108,10 @@ def checkpoint(data, tmp_path_factory):
     """An untrained model."""
     import torch
     from mmengine.config import Config
+    from mmengine.registry import init_default_scope
 
     from mmaction.registry import MODELS
+    init_default_scope('mmaction')
     path = tmp_path_factory.mktemp('model') / 'model.pth'
     model = MODELS.build(Config.fromfile(ROOT / CONFIG).model)
     torch.save(dict(state_dict=model.state_dict()), path)
