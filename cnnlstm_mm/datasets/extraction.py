@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from cnnlstm_mm.compat import read_without_decord
 from mmaction.registry import DATASETS, MODELS
 
 from .feature_config import fingerprint, load_backbone, plain
@@ -77,7 +78,8 @@ class FeatureExtractor:
         self.model: nn.Module = model.to(self.device)
         self.model.train(False)
 
-        made_of = fingerprint(cfg)
+        made_of, text = fingerprint(cfg), config_text(cfg)
+        read_without_decord(cfg)
         if pool != 'auto':
             made_of['pool'] = pool
         self.pool = made_of['pool']
@@ -104,7 +106,7 @@ class FeatureExtractor:
         self.manifest = dict(
             format=1, made_of=made_of, splits=entries, dtype=dtype,
             seed=seed, train_views=train_views, batch_size=batch_size,
-            shard_clips=shard_clips, config=config_text(cfg),
+            shard_clips=shard_clips, config=text,
             weights_sha256=state_hash(self.model.backbone.state_dict()))
         self.shard_clips = shard_clips
 
