@@ -8,7 +8,7 @@ from cnnlstm_mm import compat
 
 compat.apply()
 
-from cnnlstm_mm import engine, models, visualization  # noqa: E402
+from cnnlstm_mm import datasets, engine, models, visualization  # noqa: E402
 from cnnlstm_mm.version import __version__  # noqa: E402
 
-__all__ = ['__version__', 'compat', 'engine', 'models', 'visualization']
+__all__ = ['__version__', 'compat', 'datasets', 'engine', 'models', 'visualization']

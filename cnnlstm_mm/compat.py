@@ -291,9 +291,10 @@ def read_without_decord(cfg: Config) -> bool:
         return False
     for node in dicts(cfg._cfg_dict):
         kind = node.get('type')
-        if kind == 'DecordInit':
+        if kind in ('DecordInit', 'PathDecordInit'):
             node['type'] = 'OpenCVInit'
             node.pop('num_threads', None)
+            node.pop('min_share', None)
         elif kind == 'DecordDecode':
             node['type'] = 'OpenCVDecode'
             node.pop('mode', None)

@@ -9,9 +9,12 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.dist import barrier, is_distributed
 from mmengine.fileio import exists
+from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 import cnnlstm_mm.compat as compat
+from cnnlstm_mm.datasets.annotation_list import check_labels, read_list
+from cnnlstm_mm.datasets.feature_config import use_features
 from mmaction.registry import RUNNERS
 
 SPLIT_VARIABLE = 'CNNLSTM_MM_SPLIT'
@@ -37,6 +40,10 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         'key="[(a,b),(c,d)]". No white space. split=2 chooses the split of a '
         'data set that has several.')
     parser.add_argument(
+        '--features',
+        help='read the features that tools/extract_features.py wrote into '
+        'this folder instead of the videos')
+    parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
         default='none',
@@ -61,7 +68,10 @@ def load_config(args: argparse.Namespace) -> Config:
         os.environ[SPLIT_VARIABLE] = str(options['split'])
     cfg = Config.fromfile(args.config)
     cfg.merge_from_dict(options)
+    init_default_scope(cfg.get('default_scope', 'mmaction'))
     cfg.launcher = args.launcher
+    if getattr(args, 'features', None) is not None:
+        cfg.features = args.features
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
@@ -84,9 +94,15 @@ def build_runner(cfg: Config, modes: Iterable[str]) -> Runner:
         it, a distributed run uses gloo.
 
     Raises:
-        FileNotFoundError: See :func:`check_files`.
+        FileNotFoundError, ValueError: See :func:`check_files` and, where
+            ``cfg.features`` names a folder, :func:`use_features`.
     """
+    if cfg.get('features') is not None:
+        use_features(cfg, cfg.features)
     check_files(cfg, modes)
+    hooks = cfg.get('default_hooks', {})
+    hooks.setdefault('broken_videos', dict(type='BrokenVideoHook'))
+    cfg.default_hooks = hooks
     compat.read_without_decord(cfg)
     compat.use_gloo_without_cuda(cfg)
     if 'runner_type' in cfg:
@@ -115,6 +131,8 @@ def check_files(cfg: Config, modes: Iterable[str]) -> None:
 
     Raises:
         FileNotFoundError: Naming each missing path and how to get it.
+        ValueError: For a list that cannot be read, or a label that the head
+            has no output for; with file and line.
     """
     missing: List[str] = []
     for mode in modes:
@@ -130,11 +148,32 @@ def check_files(cfg: Config, modes: Iterable[str]) -> None:
         messages.append(_message('weights', weights, cfg.get('weights_help')))
     if messages:
         raise FileNotFoundError('\n'.join(messages))
+    for mode in modes:
+        loader = cfg.get(f'{mode}_dataloader')
+        if loader is not None:
+            _check_list(cfg, _innermost(loader.dataset))
+
+
+def _innermost(dataset: dict) -> dict:
+    while 'dataset' in dataset:  # RepeatDataset and the like
+        dataset = dataset['dataset']
+    return dataset
+
+
+def _check_list(cfg: Config, dataset: dict) -> None:
+    head = cfg.model.get('cls_head') or {}
+    if not dataset.get('ann_file') or 'num_classes' not in head or \
+            dataset.get('type') not in ('CheckedVideoDataset',
+                                        'CachedFeatureDataset'):
+        return
+    path = osp.join(dataset.get('data_root') or '', dataset['ann_file'])
+    rows = read_list(path, dataset.get('delimiter', ' '),
+                     dataset.get('multi_class', False))
+    check_labels(path, rows, head['num_classes'])
 
 
 def _missing_data(dataset: dict) -> List[str]:
-    while 'dataset' in dataset:  # RepeatDataset and the like
-        dataset = dataset['dataset']
+    dataset = _innermost(dataset)
     root = dataset.get('data_root') or ''
     paths = [dataset.get('ann_file'), *dataset.get('data_prefix', {}).values()]
     paths = [osp.join(root, path) for path in paths if path]

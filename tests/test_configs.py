@@ -10,6 +10,8 @@ from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
 
 CONFIGS = sorted((ROOT / 'configs').glob('*.py'))
+# That of word vectors trains in test_embeddings_quickstart.py.
+VIDEO_CONFIGS = [path for path in CONFIGS if 'embeddings' not in path.stem]
 CLASSES = dict(ucf101=101, kinetics400=400, mini10=10, quickstart=8)
 
 
@@ -17,10 +19,10 @@ def load(path):
     return Config.fromfile(path)
 
 
-@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize('path', VIDEO_CONFIGS, ids=lambda path: path.stem)
 def test_config_trains_one_step(path):
     cfg = load(path)
-    classes = CLASSES[path.stem.rpartition('_')[2]]
+    classes = CLASSES[path.stem.removesuffix('_features').rpartition('_')[2]]
     assert cfg.model.cls_head.num_classes == classes
     assert cfg.model.cls_head.average_clips == 'prob'
     for mode in ('train', 'val', 'test'):

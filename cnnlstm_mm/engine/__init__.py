@@ -1,5 +1,6 @@
 """Runner parts that MMAction2 and mmengine lack."""
+from .broken_video_hook import BrokenVideoHook
 from .clip_visualization_hook import ClipVisualizationHook
 from .cpu_amp_optim_wrapper import CPUAmpOptimWrapper
 
-__all__ = ['CPUAmpOptimWrapper', 'ClipVisualizationHook']
+__all__ = ['BrokenVideoHook', 'CPUAmpOptimWrapper', 'ClipVisualizationHook']

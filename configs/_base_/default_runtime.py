@@ -11,6 +11,7 @@ default_hooks = dict(
         type='CheckpointHook', interval=1, max_keep_ckpts=3, save_best='auto'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     sync_buffers=dict(type='SyncBuffersHook'),
+    broken_videos=dict(type='BrokenVideoHook', max_broken_share=0.05),
     visualization=dict(type='ClipVisualizationHook', enable=False))
 
 env_cfg = dict(

@@ -1,5 +1,6 @@
 """Frame-wise backbones."""
 from .mobilenet_v1 import MobileNetV1
+from .precomputed_features import PrecomputedFeatures
 from .time_distributed import TimeDistributed
 
-__all__ = ['MobileNetV1', 'TimeDistributed']
+__all__ = ['MobileNetV1', 'PrecomputedFeatures', 'TimeDistributed']

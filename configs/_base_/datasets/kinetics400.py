@@ -4,10 +4,8 @@ _base_ = './video_32x2.py'
 data_root = 'data/kinetics400'
 data_help = (
     'Kinetics-400 is at https://github.com/cvdfoundation/kinetics-dataset: '
-    'unpack it to data/kinetics400/videos_{train,val}/Class/*.mp4 and write '
-    'the lists data/kinetics400/kinetics400_{train,val}_list_videos.txt with '
-    'lines such as "abseiling/0347ZoDXyP0_000095_000105.mp4 0" (README, '
-    '"Training on Kinetics-400").')
+    'make data/kinetics400 with python tools/data/prepare_kinetics.py train '
+    'VIDEOS train.csv --data kinetics400, and the same for val.')
 
 train_dataloader = dict(
     dataset=dict(

@@ -4,10 +4,9 @@ _base_ = './video_32x2.py'
 split = int('{{$CNNLSTM_MM_SPLIT:1}}')
 data_root = 'data/ucf101'
 data_help = (
-    'UCF101 is at https://www.crcv.ucf.edu/data/UCF101.php: unpack the videos '
-    'to data/ucf101/videos/Class/v_*.avi and write the lists '
-    'data/ucf101/ucf101_{train,val}_split_{1,2,3}_videos.txt with lines such '
-    'as "Archery/v_Archery_g01_c01.avi 2" (README, "Training on UCF101"). '
+    'UCF101 is at https://www.crcv.ucf.edu/data/UCF101.php: get UCF101.rar '
+    'and the split .zip, then make data/ucf101 with python '
+    'tools/data/prepare_ucf101.py UCF101.rar SPLITS.zip. '
     'Without it, try configs/mobilenet_convlstm_quickstart.py.')
 
 train_dataloader = dict(

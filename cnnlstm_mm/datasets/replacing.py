@@ -1,0 +1,80 @@
+"""What a data set does with a sample that cannot be read."""
+from typing import Any, List, Tuple
+
+import numpy as np
+
+MAX_ATTEMPTS = 100
+
+
+class BrokenSampleError(RuntimeError):
+    """A sample that cannot be read.
+
+    Args:
+        name (str): Its file.
+        reason (str): What is wrong with it.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f'{name}: {reason}')
+        self.name = name
+        self.reason = reason
+
+
+class ReplacingMixin:
+    """Put another sample in the place of a broken one, and say so in it.
+
+    The sample then carries ``broken``, a tuple of (file, reason), in the meta
+    information of its ``data_samples``. It travels from the worker to the
+    main process, where :class:`BrokenVideoHook` names and counts.
+
+    In training the other sample is drawn at random and keeps its own label.
+    In test mode it only fills the batch: label and file name are those of the
+    broken sample, and the hook stops the test or counts it as wrong.
+
+    Classes that mix it in have :meth:`read`, which raises
+    :class:`BrokenSampleError`.
+    """
+
+    def read(self, idx: int) -> Any:
+        """Read the sample at ``idx``."""
+        raise NotImplementedError
+
+    def prepare_data(self, idx: int) -> Any:
+        """Read the sample at ``idx``, or another one in its place.
+
+        Args:
+            idx (int): The sample, 0 to ``len(self) - 1``.
+
+        Returns:
+            dict: ``inputs`` and ``data_samples``.
+
+        Raises:
+            RuntimeError: If no sample can be read in ``MAX_ATTEMPTS`` places.
+        """
+        broken: List[Tuple[str, str]] = []
+        place = idx
+        for _ in range(MAX_ATTEMPTS):
+            try:
+                data = self.read(place)
+            except BrokenSampleError as error:
+                broken.append((error.name, error.reason))
+                place = (place + 1) % len(self) if self.test_mode else \
+                    np.random.randint(len(self))
+                continue
+            if broken and data is not None:
+                self._mark(data, idx, tuple(dict(broken).items()))
+            return data
+        named = ''.join(f'\n  {name}: {reason}'
+                        for name, reason in dict(broken).items())
+        raise RuntimeError(f'{MAX_ATTEMPTS} samples of {self.ann_file} in a '
+                           f'row could not be read:{named}')
+
+    def _mark(self, data: dict, idx: int,
+              broken: Tuple[Tuple[str, str], ...]) -> None:
+        sample = data['data_samples']
+        if self.test_mode:
+            info = self.get_data_info(idx)
+            sample.set_gt_label(info['label'])
+            if 'filename' in sample:
+                sample.set_metainfo(dict(filename=info['filename']))
+        sample.set_metainfo(dict(broken=broken))

@@ -1,0 +1,78 @@
+"""Views of clips whose augmentation depends on nothing but their numbers."""
+import random
+from typing import Any, Dict, List
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from .replacing import BrokenSampleError
+
+
+class SeededViews(Dataset):
+    """Item ``k`` is view ``k % views`` of clip ``k // views``.
+
+    The random state is set anew for each item, so that its bytes depend
+    neither on the order, nor on workers, processes or restarts.
+
+    Args:
+        dataset (Dataset): A :class:`CheckedVideoDataset`.
+        views (int): Augmented views of each clip.
+        seed (int): Of the augmentation.
+    """
+
+    def __init__(self, dataset: Any, views: int, seed: int) -> None:
+        self.dataset = dataset
+        self.views = views
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.dataset) * self.views
+
+    def __getitem__(self, item: int) -> Dict[str, Any]:
+        """Read one view.
+
+        Args:
+            item (int): See above.
+
+        Returns:
+            dict: ``inputs`` (uint8 tensor [V, 3, T, H, W]) and
+            ``data_samples``, or ``broken``, the reason.
+        """
+        clip, view = divmod(item, self.views)
+        words = np.random.SeedSequence([self.seed, clip, view])
+        numbers = words.generate_state(3)
+        random.seed(int(numbers[0]))
+        np.random.seed(int(numbers[1]))
+        torch.manual_seed(int(numbers[2]))
+        try:
+            return self.dataset.read(clip)
+        except BrokenSampleError as error:
+            return dict(broken=error.reason)
+
+
+def shard_batches(clips: int, views: int, shards: List[int], shard_clips: int,
+                  batch_size: int) -> List[List[int]]:
+    """Cut shards into batches of items.
+
+    No batch holds items of two shards, so that a shard is computed in the
+    same batches whichever process does it, and after any restart.
+
+    Args:
+        clips (int): Clips of the split.
+        views (int): Views of each clip.
+        shards (list[int]): The shards to cut.
+        shard_clips (int): Clips of a shard; the last one may have fewer.
+        batch_size (int): Items of a batch; the last of a shard may have
+            fewer.
+
+    Returns:
+        list[list[int]]: Items by batch.
+    """
+    batches = []
+    for shard in shards:
+        first = shard * shard_clips * views
+        last = min((shard + 1) * shard_clips, clips) * views
+        for start in range(first, last, batch_size):
+            batches.append(list(range(start, min(start + batch_size, last))))
+    return batches

@@ -1,0 +1,180 @@
+"""Names and counts the broken videos of a run."""
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+import torch
+from mmengine.dist import all_gather_object, get_world_size
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from mmaction.registry import HOOKS
+
+Broken = Dict[str, str]
+
+
+@HOOKS.register_module()
+class BrokenVideoHook(Hook):
+    """Log each broken video once, and stop when there are too many.
+
+    It reads what :class:`ReplacingMixin` left in the samples, from all
+    workers and processes. In training, broken videos were replaced; the run
+    stops when the broken videos met so far are more than
+    ``max_broken_share`` of the videos in the list. In validation and testing
+    nothing is replaced: the run ends with the names, before any metric is
+    reported, unless ``count_as_wrong``.
+
+    Args:
+        max_broken_share (float): Of the videos in the training list, from 0
+            to 1. Defaults to 0.05.
+        count_as_wrong (bool): In validation and testing, give a broken video
+            the score 0 for its own class and 1 for all others. Defaults to
+            False.
+        interval (int): Processes of a distributed training tell each other
+            every so many iterations, and after each epoch. Defaults to 50.
+
+    Raises:
+        RuntimeError: In the run, with the names, see above.
+    """
+
+    def __init__(self,
+                 max_broken_share: float = 0.05,
+                 count_as_wrong: bool = False,
+                 interval: int = 50) -> None:
+        if not 0 <= max_broken_share <= 1:
+            raise ValueError('max_broken_share must be from 0 to 1, got '
+                             f'{max_broken_share}')
+        self.max_broken_share = max_broken_share
+        self.count_as_wrong = count_as_wrong
+        self.interval = interval
+        self._known: Broken = {}
+        self._new: Broken = {}
+
+    def after_train_iter(self,
+                         runner: Runner,
+                         batch_idx: int,
+                         data_batch: Any = None,
+                         outputs: Optional[dict] = None) -> None:
+        """Note the broken videos of a batch."""
+        self._new.update(broken_in(data_batch))
+        if get_world_size() == 1:
+            if self._new:
+                self._share_out(runner)
+        elif (runner.iter + 1) % self.interval == 0:
+            self._share_out(runner)
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Say how many there have been."""
+        self._share_out(runner)
+        if self._known:
+            size = num_videos(runner.train_dataloader.dataset)
+            runner.logger.warning(
+                f'{len(self._known)} of {size} training videos '
+                f'({len(self._known) / size:.1%}) are broken and were '
+                'replaced by others.')
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Watch over the evaluator."""
+        self._watch(runner, runner.val_loop)
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        """Watch over the evaluator."""
+        self._watch(runner, runner.test_loop)
+
+    def _share_out(self, runner: Runner) -> None:
+        for name, reason in gathered(self._new).items():
+            if name not in self._known:
+                self._known[name] = reason
+                runner.logger.warning(
+                    f'Broken video, replaced by another: {name} ({reason})')
+        self._new = {}
+        size = num_videos(runner.train_dataloader.dataset)
+        if len(self._known) > self.max_broken_share * size:
+            raise RuntimeError(
+                f'{len(self._known)} of {size} training videos are broken, '
+                f'more than max_broken_share={self.max_broken_share:.0%}:'
+                f'{listed(self._known)}\nMend or remove them '
+                '(tools/data/prepare_*.py reports all broken videos and '
+                'leaves them out of its lists), or allow more: --cfg-options '
+                'default_hooks.broken_videos.max_broken_share=0.2')
+
+    def _watch(self, runner: Runner, loop: Any) -> None:
+        if not isinstance(loop.evaluator, _WatchedEvaluator):
+            loop.evaluator = _WatchedEvaluator(loop.evaluator)
+        loop.evaluator.start(runner, self.count_as_wrong)
+
+
+class _WatchedEvaluator:
+    """An evaluator that sees no score of a video that was not read."""
+
+    def __init__(self, evaluator: Any) -> None:
+        self._evaluator = evaluator
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__['_evaluator'], name)
+
+    def start(self, runner: Runner, count_as_wrong: bool) -> None:
+        self._runner = runner
+        self._count_as_wrong = count_as_wrong
+        self._broken: Broken = {}
+
+    def process(self, data_samples: Sequence[Any],
+                data_batch: Any = None) -> None:
+        for given, done in zip(data_batch['data_samples'], data_samples):
+            broken = given.metainfo.get('broken')
+            if broken is not None:
+                self._broken.update(broken)
+                done.set_pred_score(wrong_score(done))
+        self._evaluator.process(data_samples, data_batch)
+
+    def evaluate(self, size: int) -> dict:
+        broken = gathered(self._broken)
+        if broken and not self._count_as_wrong:
+            raise RuntimeError(
+                f'{len(broken)} of {size} videos could not be read, so there '
+                f'is no result:{listed(broken)}\nMend them or take them off '
+                'the list, or count them as wrong: --cfg-options '
+                'default_hooks.broken_videos.count_as_wrong=True')
+        if broken:
+            self._runner.logger.warning(
+                f'{len(broken)} of {size} videos could not be read and count '
+                f'as wrong:{listed(broken)}')
+        return self._evaluator.evaluate(size)
+
+
+def wrong_score(sample: Any) -> torch.Tensor:
+    """The scores [classes] of a sample that is wrong as can be: 0 for its
+    classes, 1 for all others."""
+    label = sample.gt_label
+    score = torch.ones_like(sample.pred_score)
+    if label.numel() == score.numel() > 1:  # several labels, as 0 and 1
+        return score - label
+    score[label] = 0
+    return score
+
+
+def broken_in(data_batch: Any) -> List[Tuple[str, str]]:
+    """The (file, reason) pairs that the samples of a batch carry."""
+    return [pair for sample in data_batch['data_samples']
+            for pair in sample.metainfo.get('broken', ())]
+
+
+def gathered(broken: Broken) -> Broken:
+    """The union over all processes, the same and in the same order in all."""
+    union: Broken = {}
+    for part in all_gather_object(broken):
+        union.update(part)
+    return dict(sorted(union.items()))
+
+
+def listed(broken: Broken) -> str:
+    """One indented line for each video."""
+    return ''.join(f'\n  {name} ({reason})'
+                   for name, reason in sorted(broken.items()))
+
+
+def num_videos(dataset: Any) -> int:
+    """Videos in a data set, however often it is repeated."""
+    if hasattr(dataset, 'datasets'):
+        return sum(map(num_videos, dataset.datasets))
+    if hasattr(dataset, 'dataset'):
+        return num_videos(dataset.dataset)
+    return len(dataset)

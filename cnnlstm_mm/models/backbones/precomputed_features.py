@@ -1,0 +1,33 @@
+"""Stands where the backbone is, when its features are there already."""
+from typing import Union
+
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from mmaction.registry import MODELS
+
+from ..necks.checks import PaddedFeature
+
+
+@MODELS.register_module()
+class PrecomputedFeatures(BaseModule):
+    """Hand features on; tell the neck where sequences of a batch end.
+
+    It belongs to ``FeatureDataPreprocessor``, which ends short sequences in
+    NaN.
+    """
+
+    def forward(self, x: Tensor) -> Union[Tensor, PaddedFeature]:
+        """Hand features on.
+
+        Args:
+            x (Tensor): [N, C, T, h, w], NaN after the end of a sequence.
+
+        Returns:
+            Tensor or PaddedFeature: ``x`` if all sequences have T steps, or
+            ``x`` with their lengths.
+        """
+        ended = x[:, 0, :, 0, 0].isnan()  # [N, T]
+        if not ended.any():
+            return x
+        return PaddedFeature(x, (~ended).sum(dim=1))

@@ -1,0 +1,311 @@
+"""What the tools that prepare data sets share: archives, probing, reports."""
+import json
+import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any, Dict, Iterable, List, Tuple
+
+from rich.progress import track
+
+VIDEO_SUFFIXES = ('.avi', '.mp4', '.mkv', '.webm', '.mov', '.m4v', '.flv')
+STATES = ('ok', 'short', 'broken', 'missing')
+
+
+def unpack(source: Path, out: Path) -> Path:
+    """Unpack an archive once; a folder is taken as it is.
+
+    Args:
+        source (Path): A folder, .zip, .tar*, .tgz, .rar or .7z.
+        out (Path): Where to unpack it to. A file ``.unpacked`` in it says
+            that this ended.
+
+    Returns:
+        Path: The folder with the contents.
+
+    Raises:
+        FileNotFoundError: If there is no such archive.
+        RuntimeError: If no program that unpacks it is there; with those that
+            would, or if the archive is damaged.
+    """
+    source = Path(source)
+    if source.is_dir():
+        return source
+    if not source.is_file():
+        raise FileNotFoundError(f'{source} is not there: name the downloaded '
+                                'archive, or the folder that it was unpacked '
+                                'to.')
+    stamp = out / '.unpacked'
+    size = source.stat().st_size
+    if stamp.is_file() and stamp.read_text() == f'{source.name} {size}':
+        return out
+    out.mkdir(parents=True, exist_ok=True)
+    print(f'Unpacking {source} to {out}', flush=True)
+    if zipfile.is_zipfile(source):
+        with zipfile.ZipFile(source) as archive:
+            for member in track(archive.infolist(), 'Unpacking'):
+                archive.extract(member, out)
+    elif source.suffix.lower() in ('.rar', '.7z'):
+        _unpack_with_program(source, out)
+    else:
+        shutil.unpack_archive(source, out, filter='data')
+    stamp.write_text(f'{source.name} {size}')
+    return out
+
+
+def unpack_command(source: Path, out: Path) -> List[str]:
+    """The command that unpacks a .rar or .7z with what is installed.
+
+    Raises:
+        RuntimeError: If nothing is; with what to install.
+    """
+    commands = dict(
+        unrar=['unrar', 'x', '-o+', '-idq', str(source), f'{out}/'],
+        bsdtar=['bsdtar', '-xf', str(source), '-C', str(out)])
+    for name in ('7z', '7zz', '7za'):
+        commands[name] = [name, 'x', '-y', '-bd', f'-o{out}', str(source)]
+    if source.suffix.lower() == '.7z':
+        del commands['unrar']
+    for name, command in commands.items():
+        if shutil.which(name):
+            return command
+    raise RuntimeError(
+        f'{source} needs one of {", ".join(commands)}, and none is installed.'
+        ' On Debian and Ubuntu: apt-get install unrar (or 7zip, or '
+        'libarchive-tools); with conda: conda install -c conda-forge '
+        'libarchive. Or unpack it yourself and name the folder.')
+
+
+def _unpack_with_program(source: Path, out: Path) -> None:
+    done = subprocess.run(unpack_command(source, out), capture_output=True,
+                          text=True)
+    if done.returncode:
+        raise RuntimeError(f'{source} could not be unpacked; it may be '
+                           f'damaged: {(done.stdout + done.stderr)[-500:]}')
+
+
+def find_videos(root: Path) -> Dict[str, Path]:
+    """Find all video files under a folder.
+
+    Args:
+        root (Path): The folder.
+
+    Returns:
+        dict[str, Path]: Path below ``root``, with slashes, to the file.
+    """
+    found = {}
+    for folder, _, names in os.walk(root, followlinks=True):
+        for name in sorted(names):
+            if name.lower().endswith(VIDEO_SUFFIXES):
+                path = Path(folder, name)
+                found[path.relative_to(root).as_posix()] = path
+    return dict(sorted(found.items()))
+
+
+def probe(path: str) -> Dict[str, Any]:
+    """Decode a whole video.
+
+    Args:
+        path (str): The file.
+
+    Returns:
+        dict: ``state``: 'ok', 'short' (fewer frames than the header says) or
+        'broken' (none, or under nine tenths of them), ``frames`` that could
+        be decoded, ``promised`` in the header, and ``reason`` where broken.
+    """
+    import cv2
+    cv2.setNumThreads(1)
+    if not os.path.getsize(path):
+        return dict(state='broken', frames=0, promised=0, reason='0 bytes')
+    capture = cv2.VideoCapture(path)
+    promised = max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
+    frames = 0
+    while capture.grab():
+        frames += 1
+    capture.release()
+    result = dict(state='ok', frames=frames, promised=promised)
+    if not frames:
+        result.update(state='broken', reason='no frame can be decoded')
+    elif frames < 0.9 * promised:
+        result.update(state='broken', reason=f'ends early: {frames} frames of '
+                      f'the {promised} in its header')
+    elif frames < promised:
+        result['state'] = 'short'
+    return result
+
+
+def probe_all(videos: Dict[str, Path], log: Path,
+              workers: int) -> Dict[str, Dict[str, Any]]:
+    """Decode videos in parallel, and only those not decoded before.
+
+    Results go into a log as they come, so that a killed run goes on where it
+    was. A file that ends its process counts as broken.
+
+    Args:
+        videos (dict[str, Path]): File by name.
+        log (Path): JSON, one line a video.
+        workers (int): Processes.
+
+    Returns:
+        dict[str, dict]: See :func:`probe`, by name.
+    """
+    known = _read_log(log)
+    stamps = {name: _stamp(path) for name, path in videos.items()}
+    done = {name: known[name] for name in videos
+            if known.get(name, {}).get('stamp') == stamps[name]}
+    todo = [name for name in videos if name not in done]
+    if done:
+        print(f'{len(done)} of {len(videos)} videos were checked before.')
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open('a') as file:
+        for name, result in track(_probe_each(videos, todo, workers),
+                                  'Checking videos', total=len(todo)):
+            done[name] = dict(result, stamp=stamps[name])
+            file.write(json.dumps(dict(done[name], name=name)) + '\n')
+            file.flush()
+    return {name: done[name] for name in videos}
+
+
+def _read_log(log: Path) -> Dict[str, dict]:
+    known = {}
+    if log.is_file():
+        for line in log.read_text().splitlines():
+            try:
+                entry = json.loads(line)
+            except json.JSONDecodeError:  # the line that a kill cut short
+                continue
+            known[entry.pop('name')] = entry
+    if known:  # end a line that was cut short
+        log.write_text(''.join(
+            json.dumps(dict(entry, name=name)) + '\n'
+            for name, entry in known.items()))
+    return known
+
+
+def _stamp(path: Path) -> List[int]:
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def _probe_each(videos: Dict[str, Path], todo: List[str],
+                workers: int) -> Iterable[Tuple[str, dict]]:
+    # Decoders say what is damaged in their own words, which helps nobody.
+    os.environ.setdefault('OPENCV_LOG_LEVEL', 'SILENT')
+    os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
+    context = multiprocessing.get_context('spawn')
+    left = list(todo)
+    while left:
+        finished = set()
+        try:
+            with ProcessPoolExecutor(workers, context) as pool:
+                jobs = {pool.submit(probe, str(videos[name])): name
+                        for name in left}
+                for job in as_completed(jobs):
+                    result = job.result()
+                    finished.add(jobs[job])
+                    yield jobs[job], result
+        except BrokenProcessPool:
+            # One of those that were begun ended its process: each of them
+            # gets its own.
+            for name in [name for name in left
+                         if name not in finished][:2 * workers + 1]:
+                finished.add(name)
+                yield name, _probe_alone(videos[name])
+        left = [name for name in left if name not in finished]
+
+
+def _probe_alone(path: Path) -> dict:
+    done = subprocess.run([sys.executable, __file__, str(path)],
+                          capture_output=True, text=True)
+    if done.returncode:
+        return dict(state='broken', frames=0, promised=0,
+                    reason=f'the decoder died ({done.returncode})')
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write a text file, one item a line."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(''.join(f'{line}\n' for line in lines))
+
+
+def link_videos(source: Path, out: Path) -> None:
+    """Let ``out`` lead to the videos where they are.
+
+    Raises:
+        FileExistsError: If ``out`` is something else already.
+    """
+    source = source.resolve()
+    if out.resolve() == source:
+        return
+    if out.is_symlink() or out.exists():
+        raise FileExistsError(f'{out} is there already and is not {source}: '
+                              'remove it, or name another --out.')
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.symlink_to(source, target_is_directory=True)
+
+
+def summarize(wanted: Dict[str, str], probed: Dict[str, dict],
+              extra: List[str]) -> dict:
+    """Count what the official lists name against what is there.
+
+    Args:
+        wanted (dict[str, str]): Class by clip, of the official lists.
+        probed (dict[str, dict]): See :func:`probe_all`.
+        extra (list[str]): Clips that no list names.
+
+    Returns:
+        dict: ``clips`` and ``classes`` wanted, ``by_class`` (number of each
+        state), and the names: ``missing``, ``broken``, ``short``, ``extra``.
+    """
+    report: Dict[str, Any] = dict(
+        clips=len(wanted), classes=len(set(wanted.values())), by_class={},
+        missing=[], broken={}, short={}, extra=sorted(extra))
+    for clip, name in sorted(wanted.items()):
+        result = probed.get(clip, dict(state='missing'))
+        counts = report['by_class'].setdefault(
+            name, dict.fromkeys(STATES, 0))
+        counts[result['state']] += 1
+        if result['state'] == 'missing':
+            report['missing'].append(clip)
+        elif result['state'] == 'broken':
+            report['broken'][clip] = result['reason']
+        elif result['state'] == 'short':
+            report['short'][clip] = (f'{result["frames"]} frames of the '
+                                     f'{result["promised"]} in its header')
+    return report
+
+
+def write_report(report: dict, path: Path) -> None:
+    """Write the report as JSON and say what is in it.
+
+    Args:
+        report (dict): See :func:`summarize`.
+        path (Path): The file to write.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(report, indent=2) + '\n')
+    there = report['clips'] - len(report['missing']) - len(report['broken'])
+    print(f'{there} of {report["clips"]} clips in {report["classes"]} classes '
+          f'can be used ({len(report["short"])} of them are a few frames '
+          'short, which does no harm).')
+    for state in ('missing', 'broken', 'extra'):
+        names = report[state]
+        if names:
+            reasons = names if isinstance(names, dict) else {}
+            print(f'{len(names)} {state}:')
+            for name in list(names)[:10]:
+                reason = f' ({reasons[name]})' if name in reasons else ''
+                print(f'  {name}{reason}')
+            if len(names) > 10:
+                print('  ...')
+    print(f'Report: {path}')
+
+
+if __name__ == '__main__':
+    print(json.dumps(probe(sys.argv[1])))

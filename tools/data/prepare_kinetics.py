@@ -1,0 +1,270 @@
+"""Lists, label map and report of Kinetics-400, 600 or 700 as you have it.
+
+    python tools/data/prepare_kinetics.py train VIDEOS train.csv --data kinetics400
+    python tools/data/prepare_kinetics.py val VIDEOS val.csv --data kinetics400
+
+VIDEOS holds class folders (``abseiling/ID_000095_000105.mp4``, with or without
+spaces in their names), or all clips flat (``ID_000095_000105.mp4``, or
+``ID.mp4``), or both. The csv is the official one, with the columns label,
+youtube_id, time_start and time_end. Below --out (data/KINETICS) it writes::
+
+    videos_train/...                     a link to VIDEOS, or resized copies
+    kinetics400_train_list_videos.txt, label_map.txt
+    report_train.json, checked_train.jsonl
+
+Nothing is downloaded, and VIDEOS is not changed. Every clip is decoded once;
+those that are missing or broken are left out of the list and named in the
+report. Killed and started again it goes on where it was.
+"""
+import argparse
+import csv
+import os
+import re
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Dict, List, NamedTuple, Optional
+
+from rich.progress import track
+
+from preparation import (find_videos, link_videos, probe_all, summarize,
+                         write_lines, write_report)
+
+CLASSES = dict(kinetics400=400, kinetics600=600, kinetics700=700)
+
+
+class Clip(NamedTuple):
+    """A row of the annotation file."""
+    label: str
+    youtube_id: str
+    start: int  # seconds
+    end: int
+
+    @property
+    def name(self) -> str:
+        """The name that the data set's own download scripts give it."""
+        return f'{self.youtube_id}_{self.start:06d}_{self.end:06d}'
+
+
+def read_csv(path: Path) -> List[Clip]:
+    """Read an annotation file.
+
+    Args:
+        path (Path): With the columns label, youtube_id, time_start, time_end.
+
+    Returns:
+        list[Clip]: Its rows.
+
+    Raises:
+        ValueError: If a column is missing or a row cannot be read; with file
+            and line.
+    """
+    clips = []
+    with path.open(newline='') as file:
+        reader = csv.DictReader(file)
+        wanted = ('label', 'youtube_id', 'time_start', 'time_end')
+        lacking = [name for name in wanted
+                   if name not in (reader.fieldnames or ())]
+        if lacking:
+            raise ValueError(
+                f'{path} lacks the column {", ".join(lacking)}; it has '
+                f'{reader.fieldnames}. Name the annotation file with labels.')
+        for row in reader:
+            try:
+                clips.append(
+                    Clip(row['label'].strip(' "'), row['youtube_id'],
+                         int(float(row['time_start'])),
+                         int(float(row['time_end']))))
+            except (TypeError, ValueError):
+                raise ValueError(f'{path}, line {reader.line_num}: {row} is '
+                                 'no clip') from None
+    if not clips:
+        raise ValueError(f'{path} names no clip.')
+    return clips
+
+
+def find_clips(clips: List[Clip],
+               videos: Dict[str, Path]) -> Dict[Clip, str]:
+    """Find the file of each clip.
+
+    Args:
+        clips (list[Clip]): The wanted ones.
+        videos (dict[str, Path]): See :func:`find_videos`.
+
+    Returns:
+        dict[Clip, str]: The path below VIDEOS of each clip that is there.
+
+    Raises:
+        ValueError: If two files have a clip's name.
+    """
+    by_stem: Dict[str, List[str]] = {}
+    for name in videos:
+        by_stem.setdefault(Path(name).stem, []).append(name)
+    times: Dict[str, int] = {}
+    for clip in clips:
+        times[clip.youtube_id] = times.get(clip.youtube_id, 0) + 1
+    found = {}
+    for clip in clips:
+        stems = [clip.name]
+        if times[clip.youtube_id] == 1:
+            stems.append(clip.youtube_id)
+        for stem in stems:
+            names = by_stem.get(stem, [])
+            folder = class_folder(clip.label)
+            named = [name for name in names
+                     if class_folder(Path(name).parent.name) == folder]
+            names = named or names
+            if len(names) > 1:
+                raise ValueError(f'{clip.name} is there {len(names)} times: '
+                                 f'{", ".join(names)}. Remove all but one.')
+            if names:
+                found[clip] = names[0]
+                break
+    return found
+
+
+def class_folder(label: str) -> str:
+    """A class's folder as MMAction2 writes it: no spaces, quotes, brackets."""
+    return re.sub(r"[()']", '', label).replace(' ', '_')
+
+
+def resize(source: Path, target: Path, short_side: int) -> Optional[str]:
+    """Write a copy of a video with another short side.
+
+    Args:
+        source (Path): The video.
+        target (Path): The copy; it is there whole or not at all.
+        short_side (int): In pixels; a smaller video keeps its size.
+
+    Returns:
+        str, optional: What went wrong, or None.
+    """
+    if target.is_file():
+        return None
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f'.{target.name}.{os.getpid()}.mp4')
+    scale = (f"scale=w='if(gt(iw,ih),-2,min({short_side},iw))':"
+             f"h='if(gt(iw,ih),min({short_side},ih),-2)'")
+    done = subprocess.run(
+        [ffmpeg(), '-nostdin', '-loglevel', 'error', '-y', '-threads', '1',
+         '-i', str(source), '-vf', scale, '-c:a', 'copy', str(part)],
+        capture_output=True, text=True)
+    if done.returncode:
+        part.unlink(missing_ok=True)
+        return done.stderr.strip()[-300:] or 'ffmpeg failed'
+    os.replace(part, target)
+    return None
+
+
+def ffmpeg() -> str:
+    """The ffmpeg program: installed, or imageio-ffmpeg's.
+
+    Raises:
+        RuntimeError: If there is none; with what to install.
+    """
+    found = shutil.which('ffmpeg')
+    if found:
+        return found
+    try:
+        import imageio_ffmpeg
+    except ImportError:
+        raise RuntimeError('--short-side needs ffmpeg: apt-get install ffmpeg,'
+                           ' or pip install imageio-ffmpeg.') from None
+    return imageio_ffmpeg.get_ffmpeg_exe()
+
+
+def resize_all(names: List[str], source: Path, out: Path, short_side: int,
+               workers: int) -> Dict[str, str]:
+    """Resize videos that are not resized yet, with a progress bar.
+
+    Returns:
+        dict[str, str]: What went wrong, by name.
+    """
+    ffmpeg()
+    failed = {}
+
+    def one(name: str) -> Optional[str]:
+        return resize(source / name, out / written_name(name), short_side)
+
+    with ThreadPoolExecutor(workers) as pool:
+        for name, reason in zip(names, track(
+                pool.map(one, names), 'Resizing', total=len(names))):
+            if reason is not None:
+                failed[name] = reason
+    return failed
+
+
+def written_name(name: str) -> str:
+    """The path of a resized copy: an .mp4, without spaces."""
+    return class_folder(Path(name).with_suffix('.mp4').as_posix())
+
+
+def main() -> None:
+    """Prepare."""
+    parser = argparse.ArgumentParser(description='Prepare Kinetics')
+    parser.add_argument('part', choices=['train', 'val', 'test'])
+    parser.add_argument('videos', type=Path, help='folder of the clips')
+    parser.add_argument('csv', type=Path, help='annotation file of this part')
+    parser.add_argument('--data', choices=sorted(CLASSES), required=True)
+    parser.add_argument('--out', type=Path, help='default data/DATA')
+    parser.add_argument(
+        '--short-side', type=int,
+        help='write copies with this short side, such as 340; needs ffmpeg')
+    parser.add_argument('--workers', type=int, default=os.cpu_count(),
+                        help='processes; default all cores')
+    args = parser.parse_args()
+    out = args.out or Path('data', args.data)
+    clips = read_csv(args.csv)
+    map_file = out / 'label_map.txt'
+    classes = sorted({clip.label for clip in clips})
+    if map_file.is_file():  # of another part: the same labels in all
+        classes = map_file.read_text().splitlines()
+    elif len(classes) != CLASSES[args.data]:
+        print(f'NOTE: {args.csv} names {len(classes)} classes, not '
+              f'{CLASSES[args.data]}: labels count these.')
+    label = {name: k for k, name in enumerate(classes)}
+    unknown = sorted({clip.label for clip in clips} - set(label))
+    if unknown:
+        parser.error(f'{map_file} lacks {", ".join(unknown)}: remove it and '
+                     'begin with the part that has all classes.')
+
+    videos = find_videos(args.videos)
+    files = find_clips(clips, videos)
+    spaced = sorted(name for name in files.values() if ' ' in name)
+    if spaced and not args.short_side:
+        parser.error(
+            f'{len(spaced)} paths hold spaces, which no list of MMAction2 can '
+            f'name ({spaced[0]!r}): rename the folders as MMAction2 does, '
+            'find VIDEOS -depth -name "* *" -execdir rename "s/ /_/g" {} +, '
+            'or have copies written with --short-side.')
+    probed = probe_all({name: videos[name] for name in files.values()},
+                       out / f'checked_{args.part}.jsonl', args.workers)
+    good = [name for name in files.values()
+            if probed[name]['state'] != 'broken']
+    folder = out / f'videos_{args.part}'
+    if args.short_side:
+        failed = resize_all(good, args.videos, folder, args.short_side,
+                            args.workers)
+        for name, reason in failed.items():
+            probed[name] = dict(state='broken', reason=f'resizing: {reason}')
+    else:
+        link_videos(args.videos, folder)
+
+    wanted = {clip.name: clip.label for clip in clips}
+    by_clip = {clip.name: probed[name] for clip, name in files.items()}
+    report = summarize(wanted, by_clip,
+                       sorted(set(videos) - set(files.values())))
+    lines = []
+    for clip in clips:
+        name = files.get(clip)
+        if name is not None and probed[name]['state'] != 'broken':
+            path = written_name(name) if args.short_side else name
+            lines.append(f'{path} {label[clip.label]}')
+    write_lines(out / f'{args.data}_{args.part}_list_videos.txt', lines)
+    write_lines(map_file, classes)
+    write_report(report, out / f'report_{args.part}.json')
+
+
+if __name__ == '__main__':
+    main()

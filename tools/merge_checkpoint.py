@@ -1,0 +1,73 @@
+"""Put neck and head that were trained on features back on their backbone.
+
+    python tools/merge_checkpoint.py CONFIG CHECKPOINT --features DIR --out FULL.pth
+    python tools/test.py CONFIG FULL.pth
+"""
+import argparse
+from pathlib import Path
+
+import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner.checkpoint import _load_checkpoint
+from safetensors.torch import load_file
+
+from cnnlstm_mm.datasets.feature_config import check_fingerprint
+from cnnlstm_mm.datasets.feature_store import BACKBONE, read_manifest
+from mmaction.registry import MODELS
+
+
+def merge(cfg: Config, checkpoint: str, store: str) -> dict:
+    """Join a checkpoint of neck and head with the backbone of a store.
+
+    Args:
+        cfg (Config): The config of videos that the store was made with.
+        checkpoint (str): Trained on the store.
+        store (str): The folder of ``tools/extract_features.py``.
+
+    Returns:
+        dict: ``state_dict`` of the whole recognizer, and ``meta``.
+
+    Raises:
+        ValueError: If the store, the config and the checkpoint do not belong
+            together; with what differs.
+    """
+    check_fingerprint(cfg, read_manifest(store), store)
+    loaded = _load_checkpoint(checkpoint, map_location='cpu')
+    state = dict(loaded.get('state_dict', loaded))
+    if any(key.startswith('backbone.') for key in state):
+        raise ValueError(f'{checkpoint} has a backbone already: it was not '
+                         'trained on features.')
+    for key, value in load_file(str(Path(store) / BACKBONE)).items():
+        state[f'backbone.{key}'] = value
+    try:
+        MODELS.build(cfg.model).load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(f'{checkpoint} was not trained with this config: '
+                         f'{error}') from None
+    meta = {key: loaded['meta'][key]
+            for key in ('epoch', 'iter', 'seed', 'dataset_meta')
+            if key in loaded.get('meta', {})}
+    return dict(state_dict=state, meta=meta)
+
+
+def main() -> None:
+    """Merge."""
+    parser = argparse.ArgumentParser(
+        description='Make a full checkpoint of one trained on features')
+    parser.add_argument('config', help='the config of videos')
+    parser.add_argument('checkpoint', help='trained with --features')
+    parser.add_argument('--features', required=True, help='the store')
+    parser.add_argument('--out', required=True, help='the file to write')
+    args = parser.parse_args()
+    cfg = Config.fromfile(args.config)
+    init_default_scope(cfg.get('default_scope', 'mmaction'))
+    merged = merge(cfg, args.checkpoint, args.features)
+    Path(args.out).parent.mkdir(parents=True, exist_ok=True)
+    torch.save(merged, args.out)
+    print(f'{args.out}: python tools/test.py {args.config} {args.out}')
+
+
+if __name__ == '__main__':
+    main()
