@@ -138,7 +138,8 @@ def check_files(cfg: Config, modes: Iterable[str]) -> None:
     for mode in modes:
         loader = cfg.get(f'{mode}_dataloader')
         if loader is not None:
-            missing += _missing_data(loader.dataset)
+            for dataset in _innermost(loader.dataset):
+                missing += _missing_data(dataset)
     messages = []
     if missing:
         messages.append(_message('data', missing, cfg.get('data_help')))
@@ -151,13 +152,17 @@ def check_files(cfg: Config, modes: Iterable[str]) -> None:
     for mode in modes:
         loader = cfg.get(f'{mode}_dataloader')
         if loader is not None:
-            _check_list(cfg, _innermost(loader.dataset))
+            for dataset in _innermost(loader.dataset):
+                _check_list(cfg, dataset)
 
 
-def _innermost(dataset: dict) -> dict:
-    while 'dataset' in dataset:  # RepeatDataset and the like
-        dataset = dataset['dataset']
-    return dataset
+def _innermost(dataset: dict) -> List[dict]:
+    """The data sets that RepeatDataset, ConcatDataset and the like hold."""
+    if 'datasets' in dataset:
+        return [d for part in dataset['datasets'] for d in _innermost(part)]
+    if 'dataset' in dataset:
+        return _innermost(dataset['dataset'])
+    return [dataset]
 
 
 def _check_list(cfg: Config, dataset: dict) -> None:
@@ -173,7 +178,6 @@ def _check_list(cfg: Config, dataset: dict) -> None:
 
 
 def _missing_data(dataset: dict) -> List[str]:
-    dataset = _innermost(dataset)
     root = dataset.get('data_root') or ''
     paths = [dataset.get('ann_file'), *dataset.get('data_prefix', {}).values()]
     paths = [osp.join(root, path) for path in paths if path]

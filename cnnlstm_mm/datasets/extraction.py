@@ -1,6 +1,6 @@
 """Run a frozen backbone once over the clips of a config."""
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import torch
 from mmengine.config import Config
@@ -44,7 +44,8 @@ class FeatureExtractor:
         device (str, optional): Defaults to None: CUDA where there is any.
 
     Raises:
-        ValueError: If ``out`` holds the features of something else.
+        ValueError: If ``out`` holds the features of something else, or the
+            config blends the frames of several clips.
     """
 
     def __init__(self,
@@ -67,6 +68,10 @@ class FeatureExtractor:
         self.device = torch.device(
             device or ('cuda' if torch.cuda.is_available() else 'cpu'))
 
+        if cfg.model.data_preprocessor.get('blending'):
+            raise ValueError(
+                'model.data_preprocessor.blending mixes clips, which features '
+                'of single clips cannot hold: set it to None.')
         torch.manual_seed(seed)  # of a backbone without pretrained weights
         model = MODELS.build(
             dict(
@@ -235,6 +240,9 @@ class FeatureExtractor:
         Returns:
             list: For each item a tensor [V, C, T, h, w] of the stored type,
             or the reason why it could not be read.
+
+        Raises:
+            ValueError: If a feature is too large for the stored type, or NaN.
         """
         good = [item for item in batch if 'broken' not in item]
         views = [(view[None], item['data_samples'])
@@ -250,7 +258,14 @@ class FeatureExtractor:
                 feature = feature[self.in_index]
             if self.pool == 'avg':
                 feature = feature.mean(dim=(3, 4), keepdim=True)
-            parts.append(feature.to('cpu', self.dtype))
+            stored = feature.to('cpu', self.dtype)
+            if not stored.isfinite().all():
+                raise ValueError(
+                    f'features of {named(samples)} reach '
+                    f'{feature.abs().max():.3g}, which {self.dtype} cannot '
+                    'hold: extract with --dtype float32, or mend the weights '
+                    'if that is no number.')
+            parts.append(stored)
         done: Iterator[Tensor] = iter(())
         if good:
             # [N*V, C, T, h, w] -> N of [V, C, T, h, w]
@@ -259,6 +274,12 @@ class FeatureExtractor:
                                         for item in good]))
         return [item['broken'] if 'broken' in item else next(done)
                 for item in batch]
+
+
+def named(samples: Sequence[Any]) -> str:
+    """The files of a batch."""
+    return ', '.join(sorted({sample.metainfo.get('filename', 'a video')
+                             for sample in samples}))
 
 
 def config_text(cfg: Config) -> str:

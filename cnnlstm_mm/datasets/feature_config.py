@@ -2,6 +2,7 @@
 import copy
 import hashlib
 import json
+import os.path as osp
 from typing import Any, Dict, List
 
 from mmengine.config import Config, ConfigDict
@@ -120,7 +121,9 @@ def fingerprint(cfg: Config) -> Dict[str, Any]:
             dataset = loader.dataset
             splits[split] = dict(
                 pipeline=plain(dataset.pipeline),
-                list_sha256=list_hash(dataset.ann_file))
+                list_sha256=list_hash(
+                    osp.join(dataset.get('data_root') or '',
+                             dataset.ann_file)))
     return dict(
         backbone=plain(model.backbone),
         data_preprocessor=plain(model.data_preprocessor),

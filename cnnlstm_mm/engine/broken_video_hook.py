@@ -66,7 +66,8 @@ class BrokenVideoHook(Hook):
         self._share_out(runner)
         if self._known:
             size = num_videos(runner.train_dataloader.dataset)
-            runner.logger.warning(
+            # As info: a warning is shown once, and this may not change.
+            runner.logger.info(
                 f'{len(self._known)} of {size} training videos '
                 f'({len(self._known) / size:.1%}) are broken and were '
                 'replaced by others.')
@@ -123,6 +124,7 @@ class _WatchedEvaluator:
             if broken is not None:
                 self._broken.update(broken)
                 done.set_pred_score(wrong_score(done))
+                done.set_pred_label(done.pred_score.argmax())
         self._evaluator.process(data_samples, data_batch)
 
     def evaluate(self, size: int) -> dict:

@@ -1,5 +1,6 @@
 """Lists are checked line by line before anything trains."""
 import pytest
+from mmengine.config import Config
 from support import run_python
 
 from cnnlstm_mm.datasets import CheckedVideoDataset
@@ -60,3 +61,25 @@ def test_training_does_not_start_with_a_wrong_label(quickstart_data, tmp_path):
         f'train_dataloader.dataset.data_prefix.video={quickstart_data}/videos')
     assert done.returncode != 0 and not (tmp_path / 'work').exists()
     assert f'{wrong}, line 1: label 8' in done.stderr
+
+
+def test_lists_inside_other_data_sets_are_checked(tmp_path):
+    from cnnlstm_mm.launch import check_files
+    (tmp_path / 'v.avi').touch()
+    for name, label in (('fine', 0), ('wrong', 7)):
+        (tmp_path / f'{name}.txt').write_text(f'v.avi {label}\n')
+    parts = [
+        dict(type='CheckedVideoDataset', ann_file=f'{tmp_path}/{name}.txt',
+             data_prefix=dict(video=str(tmp_path)))
+        for name in ('fine', 'wrong')
+    ]
+    cfg = Config(
+        dict(
+            model=dict(cls_head=dict(num_classes=2)),
+            train_dataloader=dict(
+                dataset=dict(
+                    type='RepeatDataset',
+                    times=2,
+                    dataset=dict(type='ConcatDataset', datasets=parts)))))
+    with pytest.raises(ValueError, match='wrong.txt, line 1: label 7'):
+        check_files(cfg, ['train'])

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from support import ROOT, run_python
 
 from cnnlstm_mm.datasets import CachedFeatureDataset
+from cnnlstm_mm.datasets.extraction import FeatureExtractor
 from cnnlstm_mm.datasets.sequence_file import read_sequence
 from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
@@ -122,6 +123,23 @@ def test_features_are_those_of_the_backbone(config, store):
         got = dataset[k]['inputs']
         assert got.dtype == torch.float16 and got.shape[:3] == (1, 64, 16)
         torch.testing.assert_close(got[0].float(), want, rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize('dtype, refused', [('float16', True),
+                                            ('float32', False)])
+def test_features_too_large_for_half_precision(config, tmp_path, dtype,
+                                               refused):
+    cfg = Config.fromfile(config)
+    extractor = FeatureExtractor(cfg, tmp_path, ['val'], dtype=dtype)
+    norm = extractor.model.backbone.backbone.layer5.pointwise_conv
+    norm.activate = torch.nn.Identity()
+    norm.bn.weight.data.fill_(1e6)
+    item = extractor.datasets['val'][0]
+    if refused:
+        with pytest.raises(ValueError, match=r'v_.*\.avi.*--dtype float32'):
+            extractor.features([item])
+    else:
+        assert extractor.features([item])[0].abs().max() > 65504
 
 
 def test_training_views_differ_and_the_test_list_is_stored_once(store):

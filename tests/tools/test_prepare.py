@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from rar_files import make_rar, needs_rar
 from support import ROOT, run_python
 
 sys.path.insert(0, str(ROOT / 'tools' / 'data'))
@@ -258,7 +259,7 @@ def test_kinetics(clips, tmp_path, flat):
         'abseiling\narm wrestling\nzumba\n'
 
 
-def test_kinetics_resizes(clips, tmp_path):
+def test_kinetics_links_or_resizes_folders_with_spaces(clips, tmp_path):
     pytest.importorskip('imageio_ffmpeg')
     import cv2
     table = tmp_path / 'val.csv'
@@ -267,9 +268,14 @@ def test_kinetics_resizes(clips, tmp_path):
     videos = tmp_path / 'videos'
     (videos / 'arm wrestling').mkdir(parents=True)
     shutil.copy(clips[0], videos / 'arm wrestling' / 'a_000000_000010.avi')
-    refused = run_python('tools/data/prepare_kinetics.py', 'val', videos,
-                         table, '--data', 'kinetics400', '--out', tmp_path)
-    assert refused.returncode != 0 and 'hold spaces' in refused.stderr
+    linked = tmp_path / 'linked'
+    for _ in range(2):
+        prepare('kinetics', 'val', videos, table, '--data', 'kinetics400',
+                '--out', linked)
+    lines = (linked / 'kinetics400_val_list_videos.txt').read_text()
+    assert lines == 'arm_wrestling/a_000000_000010.avi 0\n'
+    assert (linked / 'videos_val' / lines.split()[0]).read_bytes() == \
+        clips[0].read_bytes()
     out = tmp_path / 'out'
     for _ in range(2):  # the second run finds all done
         prepare('kinetics', 'val', videos, table, '--data', 'kinetics400',
@@ -284,10 +290,22 @@ def test_kinetics_resizes(clips, tmp_path):
 def test_what_unpacks_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(preparation.shutil, 'which', lambda name: None)
     with pytest.raises(RuntimeError, match='unrar, bsdtar, 7z'):
-        preparation.unpack_command(Path('UCF101.rar'), tmp_path)
+        preparation.unpack_commands(Path('UCF101.rar'), tmp_path)
     monkeypatch.setattr(preparation.shutil, 'which',
                         lambda name: name == 'bsdtar')
-    assert preparation.unpack_command(Path('UCF101.rar'), tmp_path) == [
-        'bsdtar', '-xf', 'UCF101.rar', '-C', str(tmp_path)]
+    assert preparation.unpack_commands(Path('UCF101.rar'), tmp_path) == [[
+        'bsdtar', '-xf', 'UCF101.rar', '-C', str(tmp_path)]]
     with pytest.raises(FileNotFoundError, match='absent.rar'):
         preparation.unpack(tmp_path / 'absent.rar', tmp_path)
+
+
+@needs_rar
+def test_a_rar_is_unpacked_by_the_first_program_that_can(tmp_path):
+    files = {'UCF-101/Punch/v_Punch_g01_c01.avi': bytes(range(256)) * 9}
+    (tmp_path / 'UCF101.rar').write_bytes(make_rar(files))
+    out = preparation.unpack(tmp_path / 'UCF101.rar', tmp_path / 'out')
+    assert {path.relative_to(out).as_posix(): path.read_bytes()
+            for path in out.rglob('*.avi')} == files
+    (tmp_path / 'cut.rar').write_bytes(make_rar(files)[:200])
+    with pytest.raises(RuntimeError, match='cut.rar could not be unpacked'):
+        preparation.unpack(tmp_path / 'cut.rar', tmp_path / 'cut')

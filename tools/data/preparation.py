@@ -58,8 +58,8 @@ def unpack(source: Path, out: Path) -> Path:
     return out
 
 
-def unpack_command(source: Path, out: Path) -> List[str]:
-    """The command that unpacks a .rar or .7z with what is installed.
+def unpack_commands(source: Path, out: Path) -> List[List[str]]:
+    """The commands that may unpack a .rar or .7z with what is installed.
 
     Raises:
         RuntimeError: If nothing is; with what to install.
@@ -71,9 +71,10 @@ def unpack_command(source: Path, out: Path) -> List[str]:
         commands[name] = [name, 'x', '-y', '-bd', f'-o{out}', str(source)]
     if source.suffix.lower() == '.7z':
         del commands['unrar']
-    for name, command in commands.items():
-        if shutil.which(name):
-            return command
+    there = [command for name, command in commands.items()
+             if shutil.which(name)]
+    if there:
+        return there
     raise RuntimeError(
         f'{source} needs one of {", ".join(commands)}, and none is installed.'
         ' On Debian and Ubuntu: apt-get install unrar (or 7zip, or '
@@ -82,11 +83,16 @@ def unpack_command(source: Path, out: Path) -> List[str]:
 
 
 def _unpack_with_program(source: Path, out: Path) -> None:
-    done = subprocess.run(unpack_command(source, out), capture_output=True,
-                          text=True)
-    if done.returncode:
-        raise RuntimeError(f'{source} could not be unpacked; it may be '
-                           f'damaged: {(done.stdout + done.stderr)[-500:]}')
+    said = []
+    # Some builds of these programs cannot read every .rar.
+    for command in unpack_commands(source, out):
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors='replace')
+        if not done.returncode:
+            return
+        said.append(f'{command[0]}: {(done.stdout + done.stderr)[-300:]}')
+    raise RuntimeError(f'{source} could not be unpacked; it may be damaged:\n'
+                       + '\n'.join(said))
 
 
 def find_videos(root: Path) -> Dict[str, Path]:

@@ -8,7 +8,8 @@ spaces in their names), or all clips flat (``ID_000095_000105.mp4``, or
 ``ID.mp4``), or both. The csv is the official one, with the columns label,
 youtube_id, time_start and time_end. Below --out (data/KINETICS) it writes::
 
-    videos_train/...                     a link to VIDEOS, or resized copies
+    videos_train/...                     a link to VIDEOS, links to each clip
+                                         without spaces, or resized copies
     kinetics400_train_list_videos.txt, label_map.txt
     report_train.json, checked_train.jsonl
 
@@ -195,6 +196,24 @@ def resize_all(names: List[str], source: Path, out: Path, short_side: int,
     return failed
 
 
+def link_each(videos: Dict[str, Path], out: Path) -> None:
+    """Let each path below ``out`` lead to a video.
+
+    Args:
+        videos (dict[str, Path]): The video by the path below ``out``.
+        out (Path): A folder; links that are there are made anew.
+
+    Raises:
+        FileExistsError: If something else than a link is in the way.
+    """
+    for name, source in videos.items():
+        link = out / name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if link.is_symlink():
+            link.unlink()
+        link.symlink_to(source.resolve())
+
+
 def written_name(name: str) -> str:
     """The path of a resized copy: an .mp4, without spaces."""
     return class_folder(Path(name).with_suffix('.mp4').as_posix())
@@ -231,13 +250,6 @@ def main() -> None:
 
     videos = find_videos(args.videos)
     files = find_clips(clips, videos)
-    spaced = sorted(name for name in files.values() if ' ' in name)
-    if spaced and not args.short_side:
-        parser.error(
-            f'{len(spaced)} paths hold spaces, which no list of MMAction2 can '
-            f'name ({spaced[0]!r}): rename the folders as MMAction2 does, '
-            'find VIDEOS -depth -name "* *" -execdir rename "s/ /_/g" {} +, '
-            'or have copies written with --short-side.')
     probed = probe_all({name: videos[name] for name in files.values()},
                        out / f'checked_{args.part}.jsonl', args.workers)
     good = [name for name in files.values()
@@ -248,6 +260,8 @@ def main() -> None:
                             args.workers)
         for name, reason in failed.items():
             probed[name] = dict(state='broken', reason=f'resizing: {reason}')
+    elif any(' ' in name for name in good):
+        link_each({class_folder(name): videos[name] for name in good}, folder)
     else:
         link_videos(args.videos, folder)
 
@@ -260,6 +274,8 @@ def main() -> None:
         name = files.get(clip)
         if name is not None and probed[name]['state'] != 'broken':
             path = written_name(name) if args.short_side else name
+            if ' ' in path:
+                path = class_folder(path)
             lines.append(f'{path} {label[clip.label]}')
     write_lines(out / f'{args.data}_{args.part}_list_videos.txt', lines)
     write_lines(map_file, classes)

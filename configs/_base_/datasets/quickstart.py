@@ -6,7 +6,12 @@ data_help = ('The built-in data set takes seconds to make: '
 # No flip: it turns one class into another.
 train_pipeline = [
     dict(type='DecordInit'),
-    dict(type='SampleFrames', clip_len=16, frame_interval=1, num_clips=1),
+    dict(
+        type='SampleFrames',
+        clip_len=16,
+        frame_interval=1,
+        num_clips=1,
+        out_of_bound_opt='repeat_last'),
     dict(type='DecordDecode'),
     dict(type='Resize', scale=(64, 64), keep_ratio=False),
     dict(type='FormatShape', input_format='NCTHW'),
@@ -19,6 +24,7 @@ val_pipeline = [
         clip_len=16,
         frame_interval=1,
         num_clips=1,
+        out_of_bound_opt='repeat_last',
         test_mode=True),
     dict(type='DecordDecode'),
     dict(type='Resize', scale=(64, 64), keep_ratio=False),

@@ -59,13 +59,15 @@ val_dataloader = dict(
     num_workers=8,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='CheckedVideoDataset', pipeline=val_pipeline, test_mode=True))
+    dataset=dict(
+        type='CheckedVideoDataset', pipeline=val_pipeline, test_mode=True))
 test_dataloader = dict(
     batch_size=1,
     num_workers=8,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='CheckedVideoDataset', pipeline=test_pipeline, test_mode=True))
+    dataset=dict(
+        type='CheckedVideoDataset', pipeline=test_pipeline, test_mode=True))
 
 val_evaluator = dict(type='AccMetric')
 test_evaluator = val_evaluator
