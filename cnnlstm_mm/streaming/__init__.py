@@ -8,9 +8,13 @@ from typing import Any
 
 _HOMES = dict(
     FrameTransform='frames',
+    ScoreOverlay='overlay',
+    SourceError='source',
     StepModel='step_model',
     StreamingRecognizer='recognizer',
-    StreamState='state')
+    StreamState='state',
+    VideoSource='source',
+    read_labels='facts')
 
 __all__ = list(_HOMES)
 

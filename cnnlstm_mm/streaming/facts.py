@@ -1,6 +1,7 @@
 """What a stream needs to know of a config and a model."""
 import hashlib
-from typing import Any, Dict, Sequence
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence
 
 import torch
 from mmengine.config import Config
@@ -61,3 +62,33 @@ def fingerprint(model: nn.Module) -> str:
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(
             torch.uint8).numpy())
     return digest.hexdigest()[:16]
+
+
+def read_labels(cfg: Config, num_classes: int,
+                path: Optional[str] = None) -> List[str]:
+    """Names of the classes.
+
+    Args:
+        cfg (Config): The config; ``label_map.txt`` in its ``data_root`` is
+            taken where ``path`` is None.
+        num_classes (int): How many there are.
+        path (str, optional): A file with one class a line. Defaults to None.
+
+    Returns:
+        list[str]: As many; 'class 0' and so on where there is no file.
+
+    Raises:
+        FileNotFoundError: If ``path`` is not there.
+        ValueError: If the file has another number of lines.
+    """
+    file = Path(path or Path(cfg.get('data_root') or '.') / 'label_map.txt')
+    if path is None and not file.is_file():
+        return [f'class {k}' for k in range(num_classes)]
+    labels = [line.strip() for line in file.read_text().splitlines()
+              if line.strip()]
+    if len(labels) != num_classes:
+        raise ValueError(
+            f'{file} names {len(labels)} classes, and the model has '
+            f'{num_classes}: pass the label file of its training data, one '
+            'class a line.')
+    return labels
