@@ -15,6 +15,7 @@ from mmaction.registry import MODELS
 from .facts import fingerprint, normalization, test_pipeline
 from .frames import FrameTransform
 from .state import StreamState
+from .packing import pack_backbone
 from .step_model import StepModel
 
 Frames = Union[Tensor, np.ndarray, Sequence[np.ndarray]]
@@ -108,6 +109,7 @@ class StreamingRecognizer:
         self._mean, self._std = (
             torch.tensor(self.normalization[name], device=self.device)
             for name in ('mean', 'std'))
+        self._packed: Dict[Tuple[int, int], nn.Module] = {}
         self._shapes: Dict[Tuple[int, int], Dict[str, torch.Size]] = {}
 
     def step(self,
@@ -219,9 +221,8 @@ class StreamingRecognizer:
         if size is None:
             raise ValueError('the test pipeline leaves the size of a frame to '
                              'the source: pass frame_size=(height, width).')
-        with torch.no_grad():
-            features = self.model.features(
-                torch.zeros(1, 3, 1, *size, device=self.device))
+        features = self._features(
+            torch.zeros(1, 3, 1, *size, device=self.device))
         return self._wrap(
             self.model.init_state(batch, tuple(features.shape[3:]),
                                   self.device))
@@ -249,7 +250,7 @@ class StreamingRecognizer:
     @torch.no_grad()
     def _run(self, frames: Tensor, state: Optional[StreamState]
              ) -> Tuple[Tensor, StreamState]:
-        features = self.model.features(frames.to(self.device, torch.float32))
+        features = self._features(frames.to(self.device, torch.float32))
         size = tuple(features.shape[3:])
         if state is None:
             tensors = self.model.init_state(len(frames), size, self.device)
@@ -257,9 +258,19 @@ class StreamingRecognizer:
             self._check(state, len(frames), size)
             tensors = state.tensors
         scores, after = self.model(features, tensors)
-        if scores.isnan().any():
+        # oneDNN's fused ReLU6 turns NaN of a frame into a number.
+        if scores.isnan().any() or frames.isnan().any():
             raise ValueError(_blame(tensors, frames, scores))
         return scores, self._wrap(after)
+
+    @torch.no_grad()
+    def _features(self, frames: Tensor) -> Tensor:
+        if self.device.type != 'cpu' or self.model.bf16:
+            return self.model.features(frames)
+        size = tuple(frames.shape[3:])
+        if size not in self._packed:
+            self._packed[size] = pack_backbone(self.model.backbone, size)
+        return self.model.stage(self._packed[size](frames))
 
     def _wrap(self, tensors: Dict[str, Tensor]) -> StreamState:
         return StreamState(tensors, self.model_id)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from cnnlstm_mm.models.backbones import TimeDistributed
 from cnnlstm_mm.models.backbones.folding import FoldedCopy, has_bfloat16
+from cnnlstm_mm.models.backbones.time_distributed import Features
 from cnnlstm_mm.models.necks.steps import State
 
 
@@ -79,7 +80,10 @@ class StepModel(nn.Module):
         Returns:
             Tensor: [N, C, T, h, w]; the neck's stage of several.
         """
-        features = self.backbone(frames)
+        return self.stage(self.backbone(frames))
+
+    def stage(self, features: Features) -> Tensor:
+        """The neck's stage of several, or the only one."""
         if isinstance(features, tuple):
             features = features[self.neck.in_index]
         return features
@@ -107,7 +111,7 @@ class StepModel(nn.Module):
         else:
             # [N, C, T, h, w] -> [N*T, C, 1, h, w] -> [N, T, classes]
             steps = x.transpose(1, 2).flatten(0, 1).unsqueeze(2)
-            scores = self.head(steps).unflatten(0, (len(x), -1))
+            scores = self.head(steps).unflatten(0, (x.shape[0], -1))
         if self.probabilities:
             scores = scores.softmax(dim=2)
         return scores, {

@@ -4,9 +4,11 @@ from typing import Optional, Tuple, Union
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.modules.utils import _pair
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from cnnlstm_mm.layers.fused import must_be_plain
 from mmaction.registry import MODELS
 from mmaction.utils import OptSampleList
 
@@ -250,13 +252,31 @@ class LSTMPoolingNeck(BaseModule):
         # [N, L, hidden] -> [L, N, hidden]
         h, c = (state[name].transpose(0, 1).contiguous() for name in 'hc')
         # [N, T, size] -> [N, T, hidden]
-        output, (h, c) = self.lstm(self._frame_vectors(x), (h, c))
+        vectors = self._frame_vectors(x)
+        if vectors.shape[1] == 1 and not must_be_plain():
+            output, h, c = self._one_step(vectors, h, c)
+        else:
+            output, (h, c) = self.lstm(vectors, (h, c))
         score = None
         if self.attention is not None:
             score = self.attention(output)[..., 0]
         feature, pooled = self._pool()(output, state, score)
         state = dict(h=h.transpose(0, 1), c=c.transpose(0, 1), **pooled)
         return feature.transpose(1, 2)[..., None, None], state
+
+    def _one_step(self, x: Tensor, h: Tensor,
+                  c: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+        """nn.LSTM on one step of [N, 1, size]; on a CPU that rearranges its
+        weights at each call, which takes longer than the step."""
+        x, states = x[:, 0], []
+        for layer, state in enumerate(zip(h, c)):
+            weights = self.lstm.all_weights[layer]
+            states.append(torch.lstm_cell(x, state, *weights))
+            x = states[-1][0]
+            if self.training and layer + 1 < len(h):
+                x = F.dropout(x, self.lstm.dropout)
+        h, c = (torch.stack(s) for s in zip(*states))
+        return x[:, None], h, c
 
     def _pool(self) -> RunningPool:
         pool = self.temporal_pool
