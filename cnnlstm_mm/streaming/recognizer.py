@@ -15,6 +15,7 @@ from mmaction.registry import MODELS
 from .facts import fingerprint, normalization, test_pipeline
 from .frames import FrameTransform
 from .state import StreamState
+from .guards import blame_nan, check_state
 from .packing import pack_backbone
 from .step_model import StepModel
 
@@ -255,12 +256,18 @@ class StreamingRecognizer:
         if state is None:
             tensors = self.model.init_state(len(frames), size, self.device)
         else:
-            self._check(state, len(frames), size)
+            if size not in self._shapes:
+                self._shapes[size] = {
+                    name: tensor.shape[1:] for name, tensor in
+                    self.model.init_state(1, size, torch.device('meta')).items()
+                }
+            check_state(state, self.model_id, len(frames), self._shapes[size],
+                        self.device)
             tensors = state.tensors
         scores, after = self.model(features, tensors)
         # oneDNN's fused ReLU6 turns NaN of a frame into a number.
         if scores.isnan().any() or frames.isnan().any():
-            raise ValueError(_blame(tensors, frames, scores))
+            raise ValueError(blame_nan(tensors, frames, scores))
         return scores, self._wrap(after)
 
     @torch.no_grad()
@@ -275,56 +282,6 @@ class StreamingRecognizer:
     def _wrap(self, tensors: Dict[str, Tensor]) -> StreamState:
         return StreamState(tensors, self.model_id)
 
-    def _check(self, state: StreamState, batch: int,
-               size: Tuple[int, int]) -> None:
-        if state.model != self.model_id:
-            raise ValueError(
-                f'the state belongs to the model {state.model}, and this is '
-                f'{self.model_id}: streams begin anew with other weights '
-                '(state=None).')
-        if size not in self._shapes:
-            self._shapes[size] = {
-                name: tensor.shape[1:] for name, tensor in
-                self.model.init_state(1, size, torch.device('meta')).items()}
-        shapes = {name: tensor.shape[1:]
-                  for name, tensor in state.tensors.items()}
-        if shapes != self._shapes[size]:
-            raise ValueError(
-                'the state does not fit frames of this size: it holds '
-                f'{_readable(shapes)}, they need '
-                f'{_readable(self._shapes[size])}. A stream keeps its frame '
-                'size; begin a new one.')
-        if len(state) != batch:
-            raise ValueError(
-                f'{batch} frames for a state of {len(state)} streams: '
-                'streams join by StreamState.cat([state, rec.init_state(n)]) '
-                'and leave by state.select(index).')
-        device = next(iter(state.tensors.values())).device
-        if device.type != self.device.type:
-            raise ValueError(f'the state is on {device}, the model on '
-                             f'{self.device}: state.to("{self.device}")')
-
 
 def _is_prepared(frames: Frames) -> bool:
     return isinstance(frames, Tensor) and frames.is_floating_point()
-
-
-def _readable(shapes: Dict[str, torch.Size]) -> Dict[str, list]:
-    return {name: list(shape) for name, shape in shapes.items()}
-
-
-def _blame(tensors: Dict[str, Tensor], frames: Tensor,
-           scores: Tensor) -> str:
-    """Say where NaN came from."""
-    def streams(values: Sequence[Tensor]) -> list:
-        bad = sum(value.flatten(1).isnan().any(1) for value in values
-                  if value.is_floating_point())
-        return bad.nonzero().flatten().tolist()
-
-    if streams(list(tensors.values())):
-        return (f'the state of the streams {streams(list(tensors.values()))} '
-                'has NaN: let them begin anew with rec.reset(state, mask).')
-    if streams([frames]):
-        return f'the frames of the streams {streams([frames])} have NaN.'
-    return (f'the model gives NaN for the streams {streams([scores])}: is '
-            'the checkpoint sound?')

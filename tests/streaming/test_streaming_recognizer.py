@@ -243,9 +243,9 @@ def test_packed_backbones_compute_the_same(backbone):
     backbone = MODELS.build(dict(type='TimeDistributed', backbone=backbone))
     for norm in (m for m in backbone.modules()
                  if isinstance(m, torch.nn.BatchNorm2d)):
-        torch.nn.init.uniform_(norm.running_mean, -1, 1)
-        torch.nn.init.uniform_(norm.running_var, .01, .1)
-        torch.nn.init.uniform_(norm.bias, -3, 3)
+        torch.nn.init.uniform_(norm.running_mean, -.5, .5)
+        torch.nn.init.uniform_(norm.running_var, .5, 2)
+        torch.nn.init.uniform_(norm.bias, -2, 8)  # past ReLU6's 6
     backbone.eval()
     x = torch.randn(2, 3, 2, 64, 64)
     with torch.no_grad():
