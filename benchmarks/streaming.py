@@ -143,16 +143,17 @@ def pytorch_peers() -> Dict[str, Peer]:
     return peers
 
 
-def measure(peers: Dict[str, Peer], repeats: int) -> List[dict]:
+def measure(peers: Dict[str, Peer], repeats: int,
+            clock: Callable[[], float]) -> List[dict]:
     """Seconds a frame of each peer; they take turns."""
     random = np.random.default_rng(0)
     times: Dict[str, List[float]] = {name: [] for name in peers}
     for repeat in range(repeats + 2):
         frame = random.integers(0, 256, (240, 320, 3), np.uint8)
         for name, peer in peers.items():
-            start = time.perf_counter()
+            start = clock()
             peer(frame)
-            seconds = time.perf_counter() - start
+            seconds = clock() - start
             if repeat > 1:  # the first ones warm up
                 times[name].append(seconds)
         print(f'\r{repeat}/{repeats + 1}', end='', file=sys.stderr)
@@ -173,7 +174,7 @@ def show(rows: List[dict], threads: int) -> None:
               f'{row["ratio"]:>9.2f}')
 
 
-def long_stream(frames: int) -> dict:
+def long_stream(frames: int, clock: Callable[[], float]) -> dict:
     """Time and memory over one stream, through the quickstart's model."""
     cfg = Config.fromfile(ROOT / 'configs/mobilenet_convlstm_quickstart.py')
     rec = StreamingRecognizer(cfg)
@@ -184,9 +185,9 @@ def long_stream(frames: int) -> dict:
     for part in range(10):
         seconds = []
         for k in range(size):
-            start = time.perf_counter()
+            start = clock()
             _, state = rec.step(images[k % 64][None], state)
-            seconds.append(time.perf_counter() - start)
+            seconds.append(clock() - start)
         medians.append(statistics.median(seconds))
         peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
         print(f'\r{(part + 1) * size}/{frames}', end='', file=sys.stderr)
@@ -206,9 +207,15 @@ def main() -> None:
     parser.add_argument('--frames', type=int, default=10000,
                         help='length of the long stream, 0 for none')
     parser.add_argument('--json', help='file for all figures')
+    parser.add_argument(
+        '--cpu-time', action='store_true',
+        help='processor time, not the clock: with --threads 1 on a machine '
+        'that others use too')
     args = parser.parse_args()
+    clock = time.process_time if args.cpu_time else time.perf_counter
     init_default_scope('mmaction')
-    found = dict(torch=torch.__version__, cpus=os.cpu_count(), speed={})
+    found = dict(torch=torch.__version__, cpus=os.cpu_count(),
+                 clock=clock.__name__, speed={})
     for threads in args.threads:
         torch.set_num_threads(threads)
         cv2.setNumThreads(threads)
@@ -216,12 +223,12 @@ def main() -> None:
         peers = {name: peer for name, peer in peers.items()
                  if not args.peers or name == ALONE or any(
                      part in name for part in args.peers)}
-        rows = measure(peers, args.repeats)
+        rows = measure(peers, args.repeats, clock)
         show(rows, threads)
         found['speed'][threads] = rows
     if args.frames:
         torch.set_num_threads(1)
-        long = found['long'] = long_stream(args.frames)
+        long = found['long'] = long_stream(args.frames, clock)
         print(f'\n{long["frames"]} frames, MobileNet 0.25 + ConvLSTM 24 at '
               f'64x64: median {1e3 * long["seconds"][0]:.2f} ms in the first '
               f'tenth, {1e3 * long["seconds"][-1]:.2f} ms in the last (ratio '
