@@ -13,7 +13,7 @@ import argparse
 import json
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stdout
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO, Any, Dict, List, Optional
@@ -219,7 +219,7 @@ def run(args: argparse.Namespace, console: Console) -> Dict[str, Any]:
 def open_lines(path: str, stack: ExitStack) -> IO[str]:
     """Standard output for '-', else a new file that ``stack`` closes."""
     if path == '-':
-        return sys.stdout
+        return sys.__stdout__
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     return stack.enter_context(open(path, 'w'))
 
@@ -240,7 +240,9 @@ def main() -> None:
     args = parse_args()
     console = Console(stderr=True)
     try:
-        found = run(args, console)
+        # Standard output may be for JSON, and loading prints to it.
+        with redirect_stdout(sys.stderr):
+            found = run(args, console)
     except (SourceError, ValueError, FileNotFoundError,
             RuntimeError) as error:
         raise SystemExit(f'stream_demo: {error}') from None

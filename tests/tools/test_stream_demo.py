@@ -103,6 +103,16 @@ def test_a_camera_is_opened_again_and_its_scores_begin_anew(
     assert len(frames) / fps == pytest.approx(found[-1]['time'], abs=.2)
 
 
+def test_standard_output_holds_the_scores_alone(quickstart_data, checkpoint):
+    video = next((quickstart_data / 'videos').glob('*/*.avi'))
+    done = run_python('tools/stream_demo.py', video, CONFIG, checkpoint,
+                      '--json', '-', '--max-frames', 3, '--threads', 1)
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line)['frame']
+            for line in done.stdout.splitlines()] == [0, 1, 2]
+    assert '3 frames, ' in done.stderr
+
+
 @pytest.mark.parametrize('arguments, words', [
     (['absent.avi', CONFIG, 'CHECKPOINT', '--json', '-'], 'absent.avi is not'),
     (['VIDEO', CONFIG, 'absent.pth', '--json', '-'], 'absent.pth'),
