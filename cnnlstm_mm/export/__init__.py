@@ -1,0 +1,11 @@
+"""Recognizers as ONNX files and as a web page."""
+from .checks import check_clip, check_step
+from .graphs import ClipGraph, StepGraph
+from .onnx_model import save, to_onnx
+from .quantize import quantize
+from .samples import ListSamples, clip_views, made_video, read_frames
+
+__all__ = [
+    'ClipGraph', 'ListSamples', 'StepGraph', 'check_clip', 'check_step',
+    'clip_views', 'made_video', 'quantize', 'read_frames', 'save', 'to_onnx'
+]
