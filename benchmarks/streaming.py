@@ -29,6 +29,7 @@ import cv2  # noqa: E402
 import torch  # noqa: E402
 from mmengine.config import Config  # noqa: E402
 from mmengine.registry import init_default_scope  # noqa: E402
+from streaming_onnx import exported  # noqa: E402
 
 from cnnlstm_mm.models.backbones.folding import has_bfloat16  # noqa: E402
 from cnnlstm_mm.streaming import StreamingRecognizer  # noqa: E402
@@ -42,6 +43,9 @@ NECKS = {
     'ConvLSTM 256, depthwise gates': dict(
         type='ConvLSTMNeck', in_channels=1280, hidden_channels=256,
         gate_conv='depthwise'),
+    'light ConvLSTM 256': dict(
+        type='ConvLSTMNeck', in_channels=1280, hidden_channels=256,
+        gate_conv='depthwise', reduce_channels=256),
     'ConvLSTM 256': dict(
         type='ConvLSTMNeck', in_channels=1280, hidden_channels=256),
 }
@@ -54,7 +58,7 @@ def recognizer(neck: str, dtype: torch.dtype) -> StreamingRecognizer:
     return StreamingRecognizer(cfg, dtype=dtype)
 
 
-def stream(rec: StreamingRecognizer) -> Peer:
+def stream(rec: Any) -> Peer:
     """One step a frame."""
     state = None
 
@@ -125,12 +129,14 @@ def alone() -> Peer:
     return run
 
 
-def pytorch_peers() -> Dict[str, Peer]:
-    """What runs in PyTorch, by name."""
+def all_peers() -> Dict[str, Peer]:
+    """What is compared, by name."""
     peers = {ALONE: alone()}
     for neck in NECKS:
         rec = recognizer(neck, torch.float32)
         peers[f'stream: {neck}'] = stream(rec)
+        for name, peer in exported(rec, torch.get_num_threads()).items():
+            peers[f'stream: {neck}, {name}'] = stream(peer)
         if has_bfloat16(torch.device('cpu')):
             peers[f'stream: {neck}, bf16'] = stream(
                 recognizer(neck, torch.bfloat16))
@@ -220,7 +226,7 @@ def main() -> None:
     for threads in args.threads:
         torch.set_num_threads(threads)
         cv2.setNumThreads(threads)
-        peers = pytorch_peers()
+        peers = all_peers()
         peers = {name: peer for name, peer in peers.items()
                  if not args.peers or name == ALONE or any(
                      part in name for part in args.peers)}

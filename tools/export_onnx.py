@@ -28,10 +28,10 @@ from rich.progress import Progress
 from torch import Tensor, nn
 
 from cnnlstm_mm.export import (ClipGraph, ListSamples, StepGraph, check_clip,
-                               check_step, clip_views, made_video, quantize,
-                               read_frames, save, to_onnx)
+                               check_step, clip_views, made_video,
+                               preprocessing, quantize, read_frames, save,
+                               step_facts, to_onnx)
 from cnnlstm_mm.export.checks import prepared
-from cnnlstm_mm.export.onnx_model import state_facts
 from cnnlstm_mm.export.samples import one_view
 from cnnlstm_mm.streaming import (FrameTransform, OnnxStreamingRecognizer,
                                   StreamingRecognizer, read_labels)
@@ -107,23 +107,8 @@ class Exporter:
                         strict=True)
         self.model.eval()
         self.pipeline = test_pipeline(self.cfg)
-        self.facts: Dict[str, Any] = dict(
-            mode=args.mode,
-            labels=read_labels(self.cfg, self.model.cls_head.num_classes,
-                               args.label_file),
-            model_id=fingerprint(self.model),
-            frame_interval=next(
-                (t['frame_interval'] for t in self.pipeline
-                 if 'frame_interval' in t), 1))
-
-    def preprocessing(self, size: Tuple[int, int]) -> Dict[str, Any]:
-        """How frames are prepared."""
-        values = normalization(self.model.data_preprocessor)
-        # Frames are RGB; 'to_rgb' reverses whatever comes.
-        order = 'BGR' if values.pop('to_rgb') else 'RGB'
-        return dict(
-            steps=FrameTransform.from_pipeline(self.pipeline).steps,
-            size=list(size), channel_order=order, **values)
+        self.labels = read_labels(
+            self.cfg, self.model.cls_head.num_classes, args.label_file)
 
     def step(self, video: str, path: Path) -> float:
         """Export a step; the largest difference over the video."""
@@ -134,10 +119,7 @@ class Exporter:
                              'the source: pass --frame-size H W.')
         graph = StepGraph(rec, tuple(size))
         model = to_onnx(graph, self.args.opset)
-        self.facts.update(
-            preprocessing=self.preprocessing(size), state=state_facts(graph),
-            probabilities=rec.model.probabilities)
-        save(model, self.facts, path)
+        save(model, step_facts(rec, graph, self.labels), path)
         return check_step(rec, OnnxStreamingRecognizer(path),
                           read_frames(video, rec.frame_interval))
 
@@ -146,11 +128,14 @@ class Exporter:
         views = clip_views(self.pipeline, video)
         graph = ClipGraph(self.model, tuple(views.shape[2:]))
         model = to_onnx(graph, self.args.opset)
-        self.facts.update(
-            preprocessing=self.preprocessing(views.shape[3:]),
+        save(model, dict(
+            mode='clip', labels=self.labels, model_id=fingerprint(self.model),
             clip=dict(views=len(views), length=views.shape[2]),
-            probabilities=graph.probabilities)
-        save(model, self.facts, path)
+            probabilities=graph.probabilities,
+            preprocessing=preprocessing(
+                FrameTransform.from_pipeline(self.pipeline).steps,
+                views.shape[3:], normalization(self.model.data_preprocessor))),
+            path)
         return check_clip(self.model, session(path), views)
 
     def int8(self, path: Path, out: Path) -> Dict[str, float]:

@@ -99,7 +99,8 @@ def copy_ort(folder: Path, ort_dir: Path) -> None:
             raise FileNotFoundError(
                 f'{ort_dir} has no {name}: pass --ort-dir with the dist '
                 f'folder of onnxruntime-web {ORT_VERSION}.')
-        shutil.copy(ort_dir / name, folder / name)
+        if ort_dir.resolve() != folder.resolve():
+            shutil.copy(ort_dir / name, folder / name)
 
 
 def fetch_ort(folder: Path) -> None:

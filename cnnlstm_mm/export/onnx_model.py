@@ -3,10 +3,12 @@ import json
 import logging
 import warnings
 from pathlib import Path
-from typing import Any, Dict, Sequence, Union
+from typing import Any, Dict, List, Sequence, Union
 
 import onnx
 import torch
+
+from cnnlstm_mm.streaming import StreamingRecognizer
 
 from .graphs import ClipGraph, StepGraph
 
@@ -73,17 +75,46 @@ def save(model: onnx.ModelProto, facts: Dict[str, Any],
     onnx.save(model, str(path))
 
 
-def state_facts(graph: StepGraph) -> list:
-    """What a caller must know of the state.
+def preprocessing(steps: List[dict], size: Sequence[int],
+                  values: Dict[str, Any]) -> Dict[str, Any]:
+    """How frames are prepared.
 
     Args:
-        graph (StepGraph): The graph.
+        steps (list[dict]): Of a :class:`FrameTransform`.
+        size (Sequence[int]): Height and width of the result.
+        values (dict): ``mean``, ``std`` and ``to_rgb``.
 
     Returns:
-        list[dict]: Of each part ``input``, ``output``, ``shape`` without the
-        batch, ``dtype`` and ``start``, the value that a stream begins with.
+        dict: ``steps``, ``size``, ``mean``, ``std``, and ``channel_order``,
+        that of the model; the frames are RGB.
     """
-    return [dict(input=name, output=f'next.{name}',
-                 shape=list(tensor.shape[1:]),
-                 dtype=str(tensor.dtype).replace('torch.', ''), start=0)
-            for name, tensor in zip(graph.names, graph.example[1:])]
+    return dict(steps=steps, size=list(size), mean=values['mean'],
+                std=values['std'],
+                channel_order='BGR' if values['to_rgb'] else 'RGB')
+
+
+def step_facts(rec: StreamingRecognizer, graph: StepGraph,
+               labels: List[str]) -> Dict[str, Any]:
+    """What a caller must know of an exported step.
+
+    Args:
+        rec (StreamingRecognizer): The recognizer.
+        graph (StepGraph): Its graph.
+        labels (list[str]): The classes.
+
+    Returns:
+        dict: Among others ``preprocessing``, and ``state``: of each part
+        ``input``, ``output``, ``shape`` without the batch, ``dtype`` and
+        ``start``, the value that a stream begins with.
+    """
+    frames, *parts = graph.example
+    state = [dict(input=name, output=f'next.{name}',
+                  shape=list(tensor.shape[1:]),
+                  dtype=str(tensor.dtype).replace('torch.', ''), start=0)
+             for name, tensor in zip(graph.names, parts)]
+    return dict(
+        mode='step', labels=labels, model_id=rec.model_id, state=state,
+        frame_interval=rec.frame_interval,
+        probabilities=rec.model.probabilities,
+        preprocessing=preprocessing(rec.transform.steps, frames.shape[2:],
+                                    rec.normalization))

@@ -8,6 +8,8 @@ from typing import Any
 
 _HOMES = dict(
     FrameTransform='frames',
+    OnnxStreamingRecognizer='onnx_recognizer',
+    OnnxStreamState='onnx_state',
     ScoreOverlay='overlay',
     SourceError='source',
     StepModel='step_model',

@@ -71,7 +71,7 @@ def browser(address):
     options.binary_location = binary
     for flag in ('--headless=new', '--no-sandbox', '--disable-dev-shm-usage',
                  '--use-fake-device-for-media-stream',
-                 '--use-fake-ui-for-media-stream', '--window-size=1120,640'):
+                 '--use-fake-ui-for-media-stream', '--window-size=1120,790'):
         options.add_argument(flag)
     options.set_capability('goog:loggingPrefs', dict(browser='ALL'))
     chrome = webdriver.Chrome(
@@ -105,14 +105,15 @@ def pixels(chrome, k):
 def test_a_file_gets_the_scores_of_python(browser, page, tmp_path):
     """On the frames that the browser decoded, and on those of OpenCV."""
     video = tmp_path / 'waves.webm'
-    made_video(video, 12)
+    made_video(video, 24)
+    # Slowly, so that a busy machine presents enough of them.
+    browser.execute_script('video.defaultPlaybackRate = .25')
     browser.find_element('id', 'file').send_keys(str(video))
-    wait(browser, 'app.ended && app.used + app.lost >= 11')
+    wait(browser, 'app.ended && app.used >= 5')
     used = browser.execute_script('return app.frames.length')
     scores = np.array(browser.execute_script(
         'return app.frames.map((f) => f.scores)'))
     times = browser.execute_script('return app.frames.map((f) => f.time)')
-    assert used >= 5
     rec = OnnxStreamingRecognizer(page[1])
     seen = np.stack([pixels(browser, k) for k in range(used)])
     want, _ = rec.steps(seen[None])
@@ -120,15 +121,11 @@ def test_a_file_gets_the_scores_of_python(browser, page, tmp_path):
     assert np.ptp(want[0], axis=0).max() > .01
     shown = browser.find_element('css selector', '#bars li b').text
     assert shown == LABELS[int(want[0, -1].argmax())]
-    # Decoders differ in how they turn YUV into RGB.
+    # Another decoder turns YUV into RGB a little differently.
     frames = read_frames(video)
     own, _ = rec.steps(np.stack(
         [frames[min(round(25 * t), len(frames) - 1)] for t in times])[None])
-    print('frames', used, 'page', abs(scores - want[0]).max(), 'decoders',
-          abs(scores - own[0]).max(), abs(seen.astype(int) - np.stack(
-              [frames[min(round(25 * t), len(frames) - 1)]
-               for t in times])).max())
-    assert (own[0].argmax(1) == scores.argmax(1)).mean() >= .9
+    assert abs(own[0] - scores).max() < .05
 
 
 def test_a_webcam_runs_and_nothing_else_is_asked_for(browser):

@@ -103,7 +103,7 @@ def test_int8_changes_the_backbone_alone_and_little(conv, frames, tmp_path):
     feeds = [dict(onnx.init_state().tensors, frames=frame[None])
              for frame in x]
     convs = quantize(onnx.session._model_path, tmp_path / 'q.onnx', feeds)
-    assert convs == 9  # a stem and 4 times depthwise and pointwise
+    assert convs == 11  # a stem and 5 times depthwise and pointwise
     small = OnnxStreamingRecognizer(tmp_path / 'q.onnx', threads=1)
     want, have = (r.steps(frames[None])[0] for r in (onnx, small))
     assert 0 < abs(want - have).max() < 0.1

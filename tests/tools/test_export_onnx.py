@@ -6,20 +6,21 @@ import sys
 import onnx
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
 from support import ROOT, run_python
 
 from cnnlstm_mm.streaming import OnnxStreamingRecognizer
 from mmaction.registry import MODELS
-from mmengine.config import Config
 
 CONFIG = ROOT / 'configs/mobilenet_convlstm_quickstart.py'
-LIST = 'quickstart_val_list.txt'
 
 
 @pytest.fixture(scope='module')
 def checkpoint(tmp_path_factory):
     """Random weights of the quickstart's model."""
     path = tmp_path_factory.mktemp('weights') / 'random.pth'
+    init_default_scope('mmaction')  # a fixture of a module comes first
     model = MODELS.build(Config.fromfile(CONFIG).model)
     torch.save(dict(state_dict=model.state_dict(), meta={}), path)
     return path

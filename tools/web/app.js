@@ -57,14 +57,15 @@ function drawChart(best) {
     const y = 6 + (height - 12) * (1 - share);
     pen.beginPath(); pen.moveTo(0, y); pen.lineTo(width, y); pen.stroke();
   }
-  const shift = HISTORY - app.history.length;
+  const span = Math.max(40, app.history.length);
+  const shift = span - app.history.length;
   pen.lineWidth = 2;
   pen.lineJoin = 'round';
   for (const k of [...best].reverse()) {
     pen.strokeStyle = COLORS[k % COLORS.length];
     pen.beginPath();
     app.history.forEach((scores, t) => {
-      const x = width * (shift + t) / (HISTORY - 1);
+      const x = width * (shift + t) / (span - 1);
       const y = 6 + (height - 12) * (1 - scores[k]);
       if (t) pen.lineTo(x, y); else pen.moveTo(x, y);
     });
@@ -103,14 +104,15 @@ async function take(mine, time) {
 // Every frame that is presented comes here; one that comes while the last is
 // worked on is lost. A file is played slower then, so that the next is not.
 function follow(mine) {
-  let seen = 0;
   const every = rec.facts.frame_interval;
+  let last = null, taken = null;
   const next = (now, data) => {
     if (mine !== run) return;
     video.requestVideoFrameCallback(next);
-    const number = app.live ? seen++ : data.presentedFrames;
-    if (!app.live) seen = seen || number;
-    if ((number - (app.live ? 0 : seen)) % every) return;
+    const number = data.presentedFrames;
+    if (last !== null) app.lost += number - last - 1;
+    last = number;
+    if (taken !== null && number - taken < every) return;
     if (busy) {
       app.lost += 1;
       if (!app.live) {
@@ -119,9 +121,8 @@ function follow(mine) {
       return;
     }
     busy = true;
-    take(mine, data.mediaTime).catch((error) => fail(error)).finally(() => {
-      busy = false;
-    });
+    taken = number;
+    take(mine, data.mediaTime).catch(fail).finally(() => { busy = false; });
   };
   video.requestVideoFrameCallback(next);
 }

@@ -10,7 +10,9 @@ function roundToEven(x) {
 
 // What OpenCV's INTER_LINEAR does along one side, in its fixed point:
 // for each new pixel the two old ones and their weights, which sum to 2048.
-function weights(from, to) {
+// Beyond the border, the columns' weights are 1 and 0, and the rows' are not,
+// which rounds differently.
+function weights(from, to, columns) {
   const scale = from / to;
   const first = new Int32Array(to), second = new Int32Array(to);
   const a = new Int32Array(to), b = new Int32Array(to);
@@ -18,9 +20,9 @@ function weights(from, to) {
     const place = Math.fround((k + 0.5) * scale - 0.5);
     let i = Math.floor(place);
     let part = Math.fround(place - i);
-    if (i < 0) { i = 0; part = 0; }
-    if (i >= from - 1) { i = from - 1; part = 0; }
-    first[k] = i;
+    if (columns && i < 0) { i = 0; part = 0; }
+    if (columns && i >= from - 1) { i = from - 1; part = 0; }
+    first[k] = Math.max(i, 0);
     second[k] = Math.min(i + 1, from - 1);
     a[k] = roundToEven(Math.fround(1 - part) * 2048);
     b[k] = roundToEven(part * 2048);
@@ -32,7 +34,8 @@ function weights(from, to) {
 // image: {data, width, height, channels}
 function resize(image, width, height) {
   const {data, channels} = image;
-  const x = weights(image.width, width), y = weights(image.height, height);
+  const x = weights(image.width, width, true);
+  const y = weights(image.height, height, false);
   const rows = new Map();
   const row = (number) => {
     if (!rows.has(number)) {
