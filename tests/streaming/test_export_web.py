@@ -117,8 +117,8 @@ def test_a_file_gets_the_scores_of_python(browser, page, tmp_path):
     rec = OnnxStreamingRecognizer(page[1])
     seen = np.stack([pixels(browser, k) for k in range(used)])
     want, _ = rec.steps(seen[None])
-    np.testing.assert_allclose(scores, want[0], atol=1e-3)
-    assert np.ptp(want[0], axis=0).max() > .01
+    np.testing.assert_allclose(scores, want[0], atol=1e-5)
+    assert np.ptp(want[0], axis=0).max() > 1e-3  # far beyond it
     shown = browser.find_element('css selector', '#bars li b').text
     assert shown == LABELS[int(want[0, -1].argmax())]
     # Another decoder turns YUV into RGB a little differently.
