@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from camera import Camera
 from mmengine.registry import init_default_scope
 from support import SHARED, run_python
 
@@ -32,3 +33,18 @@ def quickstart_data(tmp_path_factory) -> Path:
                       '--train-per-class', 4, '--val-per-class', 2)
     assert done.returncode == 0, done.stdout + done.stderr
     return out
+
+
+@pytest.fixture
+def camera():
+    """Start cameras: camera(frames a connection, seconds between them)."""
+    servers = []
+
+    def start(frames, pause=.02):
+        servers.append(Camera(frames, pause))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()

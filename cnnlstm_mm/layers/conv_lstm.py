@@ -151,7 +151,7 @@ class ConvLSTM(ConvLSTMBase):
             padding=self.padding, stride=self.stride, dilation=self.dilation)
         size = output_size(x.shape[-2:], self.kernel_size, **geometry)
         c = x.new_zeros(
-            len(x), self.hidden_channels, *size,
+            x.shape[0], self.hidden_channels, *size,
             dtype=wide) if c is None else c.to(wide)
         mask = None
         if self.training and self.recurrent_dropout:

@@ -70,3 +70,28 @@ def select_feature(x: Any, in_index: int, in_channels: int,
             f'backbone gives {x.shape[1]} channels (a feature of shape '
             f'{tuple(x.shape)}): set in_channels={x.shape[1]}.')
     return x, lengths
+
+
+def select_steps(x: Any, in_index: int, in_channels: int,
+                 neck: str) -> Tensor:
+    """:func:`select_feature` for steps that go on from a state.
+
+    Args:
+        x (Tensor or tuple[Tensor]): The backbone's output.
+        in_index (int): Which stage of a tuple to take.
+        in_channels (int): The channels C that the neck was built for.
+        neck (str): The neck's name, for the messages.
+
+    Returns:
+        Tensor: The feature [N, C, T, h, w].
+
+    Raises:
+        TypeError, ValueError: See :func:`select_feature`; ValueError for
+            sequences with lengths, too.
+    """
+    x, lengths = select_feature(x, in_index, in_channels, neck)
+    if lengths is not None:
+        raise ValueError(
+            f'{neck}.forward_steps takes steps that all samples have, not '
+            'padded sequences: select the samples that go on.')
+    return x

@@ -4,16 +4,20 @@ from typing import Optional, Tuple, Union
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.modules.utils import _pair
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from cnnlstm_mm.layers.fused import must_be_plain
 from mmaction.registry import MODELS
 from mmaction.utils import OptSampleList
 
-from .checks import PaddedFeature, select_feature
+from .checks import PaddedFeature, select_feature, select_steps
+from .running_pool import RunningPool
+from .steps import State, check_tbptt, run_truncated
 
 SPATIAL_POOLS = ('avg', 'max', 'flatten')
-TEMPORAL_POOLS = ('last', 'mean', 'max', 'attention')
+TEMPORAL_POOLS = ('last', 'mean', 'max', 'attention', 'none')
 
 
 @MODELS.register_module()
@@ -34,15 +38,23 @@ class LSTMPoolingNeck(BaseModule):
         dense_channels (int, optional): Size of a dense layer with ReLU on
             each frame's vector before the LSTM (the seed's classifier-side
             features). Defaults to None, no such layer.
-        temporal_pool (str): 'last' final hidden state, 'mean', 'max', or
-            'attention', a softmax over time of a learned score. Defaults to
-            'last'.
+        temporal_pool (str): 'last' final hidden state, 'mean', 'max',
+            'attention', a softmax over time of a learned score, or 'none',
+            which returns all steps. Defaults to 'last'.
+        tbptt_len (int, optional): In training, a sample is a row of clips of
+            so many frames: gradients stop at their borders, and
+            ``carry_prob`` decides what a clip starts from. Needs
+            ``temporal_pool='none'``. Defaults to None, the whole sample.
+        carry_prob (float): Probability, for each sample and border, that the
+            next clip goes on with the state; it starts from zero otherwise.
+            Defaults to 1.
         in_index (int): Which stage of a multi-stage backbone to take.
             Defaults to -1.
         init_cfg (dict, optional): Initialization config. Defaults to None.
 
     Raises:
-        ValueError: If an option is unknown, or 'flatten' lacks its size.
+        ValueError: If an option is unknown, 'flatten' lacks its size, or
+            ``tbptt_len`` is used with pooling over time or both ways.
 
     Source: Donahue et al., "Long-term Recurrent Convolutional Networks", CVPR
     2015; Ng et al., "Beyond Short Snippets", CVPR 2015. Weights start as in
@@ -59,6 +71,8 @@ class LSTMPoolingNeck(BaseModule):
                  spatial_size: Union[int, Tuple[int, int], None] = None,
                  dense_channels: Optional[int] = None,
                  temporal_pool: str = 'last',
+                 tbptt_len: Optional[int] = None,
+                 carry_prob: float = 1.,
                  in_index: int = -1,
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(init_cfg=init_cfg)
@@ -72,7 +86,12 @@ class LSTMPoolingNeck(BaseModule):
             raise ValueError('spatial_pool="flatten" and spatial_size=(h, w) '
                              f'go together, got {spatial_pool!r} and '
                              f'{spatial_size}.')
+        check_tbptt(
+            type(self).__name__, tbptt_len, carry_prob,
+            temporal_pool == 'none', "temporal_pool='none'")
         self.in_channels = in_channels
+        self.tbptt_len = tbptt_len
+        self.carry_prob = carry_prob
         self.spatial_pool = spatial_pool
         self.spatial_size = None if spatial_size is None else _pair(spatial_size)
         self.temporal_pool = temporal_pool
@@ -92,6 +111,8 @@ class LSTMPoolingNeck(BaseModule):
         if temporal_pool == 'attention':
             directions = 2 if bidirectional else 1
             self.attention = nn.Linear(directions * hidden_channels, 1)
+        if tbptt_len is not None:
+            self.check_causal()
 
     def init_weights(self) -> None:
         """Initialize as Keras does, then as ``init_cfg`` says."""
@@ -125,21 +146,28 @@ class LSTMPoolingNeck(BaseModule):
             data_samples (list, optional): Not used. Defaults to None.
 
         Returns:
-            tuple[Tensor, dict]: [N, D*hidden, 1, 1, 1], with D = 2 for a
-            bidirectional LSTM; and no auxiliary losses.
+            tuple[Tensor, dict]: [N, D*hidden, 1, 1, 1], or [N, D*hidden, T,
+            1, 1] for 'none', with D = 2 for a bidirectional LSTM; and no
+            auxiliary losses.
 
         Raises:
             TypeError, ValueError: See :func:`select_feature`; 'flatten' on
-                another map size than ``spatial_size`` raises ValueError too.
+                another map size than ``spatial_size``, and 'none' on
+                sequences of different lengths, raise ValueError too.
         """
         x, lengths = select_feature(x, self.in_index, self.in_channels,
                                     type(self).__name__)
         there = None
         if lengths is not None:
             there = PaddedFeature(x, lengths).there()[..., None]  # [N, T, 1]
+            if self.temporal_pool == 'none':
+                raise ValueError(
+                    'LSTMPoolingNeck got sequences of different lengths with '
+                    "temporal_pool='none', which would hand padding to the "
+                    'head: choose another temporal_pool.')
+        elif self.training and self.tbptt_len:
+            return run_truncated(self, x, self.tbptt_len, self.carry_prob), {}
         frames = self._frame_vectors(x)
-        if self.dense is not None:
-            frames = self.dense(frames).relu()
         # [N, T, size] -> [N, T, D*hidden]
         if lengths is None:
             output, (h, _) = self.lstm(frames)
@@ -150,6 +178,9 @@ class LSTMPoolingNeck(BaseModule):
                     enforce_sorted=False))
             output, _ = pad_packed_sequence(
                 output, batch_first=True, total_length=frames.shape[1])
+        if self.temporal_pool == 'none':
+            # [N, T, D*hidden] -> [N, D*hidden, T, 1, 1]
+            return output.transpose(1, 2)[..., None, None], {}
         if self.temporal_pool == 'last':
             directions = 2 if self.lstm.bidirectional else 1
             # [L*D, N, hidden] -> [N, D*hidden]
@@ -171,7 +202,104 @@ class LSTMPoolingNeck(BaseModule):
             feature = (weights * output).sum(dim=1)
         return feature[:, :, None, None, None], {}
 
+    def init_state(self,
+                   batch: int,
+                   size: Optional[Tuple[int, int]] = None,
+                   dtype: Optional[torch.dtype] = None,
+                   device: Optional[torch.device] = None) -> State:
+        """Make the state before the first step.
+
+        Args:
+            batch (int): N, how many samples or streams.
+            size (tuple[int], optional): Not used: the state has no place.
+            dtype (torch.dtype, optional): Defaults to torch's default.
+            device (torch.device, optional): Defaults to the CPU.
+
+        Returns:
+            dict[str, Tensor]: Zeros: ``h`` and ``c`` [N, layers, hidden], and
+            what :class:`RunningPool` needs for ``temporal_pool``.
+
+        Raises:
+            ValueError: If the LSTM is bidirectional.
+        """
+        self.check_causal()
+        hidden = self.lstm.hidden_size
+        h, c = (torch.zeros(
+            batch, self.lstm.num_layers, hidden, dtype=dtype, device=device)
+                for _ in range(2))
+        pool = self._pool().init_state(batch, (hidden, ), dtype, device)
+        return dict(h=h, c=c, **pool)
+
+    def forward_steps(self, x: Union[Tensor, Tuple[Tensor, ...]],
+                      state: State) -> Tuple[Tensor, State]:
+        """Go on from a state; a clip, its parts and its steps give the same.
+
+        Args:
+            x (Tensor or tuple[Tensor]): The next T steps, [N, C, T, h, w].
+            state (dict[str, Tensor]): The state before them, of
+                :meth:`init_state` or an earlier call.
+
+        Returns:
+            tuple[Tensor, dict]: [N, hidden, T, 1, 1], at each step what
+            :meth:`forward` would return for all steps up to it ('none': for
+            this step); and the state after the last one.
+
+        Raises:
+            TypeError, ValueError: As :meth:`forward`.
+        """
+        x = select_steps(x, self.in_index, self.in_channels,
+                         type(self).__name__)
+        # [N, L, hidden] -> [L, N, hidden]
+        h, c = (state[name].transpose(0, 1).contiguous() for name in 'hc')
+        # [N, T, size] -> [N, T, hidden]
+        vectors = self._frame_vectors(x)
+        if vectors.shape[1] == 1 and not must_be_plain():
+            output, h, c = self._one_step(vectors, h, c)
+        else:
+            output, (h, c) = self.lstm(vectors, (h, c))
+        score = None
+        if self.attention is not None:
+            score = self.attention(output)[..., 0]
+        feature, pooled = self._pool()(output, state, score)
+        state = dict(h=h.transpose(0, 1), c=c.transpose(0, 1), **pooled)
+        return feature.transpose(1, 2)[..., None, None], state
+
+    def _one_step(self, x: Tensor, h: Tensor,
+                  c: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+        """nn.LSTM on one step of [N, 1, size]; on a CPU that rearranges its
+        weights at each call, which takes longer than the step."""
+        x, states = x[:, 0], []
+        for layer, state in enumerate(zip(h, c)):
+            weights = self.lstm.all_weights[layer]
+            states.append(torch.lstm_cell(x, state, *weights))
+            x = states[-1][0]
+            if self.training and layer + 1 < len(h):
+                x = F.dropout(x, self.lstm.dropout)
+        h, c = (torch.stack(s) for s in zip(*states))
+        return x[:, None], h, c
+
+    def _pool(self) -> RunningPool:
+        pool = self.temporal_pool
+        return RunningPool('last' if pool == 'none' else pool)
+
+    @property
+    def every_step(self) -> bool:
+        """Whether :meth:`forward` returns all steps rather than one."""
+        return self.temporal_pool == 'none'
+
+    def check_causal(self) -> None:
+        """Raise ``ValueError`` if a step needs later ones."""
+        if self.lstm.bidirectional:
+            raise ValueError(
+                'LSTMPoolingNeck(bidirectional=True) needs the end of the '
+                'video before its first step, so it cannot run step by step: '
+                'set bidirectional=False and train again.')
+
     def _frame_vectors(self, x: Tensor) -> Tensor:
+        vectors = self._pooled_maps(x)
+        return vectors if self.dense is None else self.dense(vectors).relu()
+
+    def _pooled_maps(self, x: Tensor) -> Tensor:
         if self.spatial_pool == 'avg':
             return x.mean(dim=(3, 4)).transpose(1, 2)  # [N, T, C]
         if self.spatial_pool == 'max':

@@ -1,0 +1,193 @@
+"""A head that scores every step of a sequence."""
+from typing import Any, Dict, Optional, Tuple
+
+import torch
+from torch import Tensor, nn
+
+from cnnlstm_mm.models.necks.running_pool import RunningPool
+from cnnlstm_mm.models.necks.steps import State
+from mmaction.models.heads import BaseHead
+from mmaction.registry import MODELS
+from mmaction.utils import ConfigType, SampleList
+
+LOSS_WEIGHTINGS = ('uniform', 'linear', 'last')
+AVERAGE_STEPS = (None, 'score', 'prob')
+
+
+@MODELS.register_module()
+class PerStepHead(BaseHead):
+    """Score each step: mean over the frame, dropout, one dense layer.
+
+    The loss is taken at the steps, so that a stream has an answer from its
+    first frame on and keeps it. Feed it all steps: ConvLSTMNeck with
+    ``return_mode='sequence'``, LSTMPoolingNeck with ``temporal_pool='none'``.
+
+    Args:
+        num_classes (int): Number of classes.
+        in_channels (int): Channels of the input feature.
+        loss_weighting (str): How much the loss of a step counts: 'uniform',
+            'linear', in proportion to its number 1, 2, ..., or 'last', that
+            of the last step alone. The weights sum to 1. Defaults to
+            'linear'.
+        clip_len (int, optional): Steps after which the weights begin again,
+            the neck's ``tbptt_len``. Defaults to None, never.
+        average_steps (str, optional): What the prediction is made of: None,
+            the last step; 'score', the mean over the steps of the scores
+            before the softmax; 'prob', of those after it. Defaults to None.
+        dropout_ratio (float): Dropout before the dense layer, one mask a
+            sample for all steps. Defaults to 0.5.
+        init_std (float): Of the first weights. Defaults to 0.01.
+        loss_cls (dict): Loss. Defaults to dict(type='CrossEntropyLoss').
+        **kwargs: Arguments of MMAction2's BaseHead, such as
+            ``average_clips``, ``label_smooth_eps`` and ``topk``.
+
+    Raises:
+        ValueError: If an option is unknown.
+
+    Source: the linear weights are those of Ng et al., "Beyond Short
+    Snippets", CVPR 2015, section 3.3.
+    """
+
+    def __init__(self,
+                 num_classes: int,
+                 in_channels: int,
+                 loss_weighting: str = 'linear',
+                 clip_len: Optional[int] = None,
+                 average_steps: Optional[str] = None,
+                 dropout_ratio: float = 0.5,
+                 init_std: float = 0.01,
+                 loss_cls: ConfigType = dict(type='CrossEntropyLoss'),
+                 **kwargs: Any) -> None:
+        super().__init__(num_classes, in_channels, loss_cls, **kwargs)
+        for name, value, known in (('loss_weighting', loss_weighting,
+                                    LOSS_WEIGHTINGS),
+                                   ('average_steps', average_steps,
+                                    AVERAGE_STEPS)):
+            if value not in known:
+                raise ValueError(
+                    f'{name}={value!r} is unknown: use one of {known}.')
+        if clip_len is not None and clip_len < 1:
+            raise ValueError(f'clip_len must be at least 1, got {clip_len}')
+        self.loss_weighting = loss_weighting
+        self.clip_len = clip_len
+        self.average_steps = average_steps
+        self.init_std = init_std
+        self.dropout = nn.Dropout(dropout_ratio)
+        self.fc_cls = nn.Linear(in_channels, num_classes)
+
+    def init_weights(self) -> None:
+        """Initialize as I3DHead, then as ``init_cfg`` says."""
+        nn.init.normal_(self.fc_cls.weight, std=self.init_std)
+        nn.init.zeros_(self.fc_cls.bias)
+        super().init_weights()
+
+    def step_scores(self, x: Tensor) -> Tensor:
+        """Score each step by itself.
+
+        Args:
+            x (Tensor): Features of all steps, [N, C, T, h, w].
+
+        Returns:
+            Tensor: Scores before the softmax, [N, T, num_classes].
+        """
+        x = x.mean(dim=(3, 4)).transpose(1, 2)  # [N, T, C]
+        mask = self.dropout(torch.ones_like(x[:, :1]))  # [N, 1, C]
+        return self.fc_cls(x * mask)
+
+    def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
+        """Classify the whole sequence.
+
+        Args:
+            x (Tensor): Features of all steps, [N, C, T, h, w].
+
+        Returns:
+            Tensor: Scores before the softmax, [N, num_classes].
+        """
+        return self._combined(self.step_scores(x))
+
+    def init_state(self,
+                   batch: int,
+                   dtype: Optional[torch.dtype] = None,
+                   device: Optional[torch.device] = None) -> State:
+        """Make the state before the first step.
+
+        Args:
+            batch (int): N, how many samples or streams.
+            dtype (torch.dtype, optional): Defaults to torch's default.
+            device (torch.device, optional): Defaults to the CPU.
+
+        Returns:
+            dict[str, Tensor]: Zeros: ``count`` [N], and ``pooled`` [N,
+            num_classes] for a mean over the steps.
+        """
+        return self._pool().init_state(batch, (self.num_classes, ), dtype,
+                                       device)
+
+    def forward_steps(self, x: Tensor, state: State) -> Tuple[Tensor, State]:
+        """Go on from a state.
+
+        Args:
+            x (Tensor): Features of the next T steps, [N, C, T, h, w].
+            state (dict[str, Tensor]): The state before them.
+
+        Returns:
+            tuple[Tensor, dict]: [N, T, num_classes], at each step what
+            :meth:`forward` would return for all steps up to it; and the
+            state after the last one.
+        """
+        scores = self.step_scores(x)
+        if self.average_steps != 'prob':
+            return self._pool()(scores, state)
+        mean, state = self._pool()(scores.softmax(dim=2), state)
+        return mean.log(), state
+
+    def loss(self, feats: Tensor, data_samples: SampleList,
+             **kwargs: Any) -> Dict[str, Tensor]:
+        """The loss over time, weighted.
+
+        Args:
+            feats (Tensor): Features of all steps, [N, C, T, h, w].
+            data_samples (list): N samples with their labels.
+
+        Returns:
+            dict[str, Tensor]: The weighted losses; the accuracies are those
+            of the prediction.
+        """
+        scores = self.step_scores(feats)
+        losses = self.loss_by_feat(self._combined(scores), data_samples)
+        names = [name for name in losses if 'loss' in name]
+        losses.update({name: 0. for name in names})
+        for t, weight in enumerate(self.loss_weights(scores.shape[1])):
+            if weight:
+                step = self.loss_by_feat(scores[:, t], data_samples)
+                for name in names:
+                    losses[name] = losses[name] + weight * step[name]
+        return losses
+
+    def loss_weights(self, steps: int) -> list:
+        """How much the loss of each step counts.
+
+        Args:
+            steps (int): T.
+
+        Returns:
+            list[float]: T weights that sum to 1.
+        """
+        length = min(self.clip_len or steps, steps)
+        places = [t % length + 1 for t in range(steps)]
+        if self.loss_weighting == 'uniform':
+            places = [1] * steps
+        elif self.loss_weighting == 'last':
+            places = [int(place == length) for place in places]
+        return [place / sum(places) for place in places]
+
+    def _combined(self, scores: Tensor) -> Tensor:
+        # [N, T, num_classes] -> [N, num_classes]
+        if self.average_steps is None:
+            return scores[:, -1]
+        if self.average_steps == 'score':
+            return scores.mean(dim=1)
+        return scores.softmax(dim=2).mean(dim=1).log()
+
+    def _pool(self) -> RunningPool:
+        return RunningPool('mean' if self.average_steps else 'last')

@@ -1,0 +1,99 @@
+"""Pooling over all steps so far, in constant memory."""
+from typing import List, Optional, Sequence, Tuple
+
+import torch
+from torch import Tensor
+
+from .steps import State
+
+
+class RunningPool:
+    """Pools what was seen up to each step; the state is explicit.
+
+    Args:
+        mode (str): 'last', the step itself; 'mean'; 'max'; or 'attention', the
+            mean weighted with the softmax of a score over the steps so far.
+
+    Source: the softmax is that of Milakov and Gimelshein, "Online normalizer
+    calculation for softmax", 2018. Means are updated rather than sums, which
+    would lose precision over a long stream.
+    """
+
+    def __init__(self, mode: str) -> None:
+        self.mode = mode
+
+    def init_state(self,
+                   batch: int,
+                   shape: Sequence[int],
+                   dtype: Optional[torch.dtype] = None,
+                   device: Optional[torch.device] = None) -> State:
+        """Make the state before the first step.
+
+        Args:
+            batch (int): N.
+            shape (Sequence[int]): Of one step's output without the batch.
+            dtype (torch.dtype, optional): Defaults to torch's default.
+            device (torch.device, optional): Defaults to the CPU.
+
+        Returns:
+            dict[str, Tensor]: Zeros: ``count`` [N], int64, and for a pooling
+            of several steps ``pooled`` [N, *shape]; for 'attention' also
+            ``peak`` and ``weight`` [N].
+        """
+        state = dict(count=torch.zeros(batch, dtype=torch.int64,
+                                       device=device))
+        options = dict(dtype=dtype, device=device)
+        if self.mode != 'last':
+            state['pooled'] = torch.zeros(batch, *shape, **options)
+        if self.mode == 'attention':
+            state['peak'] = torch.zeros(batch, **options)
+            state['weight'] = torch.zeros(batch, **options)
+        return state
+
+    def __call__(self,
+                 output: Tensor,
+                 state: State,
+                 score: Optional[Tensor] = None) -> Tuple[Tensor, State]:
+        """Go on for T steps.
+
+        Args:
+            output (Tensor): [N, T, ...], what to pool.
+            state (dict[str, Tensor]): The state before these steps.
+            score (Tensor, optional): [N, T], for 'attention'.
+
+        Returns:
+            tuple[Tensor, dict]: The pooled value after each step [N, T, ...],
+            and the state after the last.
+        """
+        if self.mode == 'last':
+            return output, dict(count=state['count'] + output.shape[1])
+        values: List[Tensor] = []
+        for t in range(output.shape[1]):
+            state = self._step(output[:, t], state,
+                               None if score is None else score[:, t])
+            values.append(state['pooled'])
+        return torch.stack(values, dim=1), state
+
+    def _step(self, x: Tensor, state: State,
+              score: Optional[Tensor]) -> State:
+        count, pooled = state['count'] + 1, state['pooled']
+        first = state['count'] == 0
+        if self.mode == 'max':
+            pooled = torch.where(_like(first, x), x, torch.maximum(pooled, x))
+            return dict(count=count, pooled=pooled)
+        if self.mode == 'mean':
+            share = 1 / count.to(pooled.dtype)
+            pooled = pooled + _like(share, x) * (x - pooled)
+            return dict(count=count, pooled=pooled)
+        score = score.to(pooled.dtype)
+        peak = torch.where(first, score, torch.maximum(state['peak'], score))
+        new = (score - peak).exp()
+        weight = state['weight'] * (state['peak'] - peak).clamp(
+            max=0).exp() + new
+        pooled = pooled + _like(new / weight, x) * (x - pooled)
+        return dict(count=count, pooled=pooled, peak=peak, weight=weight)
+
+
+def _like(values: Tensor, x: Tensor) -> Tensor:
+    """[N] to [N, 1, ...], to go with ``x`` [N, ...]."""
+    return values.view(-1, *[1] * (x.dim() - 1))

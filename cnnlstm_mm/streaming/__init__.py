@@ -1,0 +1,27 @@
+"""Frame-by-frame recognition with explicit state.
+
+Names are imported when they are first used, so that those which need neither
+PyTorch nor MMAction2 can be had without them.
+"""
+from importlib import import_module
+from typing import Any
+
+_HOMES = dict(
+    FrameTransform='frames',
+    OnnxStreamingRecognizer='onnx_recognizer',
+    OnnxStreamState='onnx_state',
+    ScoreOverlay='overlay',
+    SourceError='source',
+    StepModel='step_model',
+    StreamingRecognizer='recognizer',
+    StreamState='state',
+    VideoSource='source',
+    read_labels='facts')
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f'module {__name__!r} has no {name!r}')
+    return getattr(import_module(f'.{_HOMES[name]}', __name__), name)

@@ -1,0 +1,77 @@
+"""What a stream must not go on with, said in words."""
+from typing import Dict, List, Sequence
+
+import torch
+from torch import Tensor
+
+from .state import StreamState
+
+Shapes = Dict[str, torch.Size]
+
+
+def check_state(state: StreamState, model: str, batch: int, wanted: Shapes,
+                device: torch.device) -> None:
+    """Refuse a state that does not belong to a model and its frames.
+
+    Args:
+        state (StreamState): The state.
+        model (str): The model's fingerprint.
+        batch (int): How many frames there are, one a stream.
+        wanted (dict[str, torch.Size]): The shapes of a state for frames of
+            this size, without the batch.
+        device (torch.device): The model's.
+
+    Raises:
+        ValueError: Saying what differs and what to do.
+    """
+    if state.model != model:
+        raise ValueError(
+            f'the state belongs to the model {state.model}, and this is '
+            f'{model}: streams begin anew with other weights (state=None).')
+    shapes = {name: tensor.shape[1:] for name, tensor in state.tensors.items()}
+    if shapes != wanted:
+        raise ValueError(
+            'the state does not fit frames of this size: it holds '
+            f'{_readable(shapes)}, they need {_readable(wanted)}. A stream '
+            'keeps its frame size; begin a new one.')
+    if len(state) != batch:
+        raise ValueError(
+            f'{batch} frames for a state of {len(state)} streams: streams '
+            'join by StreamState.cat([state, rec.init_state(n)]) and leave by '
+            'state.select(index).')
+    found = next(iter(state.tensors.values())).device
+    if found.type != device.type:
+        raise ValueError(f'the state is on {found}, the model on {device}: '
+                         f'state.to("{device}")')
+
+
+def blame_nan(tensors: Dict[str, Tensor], frames: Tensor,
+              scores: Tensor) -> str:
+    """Say where NaN came from.
+
+    Args:
+        tensors (dict[str, Tensor]): The state before, [N, ...] each.
+        frames (Tensor): The prepared frames, [N, 3, T, h, w].
+        scores (Tensor): [N, T, classes].
+
+    Returns:
+        str: A message that names the streams and the cure.
+    """
+    if _streams(list(tensors.values())):
+        return (f'the state of the streams {_streams(list(tensors.values()))}'
+                ' has NaN: let them begin anew with rec.reset(state, mask).')
+    if _streams([frames]):
+        return f'the frames of the streams {_streams([frames])} have NaN.'
+    return (f'the model gives NaN for the streams {_streams([scores])}: is '
+            'the checkpoint sound?')
+
+
+def _streams(values: Sequence[Tensor]) -> List[int]:
+    """The numbers of those that have NaN."""
+    bad = sum(value.flatten(1).isnan().any(1) for value in values
+              if value.is_floating_point())
+    return bad.nonzero().flatten().tolist()
+
+
+def _readable(shapes: Shapes) -> Dict[str, list]:
+    return {name: list(shape) for name, shape in shapes.items()}

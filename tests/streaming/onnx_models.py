@@ -1,0 +1,20 @@
+"""Small step models as ONNX files."""
+import torch
+from mmengine.registry import init_default_scope
+from stream_models import OPTIONS, build, config
+
+from cnnlstm_mm.export import StepGraph, save, step_facts, to_onnx
+from cnnlstm_mm.streaming import OnnxStreamingRecognizer, StreamingRecognizer
+
+LABELS = ['run', 'jump', 'sit', 'wave', 'fall']
+
+
+def exported(option, path):
+    """PyTorch's and onnxruntime's recognizer with the same weights."""
+    init_default_scope('mmaction')  # a fixture of a module comes first
+    torch.manual_seed(0)
+    cfg = config(*OPTIONS[option])
+    rec = StreamingRecognizer.from_model(build(cfg), cfg)
+    graph = StepGraph(rec, (32, 32))
+    save(to_onnx(graph), step_facts(rec, graph, LABELS), path)
+    return rec, OnnxStreamingRecognizer(path, threads=1)

@@ -1,0 +1,87 @@
+"""A clip, its parts and its frames give the same scores."""
+import pickle
+import random
+
+import numpy as np
+import pytest
+import torch
+from stream_models import OPTIONS, build, clip_scores, config
+
+from cnnlstm_mm.streaming import StreamingRecognizer, StreamState
+
+CLOSE = dict(rtol=0, atol=1e-5)
+
+
+def make(option):
+    torch.manual_seed(3)
+    cfg = config(*OPTIONS[option])
+    model = build(cfg)
+    return model, StreamingRecognizer.from_model(model, cfg)
+
+
+def random_video(frames, size=(32, 32)):
+    return np.random.default_rng(frames).integers(
+        0, 256, (frames, *size, 3), np.uint8)
+
+
+@pytest.mark.parametrize('option', OPTIONS)
+def test_steps_chunks_and_clips_agree(option):
+    model, rec = make(option)
+    video = random_video(7)
+    # 32x32 frames would be resized to 36x36 first: prepare them by hand.
+    rec.transform.steps.clear()
+    want = torch.stack([clip_scores(model, video[:t + 1]) for t in range(7)])
+    assert want.std(0).min() > 1e-4, 'the scores must depend on the frames'
+
+    state, got = None, []
+    for t, frame in enumerate(video):
+        scores, state = rec.step(frame[None], state)
+        got.append(scores[0])
+        assert state.steps.tolist() == [t + 1]
+        if t == 3:
+            state = pickle.loads(pickle.dumps(state))
+    torch.testing.assert_close(torch.stack(got), want, **CLOSE)
+
+    whole, end = rec.steps(video[None])
+    torch.testing.assert_close(whole[0], want, **CLOSE)
+    first, middle = rec.steps(video[None, :3])
+    second, parts = rec.steps(video[None, 3:], middle)
+    torch.testing.assert_close(torch.cat([first, second], 1)[0], want, **CLOSE)
+    for name, tensor in state.tensors.items():
+        torch.testing.assert_close(end.tensors[name], tensor, **CLOSE)
+        torch.testing.assert_close(parts.tensors[name], tensor, **CLOSE)
+
+
+@pytest.mark.parametrize('option', ['conv_mean', 'conv_per_step_score',
+                                    'lstm_max', 'lstm_attention',
+                                    'lstm_per_step_prob'])
+def test_streams_begin_end_and_reset_at_random(option):
+    model, rec = make(option)
+    rec.transform.steps.clear()
+    chance = random.Random(0)
+    seen = [[] for _ in range(8)]  # the frames of each running stream
+    state = rec.init_state(8, (32, 32))
+    for step in range(14):
+        keep = [k for k in range(len(seen)) if chance.random() > .15]
+        chance.shuffle(keep)
+        state, seen = state.select(keep), [seen[k] for k in keep]
+        joining = 8 - len(seen) if chance.random() < .5 else 0
+        if joining:
+            state = StreamState.cat([state, rec.init_state(joining, (32, 32))])
+            seen += [[] for _ in range(joining)]
+        if chance.random() < .2:
+            state = pickle.loads(pickle.dumps(state))
+        mask = [chance.random() < .1 for _ in seen]
+        state = rec.reset(state, mask)
+        seen = [[] if new else frames for new, frames in zip(mask, seen)]
+        if not seen:
+            continue
+        frames = random_video(step + 1)[:1].repeat(len(seen), 0)
+        frames += np.arange(len(seen), dtype=np.uint8)[:, None, None, None]
+        seen = [before + [frame] for before, frame in zip(seen, frames)]
+        scores, state = rec.step(frames, state)
+        want = torch.stack([clip_scores(model, np.stack(clip))
+                            for clip in seen])
+        torch.testing.assert_close(scores, want, **CLOSE)
+        assert state.steps.tolist() == [len(clip) for clip in seen]
+    assert {len(clip) for clip in seen} > {1}

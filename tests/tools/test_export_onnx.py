@@ -1,0 +1,104 @@
+"""tools/export_onnx.py as a user runs it."""
+import json
+import re
+import sys
+
+import onnx
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from support import ROOT, run_python
+
+from cnnlstm_mm.streaming import OnnxStreamingRecognizer
+from mmaction.registry import MODELS
+
+CONFIG = ROOT / 'configs/mobilenet_convlstm_quickstart.py'
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory):
+    """Random weights of the quickstart's model."""
+    path = tmp_path_factory.mktemp('weights') / 'random.pth'
+    init_default_scope('mmaction')  # a fixture of a module comes first
+    model = MODELS.build(Config.fromfile(CONFIG).model)
+    torch.save(dict(state_dict=model.state_dict(), meta={}), path)
+    return path
+
+
+def largest(text):
+    """The difference that the tool printed."""
+    return float(re.search(r'difference .*: (\S+)', text)[1])
+
+
+def test_step_and_int8(checkpoint, quickstart_data, tmp_path):
+    """One run checks, writes what a caller must know, and quantizes."""
+    lists = sorted(quickstart_data.glob('*val*.txt'))
+    done = run_python(
+        'tools/export_onnx.py', CONFIG, checkpoint, '--mode', 'step', '--out',
+        tmp_path / 's.onnx', '--int8', '--calibration', lists[0],
+        '--calibration-videos', 3, '--data-prefix', data_root(lists[0]))
+    assert done.returncode == 0, done.stderr
+    assert largest(done.stdout) < 1e-5
+    assert re.search(r'ranges from 3 of \d+ videos', done.stdout)
+    assert 'top-1 over the list: fp32' in done.stdout
+    for name in ('s.onnx', 's_int8.onnx'):
+        rec = OnnxStreamingRecognizer(tmp_path / name)
+        assert rec.num_classes == len(rec.labels) == 8
+        assert rec.frame_size == (64, 64)
+    assert sorted(f.name for f in tmp_path.iterdir()) == [
+        's.onnx', 's_int8.onnx']
+
+
+def test_clip(checkpoint, tmp_path):
+    """Any number of videos and views."""
+    out = tmp_path / 'c.onnx'
+    done = run_python('tools/export_onnx.py', CONFIG, checkpoint, '--mode',
+                      'clip', '--out', out)
+    assert done.returncode == 0, done.stderr
+    assert largest(done.stdout) < 1e-5
+    model = onnx.load(str(out))
+    shape = model.graph.input[0].type.tensor_type.shape.dim
+    assert [d.dim_param or d.dim_value for d in shape][2:] == [3, 16, 64, 64]
+    assert all(d.dim_param for d in shape[:2])
+    facts = {p.key: p.value for p in model.metadata_props}
+    assert json.loads(facts['clip']) == dict(views=1, length=16)
+    with pytest.raises(ValueError, match='--mode step'):
+        OnnxStreamingRecognizer(out)
+
+
+def test_a_model_that_differs_is_not_kept(checkpoint, tmp_path, monkeypatch):
+    """Nor is anything that lay there lost."""
+    monkeypatch.syspath_prepend(str(ROOT / 'tools'))
+    import export_onnx
+    out = tmp_path / 'c.onnx'
+    out.write_text('old')
+    monkeypatch.setattr(sys, 'argv', [
+        'export_onnx.py', str(CONFIG), str(checkpoint), '--mode', 'step',
+        '--out', str(out)])
+    monkeypatch.setattr(export_onnx, 'to_onnx', lambda *_: onnx.ModelProto())
+    monkeypatch.setattr(export_onnx, 'OnnxStreamingRecognizer',
+                        lambda path: None)
+    monkeypatch.setattr(export_onnx, 'check_step', lambda *_: 2e-4)
+    with pytest.raises(SystemExit, match='more than 1e-04: .* not written'):
+        export_onnx.main()
+    assert out.read_text() == 'old' and len(list(tmp_path.iterdir())) == 1
+
+
+def test_wrong_arguments(checkpoint, tmp_path):
+    """Each with the cure."""
+    def refused(*args):
+        done = run_python('tools/export_onnx.py', CONFIG, checkpoint, *args)
+        assert done.returncode
+        return done.stderr
+
+    assert 'go together' in refused('--mode', 'step', '--int8')
+    assert 'there is no video' in refused(
+        '--mode', 'step', '--video', tmp_path / 'none.mp4')
+
+
+def data_root(path):
+    """The folder that the paths of a list start from."""
+    first = path.read_text().split()[0]
+    return next(folder for folder in (path.parent, path.parent / 'videos')
+                if (folder / first).is_file())

@@ -1,0 +1,236 @@
+"""Top-1 accuracy against the observed part of the video.
+
+    python tools/analysis/early_recognition.py CONFIG CHECKPOINT \\
+        [CONFIG CHECKPOINT ...] --json early.json --plot early.png
+
+A model with a head that scores every step ('stream') takes the frames one by
+one, at the config's frame_interval, and is asked after each part. Any other
+('clip') has its own test pipeline run on each part, as if the video ended
+there. --modes chooses otherwise.
+"""
+import argparse
+import copy
+import json
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Sequence
+
+import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
+import matplotlib
+import numpy as np
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.dataset import Compose, pseudo_collate
+from rich.progress import track
+
+from cnnlstm_mm import compat
+from cnnlstm_mm.launch import check_files
+from cnnlstm_mm.streaming import StreamingRecognizer
+from cnnlstm_mm.streaming.facts import test_pipeline
+from mmaction.apis import init_recognizer
+from mmaction.registry import DATASETS
+
+matplotlib.use('Agg')
+import matplotlib.pyplot as plt  # noqa: E402
+
+CHUNK = 32  # frames that are decoded and recognized together
+
+
+def parse_args() -> argparse.Namespace:
+    """Parse the arguments."""
+    parser = argparse.ArgumentParser(
+        description='Top-1 against the observed part of the video')
+    parser.add_argument(
+        'models', nargs='+', metavar='CONFIG CHECKPOINT',
+        help='config file and checkpoint file of each model')
+    parser.add_argument(
+        '--modes', nargs='+', choices=['auto', 'stream', 'clip'],
+        default=['auto'], help='one for all models, or one a model')
+    parser.add_argument(
+        '--parts', nargs='+', type=float, metavar='PERCENT',
+        default=list(range(10, 101, 10)), help='default: 10 20 ... 100')
+    parser.add_argument('--json', help='write the figures here')
+    parser.add_argument('--plot', help='write the picture here')
+    parser.add_argument(
+        '--max-videos', type=int,
+        help='so many videos, evenly spaced over the list')
+    parser.add_argument('--device', default='cpu', help='cpu or cuda')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction,
+        help='override settings of all configs, as key=value')
+    args = parser.parse_args()
+    if len(args.models) % 2:
+        parser.error('each CONFIG needs its CHECKPOINT')
+    count = len(args.models) // 2
+    if len(args.modes) == 1:
+        args.modes = args.modes * count
+    if len(args.modes) != count:
+        parser.error(f'{len(args.modes)} --modes for {count} models')
+    if not all(0 < part <= 100 for part in args.parts):
+        parser.error('--parts are percents, over 0 and up to 100')
+    args.parts = sorted(args.parts)
+    return args
+
+
+class TestVideos:
+    """The test list of a config, read frame by frame.
+
+    Args:
+        cfg (Config): The config.
+        max_videos (int, optional): So many, evenly spaced over the list.
+            Defaults to None, all.
+    """
+
+    def __init__(self, cfg: Config, max_videos: int = None) -> None:
+        dataset = copy.deepcopy(cfg.test_dataloader.dataset)
+        self.pipeline = test_pipeline(cfg)
+        # It sets total_frames; a list of frame folders has them already.
+        self.opens = [t for t in self.pipeline if t['type'].endswith('Init')]
+        self.rest = Compose(
+            [t for t in self.pipeline if t not in self.opens])
+        self.open = Compose(self.opens)
+        self.decode = Compose(
+            [t for t in self.pipeline if t['type'].endswith('Decode')])
+        self.dataset = DATASETS.build(dict(dataset, pipeline=[]))
+        count = len(self.dataset)
+        chosen = np.linspace(0, count - 1, min(max_videos or count, count))
+        self.numbers = chosen.round().astype(int)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __iter__(self) -> Iterator[dict]:
+        for number in self.numbers:
+            yield self.dataset.get_data_info(int(number))
+
+    def opened(self, info: dict) -> dict:
+        """A copy of ``info`` with ``total_frames``."""
+        return self.open(copy.deepcopy(info))
+
+    def frames(self, info: dict, indices: np.ndarray) -> List[np.ndarray]:
+        """Decode some frames, RGB uint8 [H, W, 3] each."""
+        results = self.opened(info)
+        results['frame_inds'] = indices + self.dataset.start_index
+        return self.decode(results)['imgs']
+
+    def clip(self, info: dict, total_frames: int) -> dict:
+        """What the test pipeline makes of the video's first frames."""
+        results = self.opened(info)
+        results['total_frames'] = total_frames
+        return self.rest(results)
+
+
+def observed(total: int, parts: Sequence[float]) -> List[int]:
+    """How many frames each part has, at least one."""
+    return [max(1, round(total * part / 100)) for part in parts]
+
+
+def stream_answers(rec: StreamingRecognizer, videos: TestVideos, info: dict,
+                   parts: Sequence[float]) -> List[int]:
+    """The class that a stream names after each part."""
+    total = videos.opened(info)['total_frames']
+    indices = np.arange(0, total, rec.frame_interval)
+    answers, state = [], None
+    for start in range(0, len(indices), CHUNK):
+        frames = videos.frames(info, indices[start:start + CHUNK])
+        scores, state = rec.steps(np.stack(frames)[None], state)
+        answers += scores[0].argmax(1).tolist()
+    return [answers[(count - 1) // rec.frame_interval]
+            for count in observed(total, parts)]
+
+
+def clip_answers(model: torch.nn.Module, videos: TestVideos, info: dict,
+                 parts: Sequence[float]) -> List[int]:
+    """The class that a clip model names when the video ends after a part."""
+    total = videos.opened(info)['total_frames']
+    clips = [videos.clip(info, count) for count in observed(total, parts)]
+    with torch.no_grad():
+        done = model.test_step(pseudo_collate(clips))
+    return [int(sample.pred_label) for sample in done]
+
+
+def measure(config: str, checkpoint: str, mode: str,
+            args: argparse.Namespace) -> Dict[str, Any]:
+    """Run one model over its test list.
+
+    Args:
+        config (str): Config file.
+        checkpoint (str): Checkpoint file.
+        mode (str): 'auto', 'stream' or 'clip'.
+        args (Namespace): The parsed arguments.
+
+    Returns:
+        dict: ``name``, ``mode``, ``videos`` and ``top1``, a share for each
+        part.
+
+    Raises:
+        RuntimeError: Naming the video that cannot be read.
+    """
+    cfg = Config.fromfile(config)
+    cfg.merge_from_dict(args.cfg_options or {})
+    check_files(Config(dict(cfg, model={})), ['test'])
+    compat.read_without_decord(cfg)
+    if mode == 'auto':
+        mode = 'stream' if cfg.model.cls_head.type == 'PerStepHead' else 'clip'
+    if mode == 'stream':
+        model = StreamingRecognizer(cfg, checkpoint, args.device)
+        answer = stream_answers
+    else:
+        model = init_recognizer(cfg, checkpoint, args.device)
+        answer = clip_answers
+    videos = TestVideos(cfg, args.max_videos)
+    name = Path(config).stem
+    right = np.zeros(len(args.parts))
+    for info in track(videos, f'{name} ({mode})', len(videos)):
+        try:
+            answers = answer(model, videos, info, args.parts)
+        except Exception as error:
+            raise RuntimeError(
+                f'{info.get("filename") or info.get("frame_dir")} of '
+                f'{videos.dataset.ann_file} could not be recognized: '
+                f'{type(error).__name__}: {error}') from error
+        right += np.equal(answers, info['label'])
+    return dict(name=name, mode=mode, config=config, checkpoint=checkpoint,
+                videos=len(videos), top1=(right / len(videos)).tolist())
+
+
+def table(parts: Sequence[float], curves: Sequence[dict]) -> str:
+    """The curves as a Markdown table."""
+    heads = ['observed', *(f'{c["name"]} ({c["mode"]})' for c in curves)]
+    rows = [heads, ['-' * len(head) for head in heads]]
+    rows += [[f'{part:g} %', *(f'{100 * c["top1"][k]:.1f} %' for c in curves)]
+             for k, part in enumerate(parts)]
+    return '\n'.join(
+        f'| {" | ".join(cell.ljust(len(head)) for cell, head in zip(row, heads))} |'
+        for row in rows)
+
+
+def plot(parts: Sequence[float], curves: Sequence[dict], path: str) -> None:
+    """Draw top-1 against the observed part."""
+    figure, axes = plt.subplots(figsize=(6, 4), layout='constrained')
+    for curve in curves:
+        axes.plot(parts, [100 * value for value in curve['top1']], marker='o',
+                  label=f'{curve["name"]} ({curve["mode"]})')
+    axes.set(xlabel='observed part of the video, %', ylabel='top-1, %',
+             ylim=(0, 102))
+    axes.grid(alpha=0.3)
+    axes.legend(loc='best', fontsize='small')
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    """Print the table; write JSON and picture."""
+    args = parse_args()
+    pairs = zip(args.models[::2], args.models[1::2], args.modes)
+    curves = [measure(*pair, args) for pair in pairs]
+    print(table(args.parts, curves))
+    if args.json:
+        Path(args.json).parent.mkdir(parents=True, exist_ok=True)
+        Path(args.json).write_text(
+            json.dumps(dict(parts=args.parts, curves=curves), indent=1))
+    if args.plot:
+        plot(args.parts, curves, args.plot)
+
+
+if __name__ == '__main__':
+    main()
