@@ -160,9 +160,10 @@ def test_short_reads_repeat_the_last_frame(shared):
     path = str(shared / 'data/ucf101_mini10/videos/Basketball/'
                'v_Basketball_g13_c02.avi')
     capture, frames = cv2.VideoCapture(path), 0
-    while capture.grab():
-        frames += 1
-    _, last = capture.retrieve()
+    there, frame = capture.read()
+    while there:
+        last, frames = frame, frames + 1
+        there, frame = capture.read()
     results = PathDecordInit()(dict(filename=path))
     assert frames < results['total_frames']
     read = results['video_reader'].get_batch(
