@@ -70,7 +70,10 @@ def test_the_mean_in_the_neck_is_the_average_of_the_head():
 def test_every_config_of_ours_runs_or_says_why_not():
     for path in sorted((ROOT / 'configs').glob('*.py')):
         cfg = Config.fromfile(path)
-        if cfg.model.get('neck') is None:
+        if 'embeddings' in path.stem:  # it reads no frames
+            with pytest.raises(ValueError, match='no test_pipeline'):
+                StreamingRecognizer(cfg)
+        elif cfg.model.get('neck') is None:
             with pytest.raises(ValueError, match='use a recurrent neck'):
                 StreamingRecognizer(cfg)
         else:
