@@ -81,11 +81,16 @@ class StepConv:
 
 def conv_forward(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair,
                  padding: Pair, dilation: Pair) -> Tensor:
-    """``F.conv2d``; on the CPU, for few pixels and a large weight, one matrix
-    product that leaves the weight be."""
+    """``F.conv2d``; on the CPU as matrix products where these are faster: one
+    that leaves the weight be, for few pixels and a large weight; one a row of
+    the kernel, for many channels on small frames."""
     height, width = (((s + 2 * p - d * (k - 1) - 1) // st) + 1
                      for s, p, d, k, st in zip(x.shape[-2:], padding, dilation,
                                                weight.shape[-2:], stride))
+    if dilation == (1, 1) and rows_are_faster(x, weight, height, width):
+        return conv_by_rows(
+            x,
+            weight.permute(0, 2, 3, 1).contiguous(), bias, stride, padding)
     if x.device.type != 'cpu' or x.dtype != torch.float32 or x.shape[
             0] * height * width > 128 or (weight.numel()
                                           < 1 << 20) or not x.shape[0]:
@@ -96,6 +101,54 @@ def conv_forward(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair,
     z = F.linear(columns, weight.flatten(1), bias)  # [N H' W', out]
     return z.view(x.shape[0], height, width, -1).permute(0, 3, 1,
                                                          2).contiguous()
+
+
+def rows_are_faster(x: Tensor, weight: Tensor, height: int,
+                    width: int) -> bool:
+    """Whether ``conv_by_rows`` beats oneDNN's kernels: by a fifth to a half
+    for such shapes, on AVX-512."""
+    out, inputs, rows, columns = weight.shape
+    return (x.device.type == 'cpu' and x.dtype == torch.float32
+            and rows * columns > 1 and columns * inputs >= 512 and out >= 256
+            and height * width <= 400 and x.shape[0] * height * width >= 512)
+
+
+def conv_by_rows(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair,
+                 padding: Pair) -> Tensor:
+    """A convolution as one matrix product a row of the kernel.
+
+    With the channels last, what a row of the kernel covers lies in one piece,
+    so that each product sums over its taps and channels at once.
+
+    Args:
+        x: [M, in, H, W].
+        weight: [out, kh, kw, in], dense.
+        bias: [out].
+        stride: of the output.
+        padding: zeros above and below, left and right of x.
+    """
+    out, rows, columns, inputs = weight.shape
+    pads = (0, 0, padding[1], padding[1], padding[0], padding[0])
+    x = F.pad(x.permute(0, 2, 3, 1), pads).contiguous()  # [M, H, W, in]
+    height = (x.shape[1] - rows) // stride[0] + 1
+    width = (x.shape[2] - columns) // stride[1] + 1
+    covered = columns * inputs
+    shape = (x.shape[0], height, width, covered)
+    strides = (x.stride(0), stride[0] * x.stride(1), stride[1] * x.stride(2),
+               1)
+    weight = weight.flatten(1)  # [out, kh kw in]
+    z = None
+    for row in range(rows):
+        patches = x.as_strided(shape, strides, row * x.stride(1)).reshape(
+            -1, covered)  # [M H' W', kw in]
+        taps = weight[:, row * covered:(row + 1) * covered].t()
+        if z is not None:
+            z.addmm_(patches, taps)
+        elif bias is None:
+            z = torch.mm(patches, taps)
+        else:
+            z = torch.addmm(bias, patches, taps)
+    return z.view(*shape[:3], out).permute(0, 3, 1, 2).contiguous()
 
 
 def weight_gradient(

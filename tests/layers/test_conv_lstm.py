@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from cnnlstm_mm.layers import ConvLSTM
+from cnnlstm_mm.layers.convolution import conv_forward, rows_are_faster
 from conv_lstm_reference import reference
 
 OPTIONS = {
@@ -151,3 +152,30 @@ def test_float32_many_channels(padding):
     layer = ConvLSTM(400, 24, padding=padding, bias=True)
     x = torch.randn(2, 5, 400, 7, 7, requires_grad=True)
     check(layer, x, None, None, 1e-6, 1e-5)
+
+
+@pytest.mark.parametrize('bias', [True, False])
+@pytest.mark.parametrize('stride', [(1, 1), (2, 1)])
+@pytest.mark.parametrize('kernel, padding', [((3, 3), (1, 1)), ((3, 3), (0, 0)),
+                                             ((1, 5), (0, 2)), ((5, 2),
+                                                                (3, 1))])
+def test_convolution_by_rows(kernel, padding, stride, bias):
+    """The way of many channels on small frames."""
+    torch.manual_seed(0)
+    x = torch.randn(30, 256, 7, 6)
+    weight, bias = torch.randn(256, 256, *kernel), torch.randn(
+        256) if bias else None
+    want = torch.nn.functional.conv2d(x.double(), weight.double(),
+                                      None if bias is None else bias.double(),
+                                      stride, padding)
+    assert rows_are_faster(x, weight, *want.shape[-2:])
+    got = conv_forward(x, weight, bias, stride, padding, (1, 1))
+    assert got.is_contiguous() and relative(got.double(), want) <= 1e-6
+
+
+def test_float32_by_rows():
+    layer, x, state = make({}, torch.float32, inputs=200, hidden=64,
+                           size=(9, 8))
+    x = torch.randn(3, 4, 200, 9, 8, requires_grad=True)
+    assert rows_are_faster(x.flatten(0, 1), layer.weight_ih_l0, 9, 8)
+    check(layer, x, state, None, 1e-6, 1e-5)
