@@ -29,6 +29,7 @@ CASES = [
 ]
 KERAS = {'Keras, torch': 'torch', 'Keras, JAX': 'jax'}
 LIGHT = ('depthwise', 'pooled')
+PATIENCE = 5  # seconds; what takes longer is timed once
 
 
 def arrays_of(case: peers.Case) -> dict:
@@ -87,10 +88,13 @@ def measure(case: peers.Case, found: dict, repeats: int,
     times = {key: [] for key in rounds}
     for repeat in range(repeats + 1):
         for name, mode in rounds:
+            if any(seconds > PATIENCE for seconds in times[name, mode]):
+                continue
             peer = found[name]
             seconds = peer.ask('time', mode, clock) if isinstance(
                 peer, Worker) else peer.time(mode, clock)
-            if repeat:  # the first one warms up
+            # The first one warms up, unless once is enough.
+            if repeat or seconds > PATIENCE:
                 times[name, mode].append(seconds)
         print(f'\r{case.name}: {repeat}/{repeats}', end='', file=sys.stderr)
     print(file=sys.stderr)
