@@ -11,7 +11,7 @@ say "Data: data/quickstart"
 
 for NAME in mobilenet_convlstm_quickstart mobilenet_avgpool_quickstart; do
     say "Training $NAME (log: work_dirs/$NAME)"
-    "$PYTHON" tools/train.py "configs/$NAME.py" --seed 0 --resume
+    "$PYTHON" tools/train.py "configs/$NAME.py" --resume
     say "Testing $NAME"
     "$PYTHON" tools/test.py "configs/$NAME.py" \
         "$(cat "work_dirs/$NAME/last_checkpoint")"
