@@ -99,6 +99,9 @@ def main() -> None:
         'quickstart_val_split_1_videos.txt', help='list of videos; default: '
         'the built-in data (python tools/data/make_quickstart.py)')
     parser.add_argument('--videos', default='data/quickstart/videos')
+    parser.add_argument(
+        '--weights', help='checkpoint of MMAction2\'s MobileNetV2; give one: '
+        'with random weights a frozen backbone is slow')
     parser.add_argument('--frames', type=int, default=8)
     parser.add_argument('--side', type=int, default=224)
     parser.add_argument('--batch', type=int, default=4)
@@ -119,7 +122,7 @@ def main() -> None:
                          'python tools/data/make_quickstart.py, or name '
                          '--ann-file and --videos')
     data = runs.Data(args.ann_file, args.videos, args.frames, args.side,
-                     args.batch, args.workers, args.threads)
+                     args.batch, args.workers, args.threads, args.weights)
     workers = {}
     for name, model in models(data).items():
         if name in (STOCK, *args.runs):

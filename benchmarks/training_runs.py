@@ -9,7 +9,7 @@ import resource
 import tempfile
 import time
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 NORMALIZE = dict(mean=[127.5] * 3, std=[127.5] * 3)
 PARTS = ('decode', 'transforms', 'preprocess', 'backbone', 'neck', 'head',
@@ -25,14 +25,23 @@ class Data(NamedTuple):
     batch: int
     workers: int
     threads: int
+    weights: Optional[str] = None
     classes: int = 101
+
+    def mobilenet(self) -> dict:
+        """The backbone of all runs. Without trained weights a frozen one has
+        ever smaller activations, which CPUs compute slowly."""
+        init_cfg = None
+        if self.weights:
+            init_cfg = dict(type='Pretrained', checkpoint=self.weights)
+        return dict(type='MobileNetV2', init_cfg=init_cfg)
 
 
 def tsn(data: Data) -> dict:
     """MMAction2's TSN-MobileNetV2 as it stands."""
     return dict(
         type='Recognizer2D',
-        backbone=dict(type='MobileNetV2', norm_eval=False),
+        backbone=data.mobilenet(),
         cls_head=dict(
             type='TSNHead', num_classes=data.classes, in_channels=1280,
             spatial_type='avg', consensus=dict(type='AvgConsensus', dim=1),
@@ -46,7 +55,7 @@ def recurrent(data: Data, neck: dict, **time_distributed) -> dict:
     return dict(
         type='Recognizer3D',
         backbone=dict(
-            type='TimeDistributed', backbone=dict(type='MobileNetV2'),
+            type='TimeDistributed', backbone=data.mobilenet(),
             **time_distributed),
         neck=dict(in_channels=1280, hidden_channels=256, **neck),
         cls_head=dict(
@@ -125,9 +134,11 @@ class Run:
     def runner(self, iterations: int = 1, videos: int = 1):
         from mmengine.runner import Runner
         self.count += 1
-        return Runner.from_cfg(
+        runner = Runner.from_cfg(
             config(self.model, self.data, iterations, videos,
                    self.folder.name, f'{os.getpid()}_{self.count}'))
+        runner.model.init_weights()
+        return runner
 
     def train(self, iterations: int, warmup: int = 2) -> float:
         """Frames a second from the end of the warm-up, when the workers have
