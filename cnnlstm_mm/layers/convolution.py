@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from . import winograd
 from .geometry import Pair, same_padding
 
 _POINTWISE = getattr(
@@ -23,6 +24,26 @@ def can_prepack(weight: Tensor) -> bool:
         weight.dtype == torch.float32 or
         (weight.dtype == torch.bfloat16
          and torch.ops.mkldnn._is_mkldnn_bf16_supported()))
+
+
+def step_conv(weight: Tensor,
+              shape: tuple[int, ...],
+              bias: Tensor | None = None,
+              *,
+              transposed: bool = False,
+              prepack: bool = True) -> StepConv | winograd.StepConvolution:
+    """The fastest ``StepConv`` for these shapes; arguments as there."""
+    # Few rows make a slow product: the transforms pay then only where oneDNN
+    # is slow, too, in the transposed convolution.
+    frame = weight.new_empty(1).expand(512, weight.shape[1], *shape[-2:])
+    if prepack and winograd.is_faster(
+            frame, weight.shape[0], tuple(weight.shape[-2:]),
+        (1, 1, 1, 1)) and (transposed
+                           or shape[0] * shape[-2] * shape[-1] >= 98):
+        return winograd.StepConvolution(
+            weight, tuple(shape[-2:]), bias, transposed=transposed)
+    return StepConv(
+        weight, shape, bias, transposed=transposed, prepack=prepack)
 
 
 class StepConv:
@@ -81,9 +102,15 @@ class StepConv:
 
 def conv_forward(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair,
                  padding: Pair, dilation: Pair) -> Tensor:
-    """``F.conv2d``; on the CPU as matrix products where these are faster: one
-    that leaves the weight be, for few pixels and a large weight; one a row of
-    the kernel, for many channels on small frames."""
+    """``F.conv2d``; on the CPU as matrix products where these are faster: by
+    Winograd's way for 3x3 taps, many channels and small frames, and one a row
+    of the kernel for other taps; one that leaves the weight be, for few pixels
+    and a large weight."""
+    top, left = padding
+    if stride == dilation == (1, 1) and winograd.is_faster(
+            x, weight.shape[0], tuple(weight.shape[-2:]),
+        (left, left, top, top)):
+        return winograd.convolution(x, weight, bias, [left, left, top, top])
     height, width = (((s + 2 * p - d * (k - 1) - 1) // st) + 1
                      for s, p, d, k, st in zip(x.shape[-2:], padding, dilation,
                                                weight.shape[-2:], stride))
@@ -167,6 +194,9 @@ def weight_gradient(
         pads: zeros around x (left, right, top, bottom).
     """
     left, right, top, bottom = pads
+    if stride == dilation == (1, 1) and winograd.is_faster(
+            x, dz.shape[1], kernel, pads):
+        return winograd.weight_gradient(x, dz, list(pads))
     if x.device.type != 'cpu' or x.dtype != torch.float32 or x.shape[
             1] < 384 or dz.shape[-1] * dz.shape[-2] > 400:
         if left != right or top != bottom:
@@ -197,8 +227,23 @@ def weight_gradient(
     return weight.permute(2, 3, 0, 1).contiguous()
 
 
+def data_gradient(dz: Tensor, x: Tensor, weight: Tensor, stride: Pair,
+                  padding: Pair, dilation: Pair) -> Tensor:
+    """Gradient of a convolution's input, as x [M, in, H, W]; dz [M, out, H',
+    W']."""
+    top, left = padding
+    pads = left, left, top, top
+    if stride == dilation == (1, 1) and winograd.is_faster(
+            x, weight.shape[0], tuple(weight.shape[-2:]), pads):
+        return winograd.data_gradient(dz, weight, x, list(pads))
+    return torch.ops.aten.convolution_backward(dz, x, weight, None, stride,
+                                               padding, dilation, False,
+                                               (0, 0), 1,
+                                               (True, False, False))[0]
+
+
 class _Convolution(torch.autograd.Function):
-    """A convolution whose weight gradient is ``weight_gradient``."""
+    """A convolution whose gradients are those above."""
 
     @staticmethod
     def forward(ctx, x, weight, bias, stride, padding, dilation):
@@ -214,10 +259,7 @@ class _Convolution(torch.autograd.Function):
         stride, padding, dilation = ctx.geometry
         dx = dw = db = None
         if ctx.needs_input_grad[0]:
-            dx = torch.ops.aten.convolution_backward(dz, x, weight, None,
-                                                     stride, padding, dilation,
-                                                     False, (0, 0), 1,
-                                                     (True, False, False))[0]
+            dx = data_gradient(dz, x, weight, stride, padding, dilation)
         if ctx.needs_input_grad[1]:
             pads = (padding[1], padding[1], padding[0], padding[0])
             dw = weight_gradient(x, dz.contiguous(), tuple(weight.shape[-2:]),

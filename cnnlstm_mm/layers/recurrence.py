@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from . import pointwise
-from .convolution import StepConv, weight_gradient
+from .convolution import step_conv, weight_gradient
 from .geometry import same_padding
 from .steps import schedule
 
@@ -101,7 +101,7 @@ def run_forward(x: Tensor, weight_ih: Tensor | None, weight_hh: Tensor,
                       x.dtype) if save else None
     weight = weight_hh if weight_ih is None else torch.cat(
         [weight_ih, weight_hh], 1)
-    conv = StepConv(
+    conv = step_conv(
         weight, c.shape, bias, prepack=weight_ih is None and frames > 1)
     for step, (t,
                n) in enumerate(schedule(frames, reverse, batch_sizes, batch)):
@@ -159,7 +159,7 @@ def run_backward(x: Tensor | None, weight_ih: Tensor | None, weight_hh: Tensor,
     else:
         h_before = weight.new_zeros(batch, frames, *c0.shape[1:])
     d_peephole = None if peephole is None else c0.new_zeros(3, *c0.shape[1:])
-    conv = StepConv(
+    conv = step_conv(
         weight, (batch, *shape),
         transposed=True,
         prepack=not stepwise and frames > 1)

@@ -156,7 +156,7 @@ def test_float32_many_channels(padding):
 
 @pytest.mark.parametrize('bias', [True, False])
 @pytest.mark.parametrize('stride', [(1, 1), (2, 1)])
-@pytest.mark.parametrize('kernel, padding', [((3, 3), (1, 1)), ((3, 3), (0, 0)),
+@pytest.mark.parametrize('kernel, padding', [((3, 5), (1, 2)), ((2, 3), (0, 0)),
                                              ((1, 5), (0, 2)), ((5, 2),
                                                                 (3, 1))])
 def test_convolution_by_rows(kernel, padding, stride, bias):
@@ -175,7 +175,7 @@ def test_convolution_by_rows(kernel, padding, stride, bias):
 
 def test_float32_by_rows():
     torch.manual_seed(0)
-    layer = ConvLSTM(200, 64)
+    layer = ConvLSTM(200, 64, kernel_size=(3, 5))
     x = torch.randn(3, 4, 200, 9, 8, requires_grad=True)
     assert rows_are_faster(x.flatten(0, 1), layer.weight_ih_l0, 9, 8)
     check(layer, x, None, None, 1e-6, 1e-5)
