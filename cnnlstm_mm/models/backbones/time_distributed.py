@@ -70,6 +70,11 @@ class TimeDistributed(BaseModule):
         if frozen:
             self.backbone.requires_grad_(False)
             self.backbone.eval()
+        else:
+            # In place, autograd copies the input of a ReLU6 before each call.
+            for module in self.backbone.modules():
+                if isinstance(module, nn.Hardtanh):
+                    module.inplace = False
 
     def train(self, mode: bool = True) -> 'TimeDistributed':
         """Set the mode; a frozen backbone stays in evaluation mode."""

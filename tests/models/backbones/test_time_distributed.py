@@ -89,6 +89,29 @@ def test_thawed_gives_every_parameter_a_gradient():
     assert [n for n, p in module.named_parameters() if p.grad is None] == []
 
 
+def test_training_copies_no_activation_before_a_relu6():
+    module, plain = build(), MODELS.build(V2)
+    module.eval(), plain.eval()
+    plain.load_state_dict(module.backbone.state_dict())
+    x = torch.randn(2, 3, 2, 32, 32)
+
+    def steps(run):
+        with torch.profiler.profile() as profile:
+            out = run()
+            out.square().sum().backward()
+        return out, sum(e.name == 'aten::clone' for e in profile.events())
+
+    out, copies = steps(lambda: module(x))
+    want, plain_copies = steps(
+        lambda: plain(x.transpose(1, 2).flatten(0, 1)))
+    assert plain_copies - copies >= 35  # MobileNetV2 has 35 of them
+    torch.testing.assert_close(
+        out.transpose(1, 2).flatten(0, 1), want, rtol=1e-4, atol=1e-5)
+    for a, b in zip(module.backbone.parameters(), plain.parameters()):
+        torch.testing.assert_close(
+            a.grad, b.grad, rtol=1e-3, atol=1e-3 * b.grad.abs().max().item())
+
+
 def test_folded_copy_follows_the_weights():
     module = build(frozen=True)
     x = torch.randn(1, 3, 2, 32, 32)
