@@ -14,6 +14,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
+from cnnlstm_mm.models.fit import check_fit
 from cnnlstm_mm.streaming.step_model import StepModel
 from mmaction.registry import MODELS
 
@@ -50,13 +51,15 @@ def complexity(cfg: Config,
         or with ``reason``, why the model does not run frame by frame.
 
     Raises:
-        ValueError: If the config is not of a recognizer of videos, or the size
-            of a view is neither given nor in the config.
+        ValueError: If the config is not of a recognizer of videos, its parts
+            do not go together, or the size of a view is neither given nor in
+            the config.
     """
     kind = (cfg.get('model') or {}).get('type')
     if kind not in RECOGNIZERS:
         raise ValueError(f'the config\'s model is {kind!r}: the counter takes '
                          f'{" and ".join(RECOGNIZERS)}.')
+    check_fit(cfg.model)
     view = View(1, *shape) if shape else view_of(cfg, video_size)
     init_default_scope(cfg.get('default_scope', 'mmaction'))
     model = MODELS.build(copy.deepcopy(cfg.model))
