@@ -102,6 +102,7 @@ def build_runner(cfg: Config, modes: Iterable[str]) -> Runner:
     check_files(cfg, modes)
     hooks = cfg.get('default_hooks', {})
     hooks.setdefault('broken_videos', dict(type='BrokenVideoHook'))
+    hooks.setdefault('finite_loss', dict(type='FiniteLossHook'))
     cfg.default_hooks = hooks
     compat.read_without_decord(cfg)
     compat.use_gloo_without_cuda(cfg)

@@ -73,6 +73,9 @@ class CheckedVideoDataset(ReplacingMixin, VideoDataset):
                         f'{reason[-1] if reason else ""}') from error
             if results is None:
                 return None
+        if 'data_samples' in results:
+            # Whatever meta_keys PackActionInputs has, a batch can be named.
+            results['data_samples'].set_metainfo(dict(filename=name))
         return results
 
 

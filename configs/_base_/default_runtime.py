@@ -12,6 +12,7 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     sync_buffers=dict(type='SyncBuffersHook'),
     broken_videos=dict(type='BrokenVideoHook', max_broken_share=0.05),
+    finite_loss=dict(type='FiniteLossHook', action='stop'),
     visualization=dict(type='ClipVisualizationHook', enable=False))
 
 env_cfg = dict(
