@@ -10,6 +10,7 @@ from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
+from cnnlstm_mm.options import check_whole
 from mmaction.registry import HOOKS
 
 from .non_finite_report import dump, samples_of, told
@@ -51,11 +52,7 @@ class FiniteLossHook(Hook):
         if action not in ACTIONS:
             raise ValueError(f'action must be one of {ACTIONS}, '
                              f'got {action!r}')
-        for name, value in dict(
-                max_in_a_row=max_in_a_row, max_dumps=max_dumps).items():
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f'{name} must be a positive int, '
-                                 f'got {value!r}')
+        check_whole(max_in_a_row=max_in_a_row, max_dumps=max_dumps)
         self.action = action
         self.max_in_a_row = max_in_a_row
         self.max_dumps = max_dumps

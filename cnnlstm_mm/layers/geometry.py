@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from cnnlstm_mm.options import MOST
+
 Pair = tuple[int, int]
 
 
@@ -14,11 +16,13 @@ def pair(value: int | tuple[int, int], name: str) -> Pair:
     Raises:
         ValueError: if it is neither a positive int nor two of them.
     """
-    both = (value, value) if isinstance(value, int) else tuple(value)
-    if len(both) != 2 or not all(isinstance(v, int) and v > 0 for v in both):
+    both = value if isinstance(value, (tuple, list)) else (value, value)
+    if len(both) != 2 or not all(
+            isinstance(v, int) and v is not True and 0 < v <= MOST
+            for v in both):
         raise ValueError(
             f'{name} must be a positive int or a pair of them, got {value!r}')
-    return both
+    return tuple(both)
 
 
 def output_size(

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from mmengine.runner import load_checkpoint
 from torch import Tensor, nn
 
 from cnnlstm_mm.models.necks.steps import reset_state
+from cnnlstm_mm.weights import load_whole
 from mmaction.registry import MODELS
 
 from .facts import fingerprint, normalization, test_pipeline
@@ -61,12 +61,7 @@ class StreamingRecognizer:
         init_default_scope(cfg.get('default_scope', 'mmaction'))
         model = MODELS.build(cfg.model)
         if checkpoint is not None:
-            try:
-                load_checkpoint(
-                    model, checkpoint, map_location='cpu', strict=True)
-            except RuntimeError as error:
-                raise RuntimeError(
-                    f'{checkpoint} does not fit the config: {error}') from None
+            load_whole(model, checkpoint)
         self._init(model, cfg, device, dtype)
 
     @classmethod
