@@ -5,6 +5,7 @@ Each fix looks for the break first and leaves a mended library alone.
 """
 import contextlib
 import importlib.util
+import os
 import pickle
 import platform
 import re
@@ -152,8 +153,12 @@ def explain_refused_checkpoints() -> None:
         from cnnlstm_mm.weights import refuse_nan
         try:
             loaded = original(cls, filename, map_location, logger)
-        except OSError:
-            raise
+        except OSError as error:
+            # torch raises it for a file that was cut short, too.
+            if isinstance(error, PermissionError) or not os.path.isfile(
+                    filename):
+                raise
+            raise RuntimeError(refusal(filename, error)) from None
         except Exception as error:
             raise RuntimeError(refusal(filename, error)) from None
         refuse_nan(loaded, filename)
