@@ -59,7 +59,7 @@ def main() -> None:
         print(f'| {" | ".join(map(str, row))} |')
     print(f'seed {args.seed}, {time.time() - start:.0f} s')
     for kind, verdict, reason, case in all_faults[:20]:
-        print(f'\n{kind}: {verdict}: {reason}\n  {case!r:.500}')
+        print(f'\n{kind}: {verdict}: {reason[-500:]}\n  {case!r:.500}')
     if args.json:
         args.json.write_text(json.dumps(
             dict(seed=args.seed, rows=rows,

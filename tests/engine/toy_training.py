@@ -1,4 +1,5 @@
 """A training of a second: a model that divides, and samples that break it."""
+import itertools
 import os
 import sys
 
@@ -10,6 +11,8 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmaction.structures import ActionDataSample
+
+RUNS = itertools.count()
 
 
 class Toy(BaseModel):
@@ -95,7 +98,7 @@ def runner(work_dir, values, order=None, hook=None, wrapper=None, **kwargs):
             logger=dict(type='LoggerHook', interval=100),
             checkpoint=None, finite_loss=dict(
                 type='mmaction.FiniteLossHook', **(hook or {}))),
-        experiment_name=f'toy{id(data)}', log_level='INFO', **kwargs)
+        experiment_name=f'toy{next(RUNS)}', log_level='INFO', **kwargs)
 
 
 def two_processes(work_dir, cfg, action):
