@@ -51,7 +51,7 @@ def stub_missing_drn() -> None:
             'pip install "mmaction2>=1.2,<2"', name='mmaction')
     root = Path(spec.submodule_search_locations[0])
     name = 'mmaction.models.localizers.drn'
-    if (root / 'models' / 'localizers' / 'drn').is_dir() or name in sys.modules:
+    if (root / 'models/localizers/drn').is_dir() or name in sys.modules:
         return
     from mmaction.registry import MODELS
 
@@ -60,8 +60,9 @@ def stub_missing_drn() -> None:
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             raise ImportError(
-                'DRN is missing from the mmaction2 1.2.0 wheel (mmaction2#2714)'
-                '. Install MMAction2 from its git repository to use it.')
+                'DRN is missing from the mmaction2 1.2.0 wheel '
+                '(mmaction2#2714). Install MMAction2 from its git '
+                'repository to use it.')
 
     package, module = types.ModuleType(name), types.ModuleType(f'{name}.drn')
     package.__path__ = []

@@ -1,6 +1,5 @@
 """Options of a config, refused by their names. Needs nothing else."""
 import math
-from numbers import Integral, Real
 from typing import Any
 
 MOST = 10**6  # more channels, layers or frames than any model has
@@ -20,7 +19,7 @@ def check_whole(least: int = 1, optional: bool = False, **values: Any) -> None:
     for name, value in values.items():
         if value is None and optional:
             continue
-        if isinstance(value, bool) or not isinstance(value, Integral) or \
+        if isinstance(value, bool) or not isinstance(value, int) or \
                 not least <= value <= MOST:
             raise ValueError(
                 f'{name} must be an int from {least} to {MOST}'
@@ -41,7 +40,7 @@ def check_number(low: float = -math.inf,
         ValueError: With name, value and what is allowed.
     """
     for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, Real) or \
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or \
                 not math.isfinite(value) or not low <= value <= high:
             raise ValueError(f'{name} must be a number in [{low}, {high}], '
                              f'got {value!r}')
@@ -50,7 +49,7 @@ def check_number(low: float = -math.inf,
 def check_share(**values: Any) -> None:
     """Refuse what is no number in [0, 1), such as a dropout of 1."""
     for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, Real) or \
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or \
                 not 0 <= value < 1:
             raise ValueError(f'{name} must be in [0, 1), got {value!r}')
 

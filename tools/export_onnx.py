@@ -15,7 +15,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Any, Dict, Iterator, List
 
 import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
 import numpy as np

@@ -107,7 +107,8 @@ def name_dead_decoders() -> Iterator[None]:
 
 
 def _read_by_the_dead(message: str, folder: Path) -> List[str]:
-    found = re.search(r'DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)', message)
+    found = re.search(r'DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)',
+                      message)
     names = []
     for process in re.findall(r'\d+', found[1]) if found else []:
         with contextlib.suppress(OSError):

@@ -73,7 +73,7 @@ class FiniteLossHook(Hook):
         self._buffers = [buffer for buffer in runner.model.buffers()
                          if buffer.numel()]
         self._before = [buffer.clone() for buffer in self._buffers]
-        wrapper.update_params = functools.partial(  # type: ignore
+        wrapper.update_params = functools.partial(
             self._update, runner, wrapper.update_params)
         self._handles = [
             runner.model.register_forward_hook(self._keep_losses),

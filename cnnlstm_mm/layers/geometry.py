@@ -22,7 +22,7 @@ def pair(value: int | tuple[int, int], name: str) -> Pair:
             for v in both):
         raise ValueError(
             f'{name} must be a positive int or a pair of them, got {value!r}')
-    return tuple(both)
+    return both[0], both[1]
 
 
 def output_size(
@@ -42,7 +42,7 @@ def output_size(
         ValueError: if a 'valid' kernel does not fit into the frame.
     """
     if padding == 'same':
-        return tuple(-(-s // st) for s, st in zip(size, stride))
+        return -(-size[0] // stride[0]), -(-size[1] // stride[1])
     extent = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation))
     if any(s < e for s, e in zip(size, extent)):
         raise ValueError(

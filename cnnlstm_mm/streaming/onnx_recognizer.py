@@ -252,8 +252,8 @@ class OnnxStreamingRecognizer:
         if sizes != {batch}:
             raise ValueError(
                 f'{batch} frames for a state of {sorted(sizes)} streams: '
-                'streams join by OnnxStreamState.cat([state, rec.init_state(n)]) and '
-                'leave by state.select(index).')
+                'streams join by OnnxStreamState.cat([state, '
+                'rec.init_state(n)]) and leave by state.select(index).')
 
 
 def _not_finite(*values: np.ndarray) -> List[int]:

@@ -252,10 +252,9 @@ class StreamingRecognizer:
             tensors = self.model.init_state(len(frames), size, self.device)
         else:
             if size not in self._shapes:
+                empty = self.model.init_state(1, size, torch.device('meta'))
                 self._shapes[size] = {
-                    name: tensor.shape[1:] for name, tensor in
-                    self.model.init_state(1, size, torch.device('meta')).items()
-                }
+                    name: tensor.shape[1:] for name, tensor in empty.items()}
             check_state(state, self.model_id, len(frames), self._shapes[size],
                         self.device)
             tensors = state.tensors

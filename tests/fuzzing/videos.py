@@ -8,29 +8,29 @@ from hypothesis import strategies as st
 from .judge import Fault
 
 # Name: ffmpeg's options after a source of that size, rate and length.
-SOURCES = dict([
-    ('mjpeg.avi', ('48x36', 20, 10, '-c:v mjpeg')),
-    ('mpeg4.avi', ('48x36', 20, 10, '-c:v mpeg4')),
-    ('h264.mp4', ('48x36', 20, 10, '-c:v libx264 -pix_fmt yuv420p -bf 2')),
-    ('h264.mkv', ('48x36', 20, 10, '-c:v libx264 -pix_fmt yuv420p')),
-    ('vp9.webm', ('48x36', 12, 10, '-c:v libvpx-vp9 -deadline realtime')),
-    ('pixel.avi', ('32x32', 5, 10, '-vf format=rgb24,crop=1:1 -c:v ffv1')),
-    ('pixel.mkv', ('32x32', 5, 10, '-vf format=rgb24,crop=1:1 -c:v png')),
-    ('one_frame.mp4', ('48x36', 1, 10, '-c:v libx264 -pix_fmt yuv420p')),
-    ('one_frame.avi', ('48x36', 1, 10, '-c:v mjpeg')),
-    ('long.mp4', ('16x16', 10_000, 100, '-c:v mpeg4')),
-    ('odd.mkv', ('47x33', 9, 10, '-c:v libx264 -pix_fmt yuv444p')),
-    ('odd.avi', ('5x97', 9, 10, '-c:v mjpeg')),
-    ('variable.mkv', ('48x36', 20, 10, "-vf select='not(mod(n\\,3))+lt(n\\,5)' "
-                      '-fps_mode vfr -c:v libx264 -pix_fmt yuv420p')),
-    ('rotated.mp4', ('48x36', 12, 10, '-c:v libx264 -pix_fmt yuv420p')),
-    ('alpha.mov', ('48x36', 8, 10, '-c:v png -pix_fmt rgba')),
-    ('alpha.webm', ('48x36', 8, 10, '-c:v libvpx-vp9 -pix_fmt yuva420p '
-                    '-deadline realtime')),
-    ('grey.avi', ('48x36', 9, 10, '-c:v ffv1 -pix_fmt gray')),
-    ('grey.mp4', ('48x36', 9, 10, '-c:v libx264 -pix_fmt gray')),
-    ('sound.mp4', None),
-])
+SOURCES = {
+    'mjpeg.avi': ('48x36', 20, 10, '-c:v mjpeg'),
+    'mpeg4.avi': ('48x36', 20, 10, '-c:v mpeg4'),
+    'h264.mp4': ('48x36', 20, 10, '-c:v libx264 -pix_fmt yuv420p -bf 2'),
+    'h264.mkv': ('48x36', 20, 10, '-c:v libx264 -pix_fmt yuv420p'),
+    'vp9.webm': ('48x36', 12, 10, '-c:v libvpx-vp9 -deadline realtime'),
+    'pixel.avi': ('32x32', 5, 10, '-vf format=rgb24,crop=1:1 -c:v ffv1'),
+    'pixel.mkv': ('32x32', 5, 10, '-vf format=rgb24,crop=1:1 -c:v png'),
+    'one_frame.mp4': ('48x36', 1, 10, '-c:v libx264 -pix_fmt yuv420p'),
+    'one_frame.avi': ('48x36', 1, 10, '-c:v mjpeg'),
+    'long.mp4': ('16x16', 10_000, 100, '-c:v mpeg4'),
+    'odd.mkv': ('47x33', 9, 10, '-c:v libx264 -pix_fmt yuv444p'),
+    'odd.avi': ('5x97', 9, 10, '-c:v mjpeg'),
+    'variable.mkv': ('48x36', 20, 10, "-vf select='not(mod(n\\,3))+lt(n\\,5)' "
+                      '-fps_mode vfr -c:v libx264 -pix_fmt yuv420p'),
+    'rotated.mp4': ('48x36', 12, 10, '-c:v libx264 -pix_fmt yuv420p'),
+    'alpha.mov': ('48x36', 8, 10, '-c:v png -pix_fmt rgba'),
+    'alpha.webm': ('48x36', 8, 10, '-c:v libvpx-vp9 -pix_fmt yuva420p '
+                    '-deadline realtime'),
+    'grey.avi': ('48x36', 9, 10, '-c:v ffv1 -pix_fmt gray'),
+    'grey.mp4': ('48x36', 9, 10, '-c:v libx264 -pix_fmt gray'),
+    'sound.mp4': None,
+}
 SUFFIXES = ('.avi', '.mp4', '.mkv', '.webm', '.mov', '.flv', '.txt', '')
 READERS = ('dataset', 'opencv', 'stream', 'prepare')
 

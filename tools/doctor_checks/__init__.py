@@ -1,1 +1,1 @@
-"""The checks of tools/doctor.py; nothing but the standard library at import."""
+"""The checks of tools/doctor.py; they import the standard library alone."""

@@ -13,8 +13,9 @@ import torch
 if torch.cuda.is_available():
     x = torch.ones(64, 64, device='cuda')
     assert (x @ x).sum().item() == 64**3
+    size = torch.cuda.get_device_properties(0).total_memory / 2**30
     print(f'{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}, '
-          f'{torch.cuda.get_device_properties(0).total_memory / 2**30:.0f} GiB')
+          f'{size:.0f} GiB')
 else:
     print('none' if torch.version.cuda is None else 'unusable')
 '''

@@ -138,7 +138,8 @@ class TimeDistributed(BaseModule):
             return
         wanted = 'C' if self.in_channels is None else self.in_channels
         raise ValueError(
-            f'TimeDistributed got an input of shape {tuple(x.shape)} and needs '
-            f'[N, {wanted}, T, H, W]. Set FormatShape(input_format="NCTHW") in '
-            'the pipeline and format_shape="NCTHW" in the data preprocessor, '
-            'and use Recognizer3D.')
+            f'TimeDistributed got an input of shape {tuple(x.shape)} and '
+            f'needs [N, {wanted}, T, H, W]. Set '
+            'FormatShape(input_format="NCTHW") in the pipeline and '
+            'format_shape="NCTHW" in the data preprocessor, and use '
+            'Recognizer3D.')

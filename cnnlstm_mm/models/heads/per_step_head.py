@@ -164,7 +164,7 @@ class PerStepHead(BaseHead):
         scores = self.step_scores(feats)
         losses = self.loss_by_feat(self._combined(scores), data_samples)
         names = [name for name in losses if 'loss' in name]
-        losses.update({name: 0. for name in names})
+        losses.update(dict.fromkeys(names, 0.0))
         for t, weight in enumerate(self.loss_weights(scores.shape[1])):
             if weight:
                 step = self.loss_by_feat(scores[:, t], data_samples)

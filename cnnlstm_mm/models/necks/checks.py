@@ -56,8 +56,8 @@ def select_feature(x: Any, in_index: int, in_channels: int,
         if not -len(x) <= in_index < len(x):
             raise ValueError(
                 f'{neck} has in_index={in_index}, but the backbone returns '
-                f'{len(x)} stages: set in_index or the backbone\'s '
-                'out_indices.')
+                f'{len(x)} stages: set in_index, or out_indices of the '
+                'backbone.')
         x = x[in_index]
     if x.dim() != 5:
         raise ValueError(

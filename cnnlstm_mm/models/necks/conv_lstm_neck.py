@@ -70,8 +70,8 @@ class ConvLSTMNeck(BaseModule):
         check_whole(optional=True, reduce_channels=reduce_channels)
         check_whole(-MOST, in_index=in_index)
         if return_mode not in RETURN_MODES:
-            raise ValueError(f'return_mode={return_mode!r} is unknown: use one '
-                             f'of {RETURN_MODES}.')
+            raise ValueError(f'return_mode={return_mode!r} is unknown: use '
+                             f'one of {RETURN_MODES}.')
         check_tbptt(
             type(self).__name__, tbptt_len, carry_prob,
             return_mode == 'sequence', "return_mode='sequence'")

@@ -89,8 +89,8 @@ class LSTMPoolingNeck(BaseModule):
             raise ValueError(f'spatial_pool={spatial_pool!r} is unknown: use '
                              f'one of {SPATIAL_POOLS}.')
         if temporal_pool not in TEMPORAL_POOLS:
-            raise ValueError(f'temporal_pool={temporal_pool!r} is unknown: use '
-                             f'one of {TEMPORAL_POOLS}.')
+            raise ValueError(f'temporal_pool={temporal_pool!r} is unknown: '
+                             f'use one of {TEMPORAL_POOLS}.')
         if (spatial_pool == 'flatten') != (spatial_size is not None):
             raise ValueError('spatial_pool="flatten" and spatial_size=(h, w) '
                              f'go together, got {spatial_pool!r} and '
