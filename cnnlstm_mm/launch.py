@@ -9,12 +9,14 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.dist import barrier, is_distributed
 from mmengine.fileio import exists
+from mmengine.model import is_model_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 import cnnlstm_mm.compat as compat
 from cnnlstm_mm.datasets.annotation_list import check_labels, read_list
 from cnnlstm_mm.datasets.feature_config import use_features
+from cnnlstm_mm.models.checks import check_channels
 from mmaction.registry import RUNNERS
 
 SPLIT_VARIABLE = 'CNNLSTM_MM_SPLIT'
@@ -95,7 +97,8 @@ def build_runner(cfg: Config, modes: Iterable[str]) -> Runner:
 
     Raises:
         FileNotFoundError, ValueError: See :func:`check_files` and, where
-            ``cfg.features`` names a folder, :func:`use_features`.
+            ``cfg.features`` names a folder, :func:`use_features`; ValueError
+            also for a head that takes other channels than the neck gives.
     """
     if cfg.get('features') is not None:
         use_features(cfg, cfg.features)
@@ -107,9 +110,11 @@ def build_runner(cfg: Config, modes: Iterable[str]) -> Runner:
     cfg.default_hooks = hooks
     compat.read_without_decord(cfg)
     compat.use_gloo_without_cuda(cfg)
-    if 'runner_type' in cfg:
-        return RUNNERS.build(cfg)
-    return Runner.from_cfg(cfg)
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(
+        cfg)
+    wrapped = is_model_wrapper(runner.model)
+    check_channels(runner.model.module if wrapped else runner.model)
+    return runner
 
 
 def leave_process_group() -> None:

@@ -81,7 +81,9 @@ def show(results: List[Result]) -> None:
             if result.cure:
                 print(f'         -> {result.cure}')
         return
-    table = Table('check', 'state', 'found', 'what to do')
+    table = Table()
+    for title in ('check', 'state', 'found', 'what to do'):
+        table.add_column(title, overflow='fold')
     for result in results:
         style = STYLES[result.state]
         table.add_row(result.name, f'[{style}]{result.state}[/{style}]',

@@ -43,7 +43,8 @@ def check_state(state: StreamState, model: str, batch: int, wanted: Shapes,
     sizes = {len(tensor) for tensor in state.tensors.values()}
     if sizes != {batch}:
         raise ValueError(
-            f'{batch} frames for a state of {sorted(sizes)} streams: streams '
+            f'{batch} frames for a state of '
+            f'{" and ".join(map(str, sorted(sizes)))} streams: streams '
             'join by StreamState.cat([state, rec.init_state(n)]) and leave by '
             'state.select(index).')
     kinds = {name: tensor.dtype for name, tensor in state.tensors.items()

@@ -251,7 +251,8 @@ class OnnxStreamingRecognizer:
         sizes = {len(value) for value in state.tensors.values()}
         if sizes != {batch}:
             raise ValueError(
-                f'{batch} frames for a state of {sorted(sizes)} streams: '
+                f'{batch} frames for a state of '
+                f'{" and ".join(map(str, sorted(sizes)))} streams: '
                 'streams join by OnnxStreamState.cat([state, '
                 'rec.init_state(n)]) and leave by state.select(index).')
 

@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
+from cnnlstm_mm.models.checks import check_channels
 from cnnlstm_mm.models.necks.steps import reset_state
 from cnnlstm_mm.weights import load_whole
 from mmaction.registry import MODELS
@@ -91,6 +92,7 @@ class StreamingRecognizer:
         if dtype not in (torch.float32, torch.bfloat16):
             raise ValueError('dtype must be torch.float32 or torch.bfloat16, '
                              f'got {dtype}')
+        check_channels(model)
         pipeline = test_pipeline(cfg)
         self.cfg = cfg
         self.device = torch.device(device)

@@ -96,6 +96,7 @@ def write(path, change, evidence):
         state[key] = state[key].to(getattr(torch, change[2]))
     elif kind == 'value':
         if state[key].is_floating_point():
+            state[key] = state[key].contiguous().clone()
             state[key].view(-1)[0] = change[2]
     elif kind == 'replace':
         state[key] = change[2]

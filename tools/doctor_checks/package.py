@@ -107,7 +107,10 @@ def _files(name: str, good: bool, said: str) -> Result:
     if good:
         return Result(name, 'ok', said)
     try:
-        what, *cure = json.loads(said).strip().splitlines()
+        what, *more = json.loads(said).strip().splitlines()
     except ValueError:  # not in our words
         return Result(name, 'failed', said, 'Does the config load?')
-    return Result(name, 'failed', what, '\n'.join(cure))
+    # Files are listed with two spaces before them; the cure follows.
+    while more and more[0].startswith('  '):
+        what += f'\n{more.pop(0)}'
+    return Result(name, 'failed', what, '\n'.join(more))
