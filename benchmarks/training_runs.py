@@ -189,7 +189,6 @@ class Run:
     def profile(self, repeats: int = 3) -> dict:
         """Milliseconds a frame of every part of a training step; decoding and
         transforms as one worker does them."""
-        import torch
         from mmaction.registry import TRANSFORMS
         runner = self.runner()
         model, loader = runner.model, runner.build_dataloader(

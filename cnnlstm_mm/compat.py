@@ -5,6 +5,7 @@ Each fix looks for the break first and leaves a mended library alone.
 """
 import contextlib
 import importlib.util
+import os
 import pickle
 import platform
 import re
@@ -50,7 +51,7 @@ def stub_missing_drn() -> None:
             'pip install "mmaction2>=1.2,<2"', name='mmaction')
     root = Path(spec.submodule_search_locations[0])
     name = 'mmaction.models.localizers.drn'
-    if (root / 'models' / 'localizers' / 'drn').is_dir() or name in sys.modules:
+    if (root / 'models/localizers/drn').is_dir() or name in sys.modules:
         return
     from mmaction.registry import MODELS
 
@@ -59,8 +60,9 @@ def stub_missing_drn() -> None:
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             raise ImportError(
-                'DRN is missing from the mmaction2 1.2.0 wheel (mmaction2#2714)'
-                '. Install MMAction2 from its git repository to use it.')
+                'DRN is missing from the mmaction2 1.2.0 wheel '
+                '(mmaction2#2714). Install MMAction2 from its git '
+                'repository to use it.')
 
     package, module = types.ModuleType(name), types.ModuleType(f'{name}.drn')
     package.__path__ = []
@@ -141,19 +143,27 @@ def explain_refused_checkpoints() -> None:
 
     A checkpoint that asks for anything outside the allow-list raises
     ``RuntimeError`` with the file and the refused name; nothing of it runs.
-    A damaged one raises ``RuntimeError`` with the file.
+    A damaged one raises ``RuntimeError`` with the file, weights with NaN
+    ``ValueError``.
     """
     original = CheckpointLoader.load_checkpoint.__func__
     if getattr(original, 'explains_refusal', False):
         return
 
     def load_checkpoint(cls, filename, map_location=None, logger='current'):
+        from cnnlstm_mm.weights import refuse_nan
         try:
-            return original(cls, filename, map_location, logger)
-        except OSError:
-            raise
+            loaded = original(cls, filename, map_location, logger)
+        except OSError as error:
+            # torch raises it for a file that was cut short, too.
+            if isinstance(error, PermissionError) or not os.path.isfile(
+                    filename):
+                raise
+            raise RuntimeError(refusal(filename, error)) from None
         except Exception as error:
             raise RuntimeError(refusal(filename, error)) from None
+        refuse_nan(loaded, filename)
+        return loaded
 
     load_checkpoint.explains_refusal = True
     CheckpointLoader.load_checkpoint = classmethod(load_checkpoint)

@@ -9,12 +9,14 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.dist import barrier, is_distributed
 from mmengine.fileio import exists
+from mmengine.model import is_model_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 import cnnlstm_mm.compat as compat
 from cnnlstm_mm.datasets.annotation_list import check_labels, read_list
 from cnnlstm_mm.datasets.feature_config import use_features
+from cnnlstm_mm.models.checks import check_channels
 from cnnlstm_mm.models.fit import check_fit
 from mmaction.registry import RUNNERS
 
@@ -97,7 +99,8 @@ def build_runner(cfg: Config, modes: Iterable[str]) -> Runner:
     Raises:
         FileNotFoundError, ValueError: See :func:`check_fit`,
             :func:`check_files` and, where ``cfg.features`` names a folder,
-            :func:`use_features`.
+            :func:`use_features`; ValueError also for a head that takes other
+            channels than the neck gives.
     """
     check_fit(cfg.get('model'))
     if cfg.get('features') is not None:
@@ -105,12 +108,16 @@ def build_runner(cfg: Config, modes: Iterable[str]) -> Runner:
     check_files(cfg, modes)
     hooks = cfg.get('default_hooks', {})
     hooks.setdefault('broken_videos', dict(type='BrokenVideoHook'))
+    hooks.setdefault('finite_loss', dict(type='FiniteLossHook'))
+    hooks.setdefault('whole_checkpoint', dict(type='WholeCheckpointHook'))
     cfg.default_hooks = hooks
     compat.read_without_decord(cfg)
     compat.use_gloo_without_cuda(cfg)
-    if 'runner_type' in cfg:
-        return RUNNERS.build(cfg)
-    return Runner.from_cfg(cfg)
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(
+        cfg)
+    wrapped = is_model_wrapper(runner.model)
+    check_channels(runner.model.module if wrapped else runner.model)
+    return runner
 
 
 def leave_process_group() -> None:

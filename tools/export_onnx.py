@@ -15,7 +15,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Any, Dict, Iterator, List
 
 import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
 import numpy as np
@@ -23,7 +23,6 @@ import onnxruntime
 import torch
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
-from mmengine.runner import load_checkpoint
 from rich.progress import Progress
 from torch import Tensor, nn
 
@@ -37,6 +36,7 @@ from cnnlstm_mm.streaming import (FrameTransform, OnnxStreamingRecognizer,
                                   StreamingRecognizer, read_labels)
 from cnnlstm_mm.streaming.facts import (fingerprint, normalization,
                                         test_pipeline)
+from cnnlstm_mm.weights import load_whole
 from mmaction.registry import MODELS
 
 TOLERANCE = 1e-4
@@ -103,8 +103,7 @@ class Exporter:
         self.cfg.merge_from_dict(args.cfg_options or {})
         init_default_scope(self.cfg.get('default_scope', 'mmaction'))
         self.model: nn.Module = MODELS.build(self.cfg.model)
-        load_checkpoint(self.model, args.checkpoint, map_location='cpu',
-                        strict=True)
+        load_whole(self.model, args.checkpoint)
         self.model.eval()
         self.pipeline = test_pipeline(self.cfg)
         self.labels = read_labels(

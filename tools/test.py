@@ -4,6 +4,7 @@ import argparse
 import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
 from mmengine.config import Config
 
+from cnnlstm_mm.datasets.decoder_guard import name_dead_decoders
 from cnnlstm_mm.launch import (add_common_arguments, build_runner,
                                leave_process_group, load_config)
 
@@ -71,7 +72,9 @@ def main() -> None:
     """Test."""
     args = parse_args()
     cfg = merge_args(load_config(args), args)
-    build_runner(cfg, ['test']).test()
+    runner = build_runner(cfg, ['test'])
+    with name_dead_decoders():
+        runner.test()
     leave_process_group()
 
 

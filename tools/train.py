@@ -5,6 +5,7 @@ import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
 import torch
 from mmengine.config import Config
 
+from cnnlstm_mm.datasets.decoder_guard import name_dead_decoders
 from cnnlstm_mm.launch import (add_common_arguments, build_runner,
                                leave_process_group, load_config)
 
@@ -93,7 +94,9 @@ def main() -> None:
     args = parse_args()
     cfg = merge_args(load_config(args), args)
     modes = ['train'] if cfg.get('val_cfg') is None else ['train', 'val']
-    build_runner(cfg, modes).train()
+    runner = build_runner(cfg, modes)
+    with name_dead_decoders():
+        runner.train()
     leave_process_group()
 
 

@@ -1,10 +1,12 @@
 """Annotation lists, ``path label`` a line: read, or refused by line."""
 import os.path as osp
+import re
 from typing import List, Optional, Tuple
 
 from mmengine.fileio import list_from_file
 
 SHOWN = 10  # of many faults, so many are named
+NUMBER = re.compile('-?[0-9]{1,18}')
 
 
 def read_list(ann_file: str,
@@ -28,16 +30,23 @@ def read_list(ann_file: str,
             a label that is no integer; with file, line and cure.
     """
     rows, faults = [], []
-    for number, line in enumerate(list_from_file(ann_file), start=1):
+    try:
+        lines = list_from_file(ann_file, encoding='utf-8-sig')
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f'{ann_file} is no UTF-8 text ({error.reason} at byte '
+            f'{error.start}): write the list anew, or convert it with iconv.'
+        ) from None
+    for number, line in enumerate(lines, start=1):
         tokens = line.strip().split(delimiter)
         if tokens == ['']:
             continue
         path, *labels = tokens
-        try:
-            labels = [int(label) for label in labels]
-        except ValueError:
+        # Not int() alone, which takes 1_0 for 10.
+        if not path or not all(map(NUMBER.fullmatch, labels)):
             faults.append((number, f'{line.strip()!r} is not "path label"'))
             continue
+        labels = [int(label) for label in labels]
         if len(labels) > 1 and not multi_class:
             faults.append((number, f'{line.strip()!r} has {len(labels)} '
                            'labels'))

@@ -52,7 +52,7 @@ class CachedFeatureDataset(ReplacingMixin, BaseActionDataset):
                              'tools/extract_features.py: one of them.')
         self.delimiter = delimiter
         self.store = FeatureStore(store, split) if store else None
-        super().__init__(ann_file or osp.join(store, split), pipeline=[],
+        super().__init__(ann_file or osp.join(store or '', split), pipeline=[],
                          data_prefix=dict(data_prefix), **kwargs)
 
     def load_data_list(self) -> List[dict]:

@@ -1,10 +1,12 @@
 """MMAction2's video data set that survives broken videos and names them."""
-from typing import Any, List
+from typing import Any, List, Optional, Tuple
 
+from cnnlstm_mm.options import check_number
 from mmaction.datasets import VideoDataset
 from mmaction.registry import DATASETS
 
 from .annotation_list import load_files
+from .decoder_guard import note_reading, within
 from .replacing import BrokenSampleError, ReplacingMixin
 
 
@@ -19,11 +21,15 @@ class CheckedVideoDataset(ReplacingMixin, VideoDataset):
     pipeline and is raised.
 
     ``DecordInit`` in the pipeline becomes :class:`PathDecordInit` for local
-    files.
+    files. A decoder that does not return within ``decode_timeout`` counts as
+    a broken video; for one that ends its process see
+    :func:`name_dead_decoders`.
 
     Args:
         ann_file (str): See :func:`read_list`.
         pipeline (list[dict]): As upstream.
+        decode_timeout (float, optional): Seconds for the transforms up to the
+            decoded frames of one video; None for no limit. Defaults to 120.
         **kwargs: As upstream's VideoDataset.
 
     Raises:
@@ -31,8 +37,14 @@ class CheckedVideoDataset(ReplacingMixin, VideoDataset):
         FileNotFoundError: If a video of the list is not there.
     """
 
-    def __init__(self, ann_file: str, pipeline: List[Any],
+    def __init__(self,
+                 ann_file: str,
+                 pipeline: List[Any],
+                 decode_timeout: Optional[float] = 120.,
                  **kwargs: Any) -> None:
+        if decode_timeout is not None:
+            check_number(0, decode_timeout=decode_timeout)
+        self.decode_timeout = decode_timeout
         super().__init__(ann_file, list(map(_by_path, pipeline)), **kwargs)
 
     def load_data_list(self) -> List[dict]:
@@ -58,22 +70,35 @@ class CheckedVideoDataset(ReplacingMixin, VideoDataset):
         """
         results = self.get_data_info(idx)
         name = results['filename']
-        for transform in self.pipeline.transforms:
-            if 'imgs' in results:
-                results = transform(results)
-            else:
-                try:
-                    results = transform(results)
-                except (ImportError, MemoryError):
-                    raise
-                except Exception as error:
-                    reason = str(error).strip().splitlines()
-                    raise BrokenSampleError(
-                        name, f'{type(error).__name__}: '
-                        f'{reason[-1] if reason else ""}') from error
+        note_reading(name)
+        try:
+            results, left = within(self.decode_timeout, self._decode, results)
+        except (ImportError, MemoryError):
+            raise
+        except Exception as error:
+            reason = str(error).strip().splitlines()
+            raise BrokenSampleError(
+                name, f'{type(error).__name__}: '
+                f'{reason[-1] if reason else ""}') from error
+        finally:
+            note_reading('')
+        for transform in left:
             if results is None:
                 return None
+            results = transform(results)
+        if results is None:
+            return None
+        if 'data_samples' in results:
+            # Whatever meta_keys PackActionInputs has, a batch can be named.
+            results['data_samples'].set_metainfo(dict(filename=name))
         return results
+
+    def _decode(self, results: dict) -> Tuple[Optional[dict], List[Any]]:
+        """The results with frames, and the transforms that are left."""
+        left = list(self.pipeline.transforms)
+        while left and results is not None and 'imgs' not in results:
+            results = left.pop(0)(results)
+        return results, left
 
 
 def _by_path(transform: Any) -> Any:

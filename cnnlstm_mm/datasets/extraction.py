@@ -1,11 +1,11 @@
 """Run a frozen backbone once over the clips of a config."""
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import (Any, Callable, Dict, Iterator, List, Optional, Sequence,
+                    Tuple)
 
 import torch
 from mmengine.config import Config
 from mmengine.dist import barrier, get_rank, get_world_size
-from mmengine.logging import print_log
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -89,7 +89,8 @@ class FeatureExtractor:
             made_of['pool'] = pool
         self.pool = made_of['pool']
         self.in_index = made_of['in_index']
-        self.datasets, entries, folders = {}, {}, {}
+        self.datasets, entries = {}, {}
+        folders: Dict[str, Any] = {}
         for split in splits:
             dataset = cfg[f'{split}_dataloader'].dataset
             same = repr(plain(dataset))

@@ -3,6 +3,7 @@ import copy
 import hashlib
 import json
 import os.path as osp
+from pathlib import Path
 from typing import Any, Dict, List
 
 from mmengine.config import Config, ConfigDict
@@ -35,7 +36,7 @@ def use_features(cfg: Config, store: str) -> Config:
         ValueError: If the store was made of anything else than this config
             would compute; with each difference.
     """
-    manifest = read_manifest(store)
+    manifest = read_manifest(Path(store))
     check_fingerprint(cfg, manifest, store)
     for split in SPLITS:
         loader = cfg.get(f'{split}_dataloader')

@@ -1,5 +1,5 @@
 """What a data set does with a sample that cannot be read."""
-from typing import Any, List, Tuple
+from typing import Any, Callable, List, Tuple
 
 import numpy as np
 
@@ -34,6 +34,10 @@ class ReplacingMixin:
     Classes that mix it in have :meth:`read`, which raises
     :class:`BrokenSampleError`.
     """
+    test_mode: bool
+    ann_file: str
+    get_data_info: Callable[[int], dict]
+    __len__: Callable[[], int]
 
     def read(self, idx: int) -> Any:
         """Read the sample at ``idx``."""

@@ -2,5 +2,10 @@
 from .broken_video_hook import BrokenVideoHook
 from .clip_visualization_hook import ClipVisualizationHook
 from .cpu_amp_optim_wrapper import CPUAmpOptimWrapper
+from .finite_loss_hook import FiniteLossHook
+from .whole_checkpoint_hook import WholeCheckpointHook
 
-__all__ = ['BrokenVideoHook', 'CPUAmpOptimWrapper', 'ClipVisualizationHook']
+__all__ = [
+    'BrokenVideoHook', 'CPUAmpOptimWrapper', 'ClipVisualizationHook',
+    'FiniteLossHook', 'WholeCheckpointHook'
+]

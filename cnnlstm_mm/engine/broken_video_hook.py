@@ -6,6 +6,7 @@ from mmengine.dist import all_gather_object, get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from cnnlstm_mm.options import check_flag, check_number, check_whole
 from mmaction.registry import HOOKS
 
 Broken = Dict[str, str]
@@ -39,9 +40,9 @@ class BrokenVideoHook(Hook):
                  max_broken_share: float = 0.05,
                  count_as_wrong: bool = False,
                  interval: int = 50) -> None:
-        if not 0 <= max_broken_share <= 1:
-            raise ValueError('max_broken_share must be from 0 to 1, got '
-                             f'{max_broken_share}')
+        check_number(0, 1, max_broken_share=max_broken_share)
+        check_flag(count_as_wrong=count_as_wrong)
+        check_whole(interval=interval)
         self.max_broken_share = max_broken_share
         self.count_as_wrong = count_as_wrong
         self.interval = interval

@@ -93,7 +93,8 @@ def _mobilenet(arrays: Arrays) -> Tuple[Weights, dict]:
     config = dict(type='MobileNetV1',
                   widen_factor=arrays['conv_pw_13'][0].shape[-1] / 1024)
     with torch.device('meta'):
-        wanted = MobileNetV1(config['widen_factor'], init_cfg=None).state_dict()
+        wanted = MobileNetV1(
+            config['widen_factor'], init_cfg=None).state_dict()
     weights, wrong = {}, []
     for name in MOBILENET_LAYERS:
         for key, weight in _rename(name, arrays[name]).items():
@@ -105,7 +106,8 @@ def _mobilenet(arrays: Arrays) -> Tuple[Weights, dict]:
     wrong += [f'nothing for {key}' for key in wanted if key not in weights]
     if wrong:
         raise ValueError('these layers are not those of a MobileNet v1 of '
-                         f'width {config["widen_factor"]:g}: {"; ".join(wrong)}. '
+                         f'width {config["widen_factor"]:g}: '
+                         f'{"; ".join(wrong)}. '
                          f'{SUPPORTED}')
     return weights, config
 
@@ -130,7 +132,8 @@ def _rename(name: str, arrays: List[np.ndarray]) -> Weights:
 
 
 def _conv_lstm(arrays: List[np.ndarray]) -> Tuple[Weights, dict]:
-    # [kh, kw, in, 4*hidden] -> [4*hidden, in, kh, kw], gates i, f, g, o in both
+    # [kh, kw, in, 4*hidden] -> [4*hidden, in, kh, kw], gates i, f, g, o in
+    # both
     kernel, recurrent = (_tensor(a).permute(3, 2, 0, 1).contiguous()
                          for a in arrays[:2])
     weights = {

@@ -7,8 +7,8 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-# A MobileNet's layers: the names in a .weights.h5 file, which counts the layers
-# of each class, and the names that keras.applications gives them.
+# A MobileNet's layers: the names in a .weights.h5 file, which counts the
+# layers of each class, and the names that keras.applications gives them.
 SAVED_AS = {
     'conv2d': 'conv1',
     'batch_normalization': 'conv1_bn',

@@ -6,6 +6,9 @@ import math
 import torch
 from torch import Tensor, nn
 
+from cnnlstm_mm.options import (check_flag, check_number, check_share,
+                                check_whole)
+
 from .gates import GATES, NormedGates
 from .geometry import Pair, output_size, pair
 
@@ -38,10 +41,18 @@ class ConvLSTMBase(nn.Module):
         choose('gate_conv', gate_conv, *GATES)
         choose('recurrent_activation', recurrent_activation, 'sigmoid',
                'hard_sigmoid')
-        for name, value in dict(
-                dropout=dropout, recurrent_dropout=recurrent_dropout).items():
-            if not 0 <= value < 1:
-                raise ValueError(f'{name} must be in [0, 1), got {value!r}')
+        check_whole(
+            in_channels=in_channels,
+            hidden_channels=hidden_channels,
+            num_layers=num_layers)
+        check_flag(
+            bias=bias,
+            bidirectional=bidirectional,
+            go_backwards=go_backwards,
+            norm=norm,
+            fused=fused)
+        check_number(forget_bias=forget_bias)
+        check_share(dropout=dropout, recurrent_dropout=recurrent_dropout)
         if norm and gate_conv == 'pooled':
             raise ValueError("norm needs gate_conv='full' or 'depthwise': "
                              'pooled gates have no common channels')
@@ -60,10 +71,11 @@ class ConvLSTMBase(nn.Module):
         self.go_backwards = go_backwards
         if peephole is True:
             peephole = (1, 1)
-        self.peephole = pair(peephole, 'peephole') if peephole else None
+        self.peephole = None if peephole is False else pair(
+            peephole, 'peephole')
         self.dropout = dropout
         self.recurrent_dropout = recurrent_dropout
-        self.norm = bool(norm)
+        self.norm = norm
         self.gate_conv = gate_conv
         self.fused = fused
         gates = GATES[gate_conv]

@@ -18,7 +18,8 @@ State = tuple[Tensor, Tensor]
 class ConvLSTM(ConvLSTMBase):
     """Convolutional LSTM (Shi et al., NIPS 2015), used as ``nn.LSTM`` is.
 
-    ``output, (h, c) = layer(x, (h, c))``; the state is always explicit. With * as convolution and . as the elementwise product (the p terms only
+    ``output, (h, c) = layer(x, (h, c))``; the state is always explicit.
+    With * as convolution and . as the elementwise product (the p terms only
     with ``peephole``)::
 
         i = sigmoid(W_i * x_t + R_i * h + b_i + p_i . c)

@@ -9,8 +9,7 @@ from torch import Tensor
 from . import winograd
 from .geometry import Pair, same_padding
 
-_POINTWISE = getattr(
-    getattr(torch.ops, 'mkldnn'), '_convolution_pointwise', None)
+_POINTWISE = getattr(torch.ops.mkldnn, '_convolution_pointwise', None)
 _REORDER = getattr(torch._C._nn, 'mkldnn_reorder_conv2d_weight', None)
 
 

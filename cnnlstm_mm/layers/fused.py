@@ -74,7 +74,8 @@ def conv_lstm_backward(
     h0: Tensor | None, c0: Tensor, peephole: Tensor | None,
     mask: Tensor | None, hard: bool, reverse: bool,
     batch_sizes: Sequence[int] | None, sequence: Tensor,
-    kept: Sequence[Tensor], d_sequence: Tensor | None, dh: Tensor | None, dc: Tensor | None,
+    kept: Sequence[Tensor], d_sequence: Tensor | None, dh: Tensor | None,
+    dc: Tensor | None,
     need_dx: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of x, weight_ih, weight_hh, bias, h0, c0 and peephole; empty
@@ -114,7 +115,8 @@ def _(x, weight_ih, weight_hh, h0, c0, peephole, mask, hard, reverse,
 
 
 def _save(ctx, inputs, output):
-    x, weight_ih, weight_hh, bias, h0, c0, peephole, mask, *ctx.flags, _ = inputs
+    (x, weight_ih, weight_hh, bias, h0, c0, peephole, mask, *ctx.flags,
+     _) = inputs
     ctx.has_bias = bias is not None
     ctx.set_materialize_grads(False)
     ctx.mark_non_differentiable(*output[3])

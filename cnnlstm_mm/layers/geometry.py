@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from cnnlstm_mm.options import MOST
+
 Pair = tuple[int, int]
 
 
@@ -14,11 +16,13 @@ def pair(value: int | tuple[int, int], name: str) -> Pair:
     Raises:
         ValueError: if it is neither a positive int nor two of them.
     """
-    both = (value, value) if isinstance(value, int) else tuple(value)
-    if len(both) != 2 or not all(isinstance(v, int) and v > 0 for v in both):
+    both = value if isinstance(value, (tuple, list)) else (value, value)
+    if len(both) != 2 or not all(
+            isinstance(v, int) and v is not True and 0 < v <= MOST
+            for v in both):
         raise ValueError(
             f'{name} must be a positive int or a pair of them, got {value!r}')
-    return both
+    return both[0], both[1]
 
 
 def output_size(
@@ -38,7 +42,7 @@ def output_size(
         ValueError: if a 'valid' kernel does not fit into the frame.
     """
     if padding == 'same':
-        return tuple(-(-s // st) for s, st in zip(size, stride))
+        return -(-size[0] // stride[0]), -(-size[1] // stride[1])
     extent = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation))
     if any(s < e for s, e in zip(size, extent)):
         raise ValueError(

@@ -69,7 +69,7 @@ def loop(
         where a sample has no frame) and the last h and c.
     """
     frames, batch = gates_x[0].shape[1], h.shape[0]
-    sequence = [None] * frames
+    sequence = [h] * frames
     for t, n in schedule(frames, reverse, batch_sizes, batch):
         h_now = h[:n] if mask is None else h[:n] * mask[:n]
         z = tuple(x[:n, t] + y for x, y in zip(gates_x, recur(h_now)))

@@ -101,10 +101,10 @@ class OnnxStreamingRecognizer:
         self._check(state, len(x))
         scores, *tensors = self.session.run(
             self._outputs, dict(state.tensors, frames=x))
-        if np.isnan(scores).any() or np.isnan(x).any():
+        bad = _not_finite(scores, x, *state.tensors.values())
+        if bad:
             raise ValueError(
-                'a frame or the state has NaN in the streams '
-                f'{np.isnan(scores).any(1).nonzero()[0].tolist()}: let them '
+                f'a frame or the state has NaN in the streams {bad}: let them '
                 'begin anew with rec.reset(state, mask).')
         names = (part['input'] for part in self._state)
         return scores, OnnxStreamState(dict(zip(names, tensors)),
@@ -232,16 +232,39 @@ class OnnxStreamingRecognizer:
         return OnnxStreamState(tensors, state.model)
 
     def _check(self, state: OnnxStreamState, batch: int) -> None:
+        if not isinstance(state, OnnxStreamState):
+            raise ValueError(
+                'the state must be the OnnxStreamState of an earlier step, or '
+                f'None for streams that begin, got a {type(state).__name__}.')
         if state.model != self.model_id:
             raise ValueError(
                 f'the state belongs to the model {state.model}, and this is '
                 f'{self.model_id}: streams begin anew with other weights '
                 '(state=None).')
-        if len(state) != batch:
+        wanted = {part['input']: (tuple(part['shape']), part['dtype'])
+                  for part in self._state}
+        found = {name: (np.shape(value)[1:], str(np.asarray(value).dtype))
+                 for name, value in state.tensors.items()}
+        if found != wanted:
+            raise ValueError(f'the state holds {found}, and the model needs '
+                             f'{wanted}: begin new streams (state=None).')
+        sizes = {len(value) for value in state.tensors.values()}
+        if sizes != {batch}:
             raise ValueError(
-                f'{batch} frames for a state of {len(state)} streams: streams '
-                'join by OnnxStreamState.cat([state, rec.init_state(n)]) and '
-                'leave by state.select(index).')
+                f'{batch} frames for a state of '
+                f'{" and ".join(map(str, sorted(sizes)))} streams: '
+                'streams join by OnnxStreamState.cat([state, '
+                'rec.init_state(n)]) and leave by state.select(index).')
+
+
+def _not_finite(*values: np.ndarray) -> List[int]:
+    """The numbers of streams with NaN, infinity or a negative counter."""
+    bad = np.zeros(len(values[0]), bool)
+    for value in values:
+        flat = value.reshape(len(value), -1)
+        bad |= (~np.isfinite(flat)).any(1) if flat.dtype.kind == 'f' else (
+            flat < 0).any(1)
+    return bad.nonzero()[0].tolist()
 
 
 def _is_prepared(frames: Frames) -> bool:

@@ -6,10 +6,11 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from mmengine.runner import load_checkpoint
 from torch import Tensor, nn
 
+from cnnlstm_mm.models.checks import check_channels
 from cnnlstm_mm.models.necks.steps import reset_state
+from cnnlstm_mm.weights import load_whole
 from mmaction.registry import MODELS
 
 from .facts import fingerprint, normalization, test_pipeline
@@ -61,12 +62,7 @@ class StreamingRecognizer:
         init_default_scope(cfg.get('default_scope', 'mmaction'))
         model = MODELS.build(cfg.model)
         if checkpoint is not None:
-            try:
-                load_checkpoint(
-                    model, checkpoint, map_location='cpu', strict=True)
-            except RuntimeError as error:
-                raise RuntimeError(
-                    f'{checkpoint} does not fit the config: {error}') from None
+            load_whole(model, checkpoint)
         self._init(model, cfg, device, dtype)
 
     @classmethod
@@ -96,6 +92,7 @@ class StreamingRecognizer:
         if dtype not in (torch.float32, torch.bfloat16):
             raise ValueError('dtype must be torch.float32 or torch.bfloat16, '
                              f'got {dtype}')
+        check_channels(model)
         pipeline = test_pipeline(cfg)
         self.cfg = cfg
         self.device = torch.device(device)
@@ -257,16 +254,15 @@ class StreamingRecognizer:
             tensors = self.model.init_state(len(frames), size, self.device)
         else:
             if size not in self._shapes:
+                empty = self.model.init_state(1, size, torch.device('meta'))
                 self._shapes[size] = {
-                    name: tensor.shape[1:] for name, tensor in
-                    self.model.init_state(1, size, torch.device('meta')).items()
-                }
+                    name: tensor.shape[1:] for name, tensor in empty.items()}
             check_state(state, self.model_id, len(frames), self._shapes[size],
                         self.device)
             tensors = state.tensors
         scores, after = self.model(features, tensors)
         # oneDNN's fused ReLU6 turns NaN of a frame into a number.
-        if scores.isnan().any() or frames.isnan().any():
+        if not (scores.isfinite().all() and frames.isfinite().all()):
             raise ValueError(blame_nan(tensors, frames, scores))
         return scores, self._wrap(after)
 

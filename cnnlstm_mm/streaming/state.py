@@ -66,9 +66,10 @@ class StreamState:
                    state.tensors.items()} for state in states]
         if any(state.model != first.model for state in states) or any(
                 shape != shapes[0] for shape in shapes):
-            raise ValueError(
-                'these states belong to different models or frame sizes: '
-                f'{[(s.model, dict(shape)) for s, shape in zip(states, shapes)]}')
+            held = [(state.model, shape)
+                    for state, shape in zip(states, shapes)]
+            raise ValueError('these states belong to different models or '
+                             f'frame sizes: {held}')
         return StreamState(
             {name: torch.cat([state.tensors[name] for state in states])
              for name in first.tensors}, first.model)

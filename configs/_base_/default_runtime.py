@@ -12,6 +12,8 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     sync_buffers=dict(type='SyncBuffersHook'),
     broken_videos=dict(type='BrokenVideoHook', max_broken_share=0.05),
+    finite_loss=dict(type='FiniteLossHook', action='stop'),
+    whole_checkpoint=dict(type='WholeCheckpointHook'),
     visualization=dict(type='ClipVisualizationHook', enable=False))
 
 env_cfg = dict(

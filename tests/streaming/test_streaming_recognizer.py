@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from stream_models import (CONV, FLAT, I3D, LSTM, OPTIONS, PER_STEP, build,
+from stream_models import (CONV, FLAT, I3D, LSTM, OPTIONS, build,
                            config)
 from support import ROOT, run_python
 

@@ -9,6 +9,7 @@ from mmengine.model import BaseModule
 from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from torch import Tensor
 
+from cnnlstm_mm.options import check_flag, check_number, check_whole
 from mmaction.registry import MODELS
 
 # Output channels and stride of the 13 separable blocks at width 1.
@@ -68,7 +69,12 @@ class MobileNetV1(BaseModule):
                  init_cfg: Optional[Union[dict, Sequence[dict]]] = dict(
                      type='Kaiming', layer='Conv2d', mode='fan_in')) -> None:
         super().__init__(init_cfg=init_cfg)
-        if not out_indices or not set(out_indices) <= set(range(len(BLOCKS))):
+        check_flag(norm_eval=norm_eval, with_cp=with_cp)
+        check_number(0, 64, widen_factor=widen_factor)
+        check_whole(-1, frozen_stages=frozen_stages)
+        if not isinstance(out_indices, (tuple, list)) or not out_indices or \
+                any(isinstance(k, bool) or k not in range(len(BLOCKS))
+                    for k in out_indices):
             raise ValueError(f'out_indices must be taken from 0 to '
                              f'{len(BLOCKS) - 1}, got {out_indices}')
         num_stages = max(out_indices) + 1

@@ -5,6 +5,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from cnnlstm_mm.options import check_flag
 from mmaction.registry import MODELS
 from mmaction.utils import ConfigType
 
@@ -52,6 +53,10 @@ class TimeDistributed(BaseModule):
                  bf16: bool = False,
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(init_cfg=init_cfg)
+        check_flag(frozen=frozen, channels_last=channels_last, bf16=bf16)
+        if not isinstance(backbone, dict) or 'type' not in backbone:
+            raise ValueError('backbone must be a config with a type, such as '
+                             f'dict(type="MobileNetV2"), got {backbone!r}')
         if bf16 and not frozen:
             raise ValueError(
                 'TimeDistributed(bf16=True) is for a frozen backbone: set '
@@ -138,7 +143,8 @@ class TimeDistributed(BaseModule):
             return
         wanted = 'C' if self.in_channels is None else self.in_channels
         raise ValueError(
-            f'TimeDistributed got an input of shape {tuple(x.shape)} and needs '
-            f'[N, {wanted}, T, H, W]. Set FormatShape(input_format="NCTHW") in '
-            'the pipeline and format_shape="NCTHW" in the data preprocessor, '
-            'and use Recognizer3D.')
+            f'TimeDistributed got an input of shape {tuple(x.shape)} and '
+            f'needs [N, {wanted}, T, H, W]. Set '
+            'FormatShape(input_format="NCTHW") in the pipeline and '
+            'format_shape="NCTHW" in the data preprocessor, and use '
+            'Recognizer3D.')

@@ -1,9 +1,11 @@
 """The seed's head: Flatten, Dense, ReLU, dropout, Dense."""
+import math
 from typing import Any, Tuple, Union
 
 from torch import Tensor, nn
-from torch.nn.modules.utils import _pair
 
+from cnnlstm_mm.layers.geometry import pair
+from cnnlstm_mm.options import check_share, check_whole
 from mmaction.models.heads import BaseHead
 from mmaction.registry import MODELS
 from mmaction.utils import ConfigType
@@ -39,11 +41,17 @@ class FlattenHead(BaseHead):
                  dropout_ratio: float = 0.5,
                  loss_cls: ConfigType = dict(type='CrossEntropyLoss'),
                  **kwargs: Any) -> None:
+        check_whole(
+            num_classes=num_classes,
+            in_channels=in_channels,
+            num_steps=num_steps,
+            hidden_channels=hidden_channels)
+        check_share(dropout_ratio=dropout_ratio)
+        size = pair(spatial_size, 'spatial_size')
         super().__init__(num_classes, in_channels, loss_cls, **kwargs)
-        self.input_size = (in_channels, num_steps, *_pair(spatial_size))
-        size = in_channels * num_steps
-        size *= self.input_size[2] * self.input_size[3]
-        self.fc_hidden = nn.Linear(size, hidden_channels)
+        self.input_size = (in_channels, num_steps, *size)
+        self.fc_hidden = nn.Linear(
+            math.prod(self.input_size), hidden_channels)
         self.dropout = nn.Dropout(dropout_ratio)
         self.fc_cls = nn.Linear(hidden_channels, num_classes)
 

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from cnnlstm_mm.models.necks.running_pool import RunningPool
 from cnnlstm_mm.models.necks.steps import State
+from cnnlstm_mm.options import check_number, check_share, check_whole
 from mmaction.models.heads import BaseHead
 from mmaction.registry import MODELS
 from mmaction.utils import ConfigType, SampleList
@@ -58,6 +59,10 @@ class PerStepHead(BaseHead):
                  init_std: float = 0.01,
                  loss_cls: ConfigType = dict(type='CrossEntropyLoss'),
                  **kwargs: Any) -> None:
+        check_whole(num_classes=num_classes, in_channels=in_channels)
+        check_whole(optional=True, clip_len=clip_len)
+        check_share(dropout_ratio=dropout_ratio)
+        check_number(0, init_std=init_std)
         super().__init__(num_classes, in_channels, loss_cls, **kwargs)
         for name, value, known in (('loss_weighting', loss_weighting,
                                     LOSS_WEIGHTINGS),
@@ -66,8 +71,6 @@ class PerStepHead(BaseHead):
             if value not in known:
                 raise ValueError(
                     f'{name}={value!r} is unknown: use one of {known}.')
-        if clip_len is not None and clip_len < 1:
-            raise ValueError(f'clip_len must be at least 1, got {clip_len}')
         self.loss_weighting = loss_weighting
         self.clip_len = clip_len
         self.average_steps = average_steps
@@ -90,6 +93,11 @@ class PerStepHead(BaseHead):
         Returns:
             Tensor: Scores before the softmax, [N, T, num_classes].
         """
+        if x.dim() != 5 or x.shape[1] != self.in_channels:
+            raise ValueError(
+                f'PerStepHead was built for features [N, {self.in_channels}, '
+                f'T, h, w] and got {tuple(x.shape)}: set in_channels to those '
+                'that the neck gives.')
         x = x.mean(dim=(3, 4)).transpose(1, 2)  # [N, T, C]
         mask = self.dropout(torch.ones_like(x[:, :1]))  # [N, 1, C]
         return self.fc_cls(x * mask)
@@ -156,7 +164,7 @@ class PerStepHead(BaseHead):
         scores = self.step_scores(feats)
         losses = self.loss_by_feat(self._combined(scores), data_samples)
         names = [name for name in losses if 'loss' in name]
-        losses.update({name: 0. for name in names})
+        losses.update(dict.fromkeys(names, 0.0))
         for t, weight in enumerate(self.loss_weights(scores.shape[1])):
             if weight:
                 step = self.loss_by_feat(scores[:, t], data_samples)

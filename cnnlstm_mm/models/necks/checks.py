@@ -58,8 +58,8 @@ def select_feature(x: Any, in_index: int, in_channels: int,
         if not -len(x) <= in_index < len(x):
             raise ValueError(
                 f'{neck} has in_index={in_index}, but the backbone returns '
-                f'{len(x)} stages: set in_index or the backbone\'s '
-                'out_indices.')
+                f'{len(x)} stages: set in_index, or out_indices of the '
+                'backbone.')
         if _are_pathways(x):
             raise ValueError(
                 f'{neck} got two pathways of {x[0].shape[2]} and '

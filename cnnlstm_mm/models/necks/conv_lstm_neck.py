@@ -6,6 +6,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from cnnlstm_mm.layers import ConvLSTM
+from cnnlstm_mm.options import MOST, check_whole
 from mmaction.registry import MODELS
 from mmaction.utils import OptSampleList
 
@@ -65,9 +66,12 @@ class ConvLSTMNeck(BaseModule):
                  init_cfg: Optional[dict] = None,
                  **kwargs: Any) -> None:
         super().__init__(init_cfg=init_cfg)
+        check_whole(in_channels=in_channels, hidden_channels=hidden_channels)
+        check_whole(optional=True, reduce_channels=reduce_channels)
+        check_whole(-MOST, in_index=in_index)
         if return_mode not in RETURN_MODES:
-            raise ValueError(f'return_mode={return_mode!r} is unknown: use one '
-                             f'of {RETURN_MODES}.')
+            raise ValueError(f'return_mode={return_mode!r} is unknown: use '
+                             f'one of {RETURN_MODES}.')
         check_tbptt(
             type(self).__name__, tbptt_len, carry_prob,
             return_mode == 'sequence', "return_mode='sequence'")
@@ -81,6 +85,8 @@ class ConvLSTMNeck(BaseModule):
             self.reduce = nn.Conv2d(in_channels, reduce_channels, 1)
         self.conv_lstm = ConvLSTM(reduce_channels or in_channels,
                                   hidden_channels, **kwargs)
+        directions = 2 if self.conv_lstm.bidirectional else 1
+        self.out_channels = directions * hidden_channels
         if tbptt_len is not None:
             self.check_causal()
 

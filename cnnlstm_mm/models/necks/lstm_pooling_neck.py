@@ -5,10 +5,11 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.modules.utils import _pair
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from cnnlstm_mm.layers.fused import must_be_plain
+from cnnlstm_mm.layers.geometry import pair
+from cnnlstm_mm.options import MOST, check_flag, check_share, check_whole
 from mmaction.registry import MODELS
 from mmaction.utils import OptSampleList
 
@@ -76,12 +77,20 @@ class LSTMPoolingNeck(BaseModule):
                  in_index: int = -1,
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(init_cfg=init_cfg)
+        check_whole(
+            in_channels=in_channels,
+            hidden_channels=hidden_channels,
+            num_layers=num_layers)
+        check_whole(optional=True, dense_channels=dense_channels)
+        check_whole(-MOST, in_index=in_index)
+        check_flag(bidirectional=bidirectional)
+        check_share(dropout=dropout)
         if spatial_pool not in SPATIAL_POOLS:
             raise ValueError(f'spatial_pool={spatial_pool!r} is unknown: use '
                              f'one of {SPATIAL_POOLS}.')
         if temporal_pool not in TEMPORAL_POOLS:
-            raise ValueError(f'temporal_pool={temporal_pool!r} is unknown: use '
-                             f'one of {TEMPORAL_POOLS}.')
+            raise ValueError(f'temporal_pool={temporal_pool!r} is unknown: '
+                             f'use one of {TEMPORAL_POOLS}.')
         if (spatial_pool == 'flatten') != (spatial_size is not None):
             raise ValueError('spatial_pool="flatten" and spatial_size=(h, w) '
                              f'go together, got {spatial_pool!r} and '
@@ -93,7 +102,8 @@ class LSTMPoolingNeck(BaseModule):
         self.tbptt_len = tbptt_len
         self.carry_prob = carry_prob
         self.spatial_pool = spatial_pool
-        self.spatial_size = None if spatial_size is None else _pair(spatial_size)
+        self.spatial_size = None if spatial_size is None else pair(
+            spatial_size, 'spatial_size')
         self.temporal_pool = temporal_pool
         self.in_index = in_index
 
@@ -108,9 +118,9 @@ class LSTMPoolingNeck(BaseModule):
             size, hidden_channels, num_layers, batch_first=True,
             dropout=dropout, bidirectional=bidirectional)
         self.attention = None
+        self.out_channels = (2 if bidirectional else 1) * hidden_channels
         if temporal_pool == 'attention':
-            directions = 2 if bidirectional else 1
-            self.attention = nn.Linear(directions * hidden_channels, 1)
+            self.attention = nn.Linear(self.out_channels, 1)
         if tbptt_len is not None:
             self.check_causal()
 

@@ -9,6 +9,8 @@ from typing import Any, Dict
 import torch
 from torch import Tensor
 
+from cnnlstm_mm.options import check_number, check_whole
+
 State = Dict[str, Tensor]
 
 
@@ -44,13 +46,10 @@ def check_tbptt(neck: str, tbptt_len: Any, carry_prob: float,
         ValueError: If one is out of range, or the neck returns the end of the
             sample only, whose loss would not reach the earlier clips.
     """
-    if not 0 <= carry_prob <= 1:
-        raise ValueError(f'carry_prob must be in [0, 1], got {carry_prob!r}')
+    check_number(0, 1, carry_prob=carry_prob)
     if tbptt_len is None:
         return
-    if not isinstance(tbptt_len, int) or tbptt_len < 1:
-        raise ValueError(
-            f'tbptt_len must be a positive int, got {tbptt_len!r}')
+    check_whole(tbptt_len=tbptt_len)
     if not every_step:
         raise ValueError(
             f'{neck}(tbptt_len={tbptt_len}) needs {option} and a head with a '

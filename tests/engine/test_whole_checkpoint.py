@@ -1,0 +1,77 @@
+"""Checkpoints that fit in part, or hold no numbers."""
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+from toy_training import runner  # noqa: E402
+
+from mmengine.runner import EpochBasedTrainLoop  # noqa: E402
+
+from cnnlstm_mm.weights import load_whole  # noqa: E402
+
+
+def saved(path, model, drop=(), **change):
+    state = {k: v for k, v in model.state_dict().items() if k not in drop}
+    torch.save(dict(state_dict={**state, **change}), path)
+    return str(path)
+
+
+def loaded(tmp_path, filename, mode, **hook):
+    run = runner(tmp_path, [None] * 2)
+    hooks = [h for h in run.hooks if type(h).__name__ == 'FiniteLossHook']
+    assert hooks
+    run.register_hook(dict(type='mmaction.WholeCheckpointHook', **hook))
+    run._resume = mode == 'resume'
+    run._load_from = filename
+    if mode != 'test':
+        run._train_loop = EpochBasedTrainLoop.__new__(EpochBasedTrainLoop)
+    run.load_checkpoint(filename)
+    return next(Path(tmp_path).glob('*/*.log')).read_text()
+
+
+@pytest.fixture
+def model(tmp_path):
+    return runner(tmp_path / 'model', [None] * 2).model
+
+
+def test_a_test_wants_all_weights(tmp_path, model):
+    lost = saved(tmp_path / 'lost.pth', model, ['fc.weight'])
+    with pytest.raises(RuntimeError, match='lost.pth does not fit.*It lacks '
+                       'fc.weight.') as error:
+        loaded(tmp_path / 'a', lost, 'test')
+    assert 'allow_missing=True' in str(error.value)
+    log = loaded(tmp_path / 'b', lost, 'test', allow_missing=True)
+    assert 'Only 6 of 7 weights come from' in log
+    other = saved(tmp_path / 'other.pth', model, **{
+        'fc.weight': torch.ones(5, 4)})
+    with pytest.raises(RuntimeError, match=r'fc.weight \[5, 4\], the model '
+                       r'has \[3, 4\]'):
+        loaded(tmp_path / 'c', other, 'test')
+    loaded(tmp_path / 'd', saved(tmp_path / 'good.pth', model), 'test')
+
+
+def test_a_training_takes_what_fits_and_says_so(tmp_path, model):
+    lost = saved(tmp_path / 'lost.pth', model, ['fc.weight'])
+    log = loaded(tmp_path / 'a', lost, 'train')
+    assert 'WARNING' in log and 'It lacks fc.weight.' in log
+    linear = torch.nn.Linear(9, 9)
+    with pytest.raises(RuntimeError, match='another architecture'):
+        loaded(tmp_path / 'b', saved(tmp_path / 'x.pth', linear), 'train')
+    with pytest.raises(RuntimeError, match='cannot be resumed.*no meta'):
+        loaded(tmp_path / 'c', saved(tmp_path / 'good.pth', model), 'resume')
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+@pytest.mark.parametrize('mode', ['train', 'resume', 'test', 'strict'])
+def test_no_weights_but_numbers(tmp_path, model, value, mode):
+    bad = saved(tmp_path / 'bad.pth', model, **{
+        'norm.bias': torch.tensor([0, value, 0, 0])})
+    with pytest.raises(ValueError, match='bad.pth has NaN or infinity in 1 of '
+                       '. weights: norm.bias'):
+        if mode == 'strict':
+            load_whole(model, bad)
+        else:
+            loaded(tmp_path / 'a', bad, mode)

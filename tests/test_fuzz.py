@@ -1,0 +1,52 @@
+"""Some of what benchmarks/fuzz.py feeds in, and that its judge can judge."""
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip('hypothesis', reason='the fuzzing needs hypothesis')
+from fuzzing.campaign import run  # noqa: E402
+from fuzzing.child import Child  # noqa: E402
+from fuzzing.judge import Fault, judged  # noqa: E402
+
+COUNTS = dict(configs=150, lists=120, checkpoints=40, states=100, videos=50)
+
+
+@pytest.fixture(scope='module')
+def child():
+    with Child() as process:
+        yield process
+
+
+@pytest.mark.parametrize('kind', COUNTS)
+def test_no_crash_no_hang_no_silence(child, kind):
+    verdicts, faults = run(child, kind, COUNTS[kind], 0)
+    assert not faults, faults[:3]
+    assert verdicts['refused'] > 5 and verdicts['accepted'] > 0
+
+
+def test_the_judge_can_tell():
+    from cnnlstm_mm.options import check_whole
+
+    def verdict(function, *words):
+        return judged(lambda case, place: (words, function), None,
+                      Path())[0]
+
+    def fault():
+        raise Fault('not finite')
+
+    assert verdict(lambda: None) == 'accepted'
+    assert verdict(lambda: check_whole(size='x'), 'size') == 'refused'
+    assert verdict(lambda: check_whole(size='x'), 'other') == 'fault'
+    assert verdict(lambda: int('x')) == 'fault'  # not in words of ours
+    assert verdict(lambda: [][0]) == 'fault'
+    assert verdict(fault) == 'fault'
+
+
+def test_a_crash_and_a_hang_are_seen(child, monkeypatch):
+    name = 'breaks'
+    monkeypatch.setattr('fuzzing.child.LIMIT', 1.)
+    assert child.ask(name, 'hang')[0] == 'hang'
+    monkeypatch.setattr('fuzzing.child.LIMIT', 60.)
+    assert child.ask(name, 'crash') == (
+        'crash', 'the process ended (-11)')
+    assert child.ask('lists', (b'a.avi 0', ' ', False))[0] == 'accepted'

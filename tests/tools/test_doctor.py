@@ -1,0 +1,86 @@
+"""tools/doctor.py, on this machine and on broken ones."""
+import json
+import sys
+
+import pytest
+from support import ROOT, run_python
+
+sys.path.insert(0, str(ROOT / 'tools'))
+from doctor_checks import environment, machine, package  # noqa: E402
+from doctor_checks.result import tried  # noqa: E402
+
+
+def test_this_machine_is_fine(quickstart_data, tmp_path):
+    videos = quickstart_data / 'videos'
+    good = quickstart_data / 'quickstart_val_split_1_videos.txt'
+    bad = tmp_path / 'bad.txt'
+    bad.write_text('gone.avi 0\n')
+    done = run_python('tools/doctor.py', '--json', '--work-dir', tmp_path,
+                      '--ann-file', good, bad, '--videos', videos)
+    found = {r['name']: r for r in json.loads(done.stdout)}
+    assert done.returncode == 1, 'one list is wrong'
+    failed = [name for name, r in found.items() if r['state'] == 'failed']
+    assert failed == [str(bad)]
+    assert f'{bad}, line 1' in found[str(bad)]['found']
+    assert 'data_prefix' in found[str(bad)]['cure']
+    assert found[str(good)]['found'].startswith('16 videos, 8 labels')
+    assert found['two processes']['found'].startswith('all-reduce over')
+    assert found['decoder: OpenCV']['found'] == '10 frames'
+    assert sum(name.startswith('fix: ') for name in found) == 7
+
+
+@pytest.fixture
+def patient(tmp_path, monkeypatch):
+    """Modules that take the place of the real ones: patient(name, code)."""
+    def make(name, code):
+        (tmp_path / f'{name}.py').write_text(code)
+        monkeypatch.setenv('PYTHONPATH', str(tmp_path))
+    return make
+
+
+def test_a_decoder_that_ends_its_process(patient):
+    patient('decord', 'import os; os.kill(os.getpid(), 11)')
+    results = {r.name: r for r in machine.decoder()}
+    assert 'signal 11' in results['decoder: decord'].found
+    assert 'decord' in results['decoder: decord'].cure
+    assert results['decoder: OpenCV'].state == 'ok'
+
+
+def test_a_missing_mmaction(patient, monkeypatch):
+    patient('mmaction', 'raise ModuleNotFoundError("No module named '
+            '\'mmaction\'", name="mmaction")')
+    fixes, = package.fixes()
+    assert fixes.state == 'failed' and 'mmaction' in fixes.found
+    real = environment.metadata.version
+
+    def version(name):
+        if name in ('mmaction2', 'decord'):
+            raise environment.metadata.PackageNotFoundError(name)
+        return '2.2.0' if name == 'mmcv-lite' else real(name)
+
+    monkeypatch.setattr(environment.metadata, 'version', version)
+    found = {r.name: r for r in environment.versions()}
+    assert found['mmaction2'].state == 'failed'
+    assert 'pip install "mmaction2>=1.2,<1.3"' in found['mmaction2'].cure
+    assert found['decord'].state == 'warning'
+    assert found['mmcv-lite'].found == '2.2.0, and >=2.1,<2.2 is needed'
+
+
+def test_hangs_have_an_end():
+    assert tried('import time; time.sleep(60)', .5) == (
+        False, 'no answer within 0.5 s')
+
+
+def test_little_shared_memory_and_no_write_access(monkeypatch, tmp_path):
+    usage = type('', (), dict(free=2**26, total=2**26))
+    monkeypatch.setattr(machine.shutil, 'disk_usage', lambda path: usage)
+    memory, = machine.shared_memory()
+    assert memory.state == 'warning' and '--shm-size' in memory.cure
+    assert machine.disk(str(tmp_path))[0].state == 'warning'
+
+    def refuse(*args, **kwargs):
+        raise PermissionError('read-only')
+
+    monkeypatch.setattr(machine.tempfile, 'NamedTemporaryFile', refuse)
+    assert {r.state for r in machine.write_access(str(tmp_path))} == {
+        'failed'}

@@ -1,0 +1,116 @@
+"""The fixes of cnnlstm_mm.compat, and the files that a run needs."""
+import json
+from typing import List
+
+from .result import Result, tried
+
+# Each prints JSON: [[name, active, what was found], ...]
+FIXES = r'''
+import json, sys
+import cnnlstm_mm
+import numpy as np, torch
+found = []
+def fix(name, active, text):
+    found.append([name, bool(active), text])
+import mmaction.models
+drn = sys.modules.get('mmaction.models.localizers.drn')
+fix('mmaction.models without DRN (mmaction2#2714)', drn is not None,
+    'DRN is there' if getattr(drn, '__file__', None) else 'stand-in')
+from mmengine.logging import HistoryBuffer
+safe = [getattr(one, '__name__', one) for one in
+        torch.serialization.get_safe_globals()]
+fix('checkpoints of mmengine with weights_only (mmengine#1655)',
+    'HistoryBuffer' in safe, 'allow-list')
+from mmengine.runner import CheckpointLoader
+fix('refused checkpoints are explained', getattr(
+    CheckpointLoader.load_checkpoint.__func__, 'explains_refusal', False),
+    'wrapped')
+from mmaction.datasets.transforms import ColorJitter
+try:
+    ColorJitter.adjust_hue(np.zeros((1, 1, 3), np.uint8), -.1); good = True
+except OverflowError:
+    good = False
+fix('ColorJitter under numpy 2', good, 'numpy ' + np.__version__)
+from mmaction.models.heads import BaseHead
+fix('losses from bfloat16 scores', getattr(
+    BaseHead.loss_by_feat, 'takes_bfloat16', False), 'wrapped')
+from mmengine.hooks import LoggerHook
+fix('test metrics are written once', getattr(
+    LoggerHook.after_test_epoch, 'writes_once', False), 'wrapped')
+try:
+    from moviepy.editor import ImageSequenceClip; good = True; text = 'there'
+except Exception as error:
+    good = False; text = repr(error)
+fix('moviepy.editor', good, text)
+print(json.dumps(found))
+'''
+CONFIG = r'''
+import json, sys
+from argparse import Namespace
+import cnnlstm_mm
+from cnnlstm_mm.launch import check_files, load_config
+cfg = load_config(Namespace(config=sys.argv[1], cfg_options=None,
+                            launcher='none', work_dir=None, local_rank=0))
+modes = [m for m in ('train', 'val', 'test') if cfg.get(f'{m}_dataloader')]
+try:
+    check_files(cfg, modes)
+    from mmaction.registry import DATASETS
+    sizes = []
+    for mode in modes:
+        data = cfg[f'{mode}_dataloader'].dataset
+        data.lazy_init = False
+        sizes.append(f'{mode}: {len(DATASETS.build(data))}')
+    print('samples of', ', '.join(sizes))
+except Exception as error:
+    sys.exit(json.dumps(f'{error}'))
+'''
+LIST = r'''
+import json, sys
+import cnnlstm_mm
+from cnnlstm_mm.datasets.annotation_list import load_files
+try:
+    rows = load_files(sys.argv[1], sys.argv[2], ' ', False)
+    labels = {row['label'] for row in rows}
+    print(f'{len(rows)} videos, {len(labels)} labels from {min(labels)} to '
+          f'{max(labels)}')
+except Exception as error:
+    sys.exit(json.dumps(f'{error}'))
+'''
+
+
+def fixes() -> List[Result]:
+    """Whether the fix of each known breakage is active."""
+    good, said = tried(FIXES)
+    if not good:
+        return [Result('fixes of MMAction2', 'failed', said,
+                       'cnnlstm_mm does not import: mend the lines above '
+                       'first.')]
+    return [Result(f'fix: {name}', 'ok' if active else 'failed', text,
+                   '' if active else 'Import cnnlstm_mm before MMAction2: '
+                   "custom_imports=dict(imports=['cnnlstm_mm']).")
+            for name, active, text in json.loads(said)]
+
+
+def config_files(config: str) -> List[Result]:
+    """Lists, videos and weights that a config needs."""
+    good, said = tried(CONFIG, 300., config)
+    return [_files(f'files of {config}', good, said)]
+
+
+def list_file(path: str, videos: str) -> List[Result]:
+    """A list and its videos."""
+    good, said = tried(LIST, 300., path, videos)
+    return [_files(path, good, said)]
+
+
+def _files(name: str, good: bool, said: str) -> Result:
+    if good:
+        return Result(name, 'ok', said)
+    try:
+        what, *more = json.loads(said).strip().splitlines()
+    except ValueError:  # not in our words
+        return Result(name, 'failed', said, 'Does the config load?')
+    # Files are listed with two spaces before them; the cure follows.
+    while more and more[0].startswith('  '):
+        what += f'\n{more.pop(0)}'
+    return Result(name, 'failed', what, '\n'.join(more))

@@ -1,0 +1,51 @@
+"""What a check found, and code that is tried in a process of its own."""
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple, Tuple
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Result(NamedTuple):
+    """A line of the table.
+
+    Attributes:
+        name (str): What was checked.
+        state (str): 'ok', 'warning' or 'failed'.
+        found (str): What was found.
+        cure (str): What to do about it; '' where nothing is.
+    """
+    name: str
+    state: str
+    found: str
+    cure: str = ''
+
+
+def tried(code: str, seconds: float = 120., *args: str) -> Tuple[bool, str]:
+    """Run code in a process that may die or hang.
+
+    Args:
+        code (str): Python; what it prints last is the answer.
+        seconds (float): Its time limit. Defaults to 120.
+        *args (str): Its ``sys.argv[1:]``.
+
+    Returns:
+        tuple[bool, str]: Whether it ended well; the last line that it
+        printed, or why it did not.
+    """
+    path = os.pathsep.join(
+        filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
+    try:
+        done = subprocess.run(
+            [sys.executable, '-c', code, *args], capture_output=True,
+            text=True, errors='replace', timeout=seconds,
+            env={**os.environ, 'PYTHONPATH': path})
+    except subprocess.TimeoutExpired:
+        return False, f'no answer within {seconds:g} s'
+    said = (done.stdout if not done.returncode else done.stderr).strip()
+    last = said.splitlines()[-1] if said else ''
+    if done.returncode < 0:
+        return False, f'the process was ended by signal {-done.returncode}'
+    return not done.returncode, last
