@@ -57,7 +57,7 @@ def complexity(cfg: Config,
     """
     kind = (cfg.get('model') or {}).get('type')
     if kind not in RECOGNIZERS:
-        raise ValueError(f'the config\'s model is {kind!r}: the counter takes '
+        raise ValueError(f"the config's model is {kind!r}: the counter takes "
                          f'{" and ".join(RECOGNIZERS)}.')
     check_fit(cfg.model)
     view = View(1, *shape) if shape else view_of(cfg, video_size)

@@ -1,6 +1,6 @@
-"""3x3 convolutions of small frames by Winograd's minimal filtering, F(2x2, 3x3)
-(Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR
-2016): 16 products for the 36 of a 2x2 tile.
+"""3x3 convolutions of small frames by Winograd's minimal filtering, F(2x2,
+3x3): 16 products for the 36 of a 2x2 tile (Lavin and Gray, "Fast Algorithms
+for Convolutional Neural Networks", CVPR 2016).
 
 Frames are so small here that the transforms of all tiles are one matrix each,
 from the pixels of a frame to the 16 values of its tiles and back. The products
@@ -107,7 +107,7 @@ def is_faster(x: Tensor, out: int, kernel: Pair, pads: Pads) -> bool:
 def _room(name: str, rows: int, columns: int, dtype: torch.dtype) -> Tensor:
     """Memory [rows, columns] with anything in it, until the next call with
     this name in this thread."""
-    rooms = _ROOMS.__dict__
+    rooms: dict = _ROOMS.__dict__
     room = rooms.get((name, dtype))
     if room is None or room.numel() < rows * columns:
         with torch.inference_mode(False):

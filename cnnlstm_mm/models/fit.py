@@ -60,7 +60,7 @@ HEADS = {
     'FeatureHead': 'returns features; for testing alone',
     'FlattenHead': 'spatial_size of the feature',
     'I3DHead': '',
-    'PerStepHead': "a neck that returns all steps",
+    'PerStepHead': 'a neck that returns all steps',
     'TPNHead': '',
     'X3DHead': '',
 }
