@@ -2,5 +2,10 @@
 from .broken_video_hook import BrokenVideoHook
 from .clip_visualization_hook import ClipVisualizationHook
 from .cpu_amp_optim_wrapper import CPUAmpOptimWrapper
+from .exact_train_loop import ExactEpochBasedTrainLoop
+from .verified_checkpoint_hook import VerifiedCheckpointHook
 
-__all__ = ['BrokenVideoHook', 'CPUAmpOptimWrapper', 'ClipVisualizationHook']
+__all__ = [
+    'BrokenVideoHook', 'CPUAmpOptimWrapper', 'ClipVisualizationHook',
+    'ExactEpochBasedTrainLoop', 'VerifiedCheckpointHook'
+]
