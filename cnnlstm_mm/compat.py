@@ -28,6 +28,8 @@ def apply() -> None:
     """Apply every fix that needs no config. Safe to call again."""
     # mmcv-lite says at every start that it lacks an op of object detection.
     warnings.filterwarnings('ignore', 'Fail to import ``MultiScaleDeform')
+    # mmengine's DDP wrapper says it in every process.
+    warnings.filterwarnings('ignore', '`broadcast_buffers` is deprecated')
     stub_missing_drn()
     alias_moviepy_editor()
     allow_runner_checkpoints()

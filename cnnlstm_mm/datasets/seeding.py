@@ -3,10 +3,13 @@ import random
 
 import numpy as np
 import torch
+from torch.utils.data import get_worker_info
 
 
 def seed_everything(*key: int) -> None:
-    """Set Python's, numpy's and PyTorch's random state (on all devices).
+    """Set Python's, numpy's and PyTorch's random state.
+
+    Data workers set that of the CPU alone.
 
     The state depends on ``key`` alone: not on what was drawn before, the
     process, or a restart.
@@ -17,4 +20,7 @@ def seed_everything(*key: int) -> None:
     numbers = np.random.SeedSequence(key).generate_state(3)
     random.seed(int(numbers[0]))
     np.random.seed(int(numbers[1]))
-    torch.manual_seed(int(numbers[2]))
+    if get_worker_info() is None and torch.accelerator.is_available():
+        torch.manual_seed(int(numbers[2]))
+    else:  # the same for the CPU, a hundred times as fast
+        torch.default_generator.manual_seed(int(numbers[2]))

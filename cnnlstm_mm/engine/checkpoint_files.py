@@ -58,6 +58,9 @@ def fault(path: str) -> Optional[str]:
                     return 'it is cut short, or no checkpoint'
                 with zipfile.ZipFile(file) as archive:
                     bad = archive.testzip()
+                    file.seek(-len(archive.comment) - 2, os.SEEK_END)
+                if file.read(2) != b'\0\0':  # torch writes no comments
+                    return 'the hash in it is damaged or cut short'
                 return bad and f'the checksum of {bad} in it is wrong'
             digest, left = hashlib.sha256(), osp.getsize(path) - _COMMENT
             while left:

@@ -9,6 +9,8 @@ from cnnlstm_mm.datasets.resumable_loader import resumable
 from cnnlstm_mm.datasets.seeding import seed_everything
 from mmaction.registry import LOOPS
 
+from .rank_states import settle_gradients
+
 
 @LOOPS.register_module()
 class ExactEpochBasedTrainLoop(EpochBasedTrainLoop):
@@ -37,6 +39,7 @@ class ExactEpochBasedTrainLoop(EpochBasedTrainLoop):
         self._done = 0
         self._validated = 0
         self._validation_left_out = False
+        self._settled = False
 
     def state_dict(self, epoch: int) -> Dict[str, Any]:
         """Where the training is.
@@ -104,6 +107,9 @@ class ExactEpochBasedTrainLoop(EpochBasedTrainLoop):
         self.runner.model.train()
         self._batches.start(self.runner.seed, self._epoch, self._done)
         for number, batch in enumerate(self.dataloader, start=self._done):
+            if not self._settled:
+                settle_gradients(self.runner.model, batch)
+                self._settled = True
             self.run_iter(number, batch)
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1

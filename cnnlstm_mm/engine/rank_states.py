@@ -1,11 +1,14 @@
 """What the processes of a distributed training do not have in common."""
+import contextlib
 import hashlib
-from typing import Any, Dict, List, Optional
+from typing import Any, ContextManager, Dict, List, Optional
 
 import torch
-from mmengine.dist import all_gather_object, get_rank, get_world_size
+from mmengine.dist import (all_gather_object, get_backend, get_rank,
+                           get_world_size)
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 State = Dict[str, Dict[str, Tensor]]
 
@@ -67,7 +70,45 @@ def load_own_state(model: nn.Module, states: List[State]) -> None:
             f'from it. Start {len(states)}, or take a checkpoint of the end '
             'of an epoch.')
     model = model.module if is_model_wrapper(model) else model
-    state = states[get_rank()]
+    _load(model, states[get_rank()])
+
+
+def settle_gradients(model: nn.Module, batch: Any) -> None:
+    """Have DDP order its gradients before the first iteration, not after it.
+
+    After its first backward pass DDP puts the gradients into another order,
+    and gloo's sums over three processes and more round differently then. The
+    first iteration of a resumed training would so differ in the last bits
+    from that of one that ran through. Gradients and buffers stay as they are;
+    nothing happens with other models and backends.
+
+    Args:
+        model (nn.Module): Wrapped in DDP.
+        batch (Any): A batch of this process.
+    """
+    if get_world_size() < 3 or get_backend() != 'gloo' or \
+            not isinstance(model, DistributedDataParallel):
+        return
+    state = own_state(model)
+    state['buffers'] = {name: buffer.clone()
+                        for name, buffer in state['buffers'].items()}
+    model.zero_grad()
+    model.train_step(batch, optim_wrapper=_BackwardOnly())
+    model.zero_grad()
+    _load(model.module, state)
+
+
+class _BackwardOnly:
+    """An optimizer wrapper that changes no weight."""
+
+    def optim_context(self, model: nn.Module) -> ContextManager:
+        return contextlib.nullcontext()
+
+    def update_params(self, loss: Tensor) -> None:
+        loss.backward()
+
+
+def _load(model: nn.Module, state: State) -> None:
     buffers = dict(model.named_buffers())
     for name, buffer in state['buffers'].items():
         buffers[name].copy_(buffer)
