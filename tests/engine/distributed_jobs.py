@@ -9,20 +9,25 @@ the main process is pickled to OUT/JOB_PROCESSES.pkl.
 import os
 import pickle
 import sys
+import time
 import traceback
 from pathlib import Path
 
 import cnnlstm_mm  # noqa: F401
+import matplotlib.backends.backend_agg  # noqa: F401  before the forks
+import matplotlib.pyplot  # noqa: F401
 import torch
+import torch._dynamo  # noqa: F401
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
+from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
 from torch.utils.data import Dataset
 
 from cnnlstm_mm.datasets.seeding import seed_everything
 from cnnlstm_mm.launch import build_runner, leave_process_group
-from mmaction.registry import DATASETS, HOOKS, METRICS
+from mmaction.registry import DATASETS, HOOKS, METRICS, MODELS
 from mmaction.structures import ActionDataSample
 
 CHANNELS, STEPS, SIDE, CLASSES = 6, 4, 4, 5
@@ -33,15 +38,16 @@ class NoiseDataset(Dataset):
     """Features that depend on their number, and a little on chance."""
 
     def __init__(self, size, channels=CHANNELS, side=SIDE, ragged=False,
-                 augment=True):
+                 augment=True, pause=0):
         self.size, self.channels, self.side = size, channels, side
-        self.ragged, self.augment = ragged, augment
+        self.ragged, self.augment, self.pause = ragged, augment, pause
 
     def __len__(self):
         return self.size
 
     def __getitem__(self, k):
         generator = torch.Generator().manual_seed(k)
+        time.sleep(self.pause)
         steps = 1 + k % STEPS if self.ragged else STEPS
         x = torch.randn(1, self.channels, steps, self.side, self.side,
                         generator=generator)
@@ -75,7 +81,22 @@ class KeepLosses(Hook):
 
     def after_train_iter(self, runner, batch_idx, data_batch=None,
                          outputs=None):
-        runner.kept.append(outputs['loss'].item())
+        runner.kept.append({name: value.item()
+                            for name, value in outputs.items()})
+
+
+@MODELS.register_module()
+class Together(BaseModel):
+    """Recognizers that learn side by side, each from a loss of its own."""
+
+    def __init__(self, models, data_preprocessor):
+        super().__init__(data_preprocessor)
+        self.models = torch.nn.ModuleDict({
+            name: MODELS.build(model) for name, model in models.items()})
+
+    def forward(self, inputs, data_samples=None, mode='loss'):
+        return {f'loss of {name}': model(inputs, data_samples, mode='loss')[
+            'loss_cls'] for name, model in self.models.items()}
 
 
 CONV = dict(type='ConvLSTMNeck', in_channels=CHANNELS, hidden_channels=4,
@@ -98,7 +119,6 @@ NECKS = {
     'conv pooled, plain': dict(CONV, gate_conv='pooled', fused=False),
     'conv sequence': dict(CONV, return_mode='sequence'),
     'conv carried': dict(CONV, return_mode='sequence', tbptt_len=2),
-    'conv ragged': CONV,
     'lstm last': LSTM,
     'lstm mean, both ways, 2 layers': dict(
         LSTM, temporal_pool='mean', bidirectional=True, num_layers=2),
@@ -110,8 +130,9 @@ NECKS = {
     'lstm all steps': dict(LSTM, temporal_pool='none'),
     'lstm begun anew': dict(LSTM, temporal_pool='none', tbptt_len=2,
                             carry_prob=0.),
-    'lstm ragged': LSTM,
 }
+RAGGED_NECKS = {'conv, different lengths': CONV,
+                'lstm, different lengths': LSTM}
 # These draw random numbers in the model: other ones in each process.
 RANDOM_NECKS = {
     'conv dropout, carried at times': dict(
@@ -121,28 +142,33 @@ RANDOM_NECKS = {
 }
 
 
-def config(neck, processes, work_dir, size=41, epochs=4, batch=8, name='',
-           **changes):
-    """A training on noise; the batch is that of all processes."""
+def recognizer(neck):
+    """Neck and head on features that come as they are."""
     every = neck.get('return_mode') == 'sequence' or \
         neck.get('temporal_pool') == 'none'
     head = dict(STEPWISE) if every else dict(type='I3DHead', dropout_ratio=0)
     channels = neck['hidden_channels'] * (1 + bool(neck.get('bidirectional')))
-    data = dict(type='NoiseDataset', size=size, ragged='ragged' in name)
+    return dict(
+        type='Recognizer3D', backbone=dict(type='PrecomputedFeatures'),
+        neck=neck, cls_head=dict(
+            head, num_classes=CLASSES, in_channels=channels,
+            average_clips='prob'),
+        data_preprocessor=dict(type='FeatureDataPreprocessor'))
+
+
+def config(model, processes, work_dir, size=41, epochs=4, batch=8,
+           ragged=False, **changes):
+    """A training on noise; the batch is that of all processes."""
     cfg = dict(
         default_scope='mmaction',
         launcher='none' if processes == 1 else 'pytorch',
         work_dir=str(work_dir),
         log_level='ERROR',
         randomness=dict(seed=5),
-        model=dict(
-            type='Recognizer3D', backbone=dict(type='PrecomputedFeatures'),
-            neck=neck, cls_head=dict(
-                head, num_classes=CLASSES, in_channels=channels,
-                average_clips='prob'),
-            data_preprocessor=dict(type='FeatureDataPreprocessor')),
+        model=model,
         train_dataloader=dict(
-            batch_size=batch // processes, num_workers=0, dataset=data,
+            batch_size=batch // processes, num_workers=0,
+            dataset=dict(type='NoiseDataset', size=size, ragged=ragged),
             sampler=dict(type='DefaultSampler', shuffle=True)),
         train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=epochs),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.5, momentum=0.9)),
@@ -153,26 +179,40 @@ def config(neck, processes, work_dir, size=41, epochs=4, batch=8, name='',
     return Config(cfg)
 
 
+def together(necks, processes, out, **kwargs):
+    """A training of several necks."""
+    return config(
+        dict(type='Together',
+             models={name: recognizer(neck) for name, neck in necks.items()},
+             data_preprocessor=dict(type='FeatureDataPreprocessor')),
+        processes, out, **kwargs)
+
+
 def trained(cfg, modes=('train', )):
-    """Train; the losses and the weights."""
+    """Train; losses and weights."""
     runner = build_runner(cfg, modes)
     runner.train()
     model = getattr(runner.model, 'module', runner.model)
     return dict(
-        losses=runner.kept,
+        losses=[outputs['loss'] for outputs in runner.kept],
+        outputs=runner.kept,
         weights={name: value.clone()
                  for name, value in model.state_dict().items()})
 
 
 def necks(processes, out):
-    """Train with every neck."""
-    return {name: trained(config(neck, processes, out, name=name))
-            for name, neck in NECKS.items()}
+    """Train every neck."""
+    return trained(together(NECKS, processes, out))
+
+
+def ragged_necks(processes, out):
+    """Train on sequences of different lengths."""
+    return trained(together(RAGGED_NECKS, processes, out, ragged=True))
 
 
 def unused(processes, out):
     """What DDP says of a parameter that the loss does not depend on."""
-    cfg = config(CONV, processes, out)
+    cfg = config(recognizer(CONV), processes, out)
     runner = build_runner(cfg, ['train'])
     runner.model.module.neck.idle = torch.nn.Parameter(torch.zeros(1))
     from torch.nn.parallel import DistributedDataParallel
@@ -186,50 +226,48 @@ def unused(processes, out):
 
 
 def random_necks(processes, out):
-    return {name: trained(config(neck, processes, out, name=name))
-            for name, neck in RANDOM_NECKS.items()}
+    """Train the necks that draw random numbers."""
+    return trained(together(RANDOM_NECKS, processes, out))
 
 
 def random_necks_by_hand(processes, out):
     """What two processes must do, in one: a plain loop over their parts."""
-    found = {}
-    for name, neck in RANDOM_NECKS.items():
-        cfg = config(neck, 1, out, name=name)
-        runner = build_runner(cfg, ['train'])
-        runner.model.init_weights()
-        model, losses = runner.model.train(), []
-        optimizer = torch.optim.SGD(model.parameters(), 0.5, momentum=0.9)
-        data = NoiseDataset(41)
-        for epoch in range(4):
-            generator = torch.Generator().manual_seed(5 + epoch)
-            order = torch.randperm(41, generator=generator).tolist()
-            for first in range(0, 41, 8):
-                places = range(first, min(first + 8, 41))
-                total = 0.
-                for rank in range(2):
-                    part = []
-                    for place in places[rank::2]:
-                        seed_everything(5, epoch, place)
-                        part.append(data[order[place]])
-                    if not part:
-                        continue
-                    batch = {key: [sample[key] for sample in part]
-                             for key in part[0]}
-                    seed_everything(5, len(losses), rank, 1)
-                    parsed = model.parse_losses(model(
-                        **model.data_preprocessor(batch, True), mode='loss'))
-                    total = total + parsed[0] * len(part) / len(places)
-                optimizer.zero_grad()
-                total.backward()
-                optimizer.step()
-                losses.append(float(total))
-        found[name] = dict(losses=losses, weights=model.state_dict())
-    return found
+    runner = build_runner(together(RANDOM_NECKS, 1, out), ['train'])
+    runner.model.init_weights()
+    model, outputs = runner.model.train(), []
+    optimizer = torch.optim.SGD(model.parameters(), 0.5, momentum=0.9)
+    data = NoiseDataset(41)
+    for epoch in range(4):
+        generator = torch.Generator().manual_seed(5 + epoch)
+        order = torch.randperm(41, generator=generator).tolist()
+        for first in range(0, 41, 8):
+            places = range(first, min(first + 8, 41))
+            total = {}
+            for rank in range(2):
+                part = []
+                for place in places[rank::2]:
+                    seed_everything(5, epoch, place)
+                    part.append(data[order[place]])
+                if not part:
+                    continue
+                batch = {key: [sample[key] for sample in part]
+                         for key in part[0]}
+                seed_everything(5, len(outputs), rank, 1)
+                losses = model(**model.data_preprocessor(batch, True))
+                for name, loss in losses.items():
+                    total[name] = total.get(name, 0.) + \
+                        loss * len(part) / len(places)
+            optimizer.zero_grad()
+            sum(total.values()).backward()
+            optimizer.step()
+            outputs.append({name: loss.item()
+                            for name, loss in total.items()})
+    return dict(outputs=outputs, weights=model.state_dict())
 
 
 def frozen_backbone(processes, out, batch=8, accumulate=1, epochs=2, **kw):
     """A real backbone whose batch norm keeps its statistics."""
-    cfg = config(LSTM, processes, out, size=48, batch=batch, epochs=epochs)
+    cfg = config(recognizer(LSTM), processes, out, size=48, batch=batch, epochs=epochs)
     cfg.model.update(
         data_preprocessor=dict(type='ActionDataPreprocessor',
                                format_shape='NCTHW'),
@@ -256,7 +294,7 @@ def test_set(processes, out):
         batch_size=3, num_workers=0,
         dataset=dict(type='NoiseDataset', size=101, augment=False),
         sampler=dict(type='DefaultSampler', shuffle=False))
-    cfg = config(CONV, processes, out, train_dataloader=None, train_cfg=None,
+    cfg = config(recognizer(CONV), processes, out, train_dataloader=None, train_cfg=None,
                  optim_wrapper=None, test_dataloader=test, test_cfg=dict(),
                  test_evaluator=[dict(type='AccMetric'), dict(type='Names')])
     runner = build_runner(cfg, ['test'])
@@ -285,8 +323,27 @@ def resumed(processes, out):
                 resumed=run('resumed', resume=True, load_from=path))
 
 
-JOBS = [(1, necks), (2, necks), (4, necks), (2, unused), (2, random_necks),
-        (1, random_necks_by_hand), (1, frozen_backbone), (4, frozen_backbone),
+def restartable(processes, out):
+    """The training that test_distributed.py also kills under torchrun."""
+    return trained(restartable_config(processes, out / 'whole_run'))
+
+
+def restartable_config(processes, work_dir):
+    """A training that takes some seconds."""
+    hooks = dict(
+        checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=4,
+                        max_keep_ckpts=2),
+        sync_buffers=dict(type='SyncBuffersHook'))
+    cfg = together(RANDOM_NECKS, processes, work_dir, default_hooks=hooks,
+                   custom_imports=dict(
+                       imports=['cnnlstm_mm', 'distributed_jobs']))
+    cfg.train_dataloader.dataset.pause = 0.02
+    return cfg
+
+
+JOBS = [(1, necks), (2, necks), (4, necks), (1, ragged_necks),
+        (2, ragged_necks), (4, ragged_necks), (2, restartable),
+        (2, unused), (2, random_necks), (1, random_necks_by_hand), (1, frozen_backbone), (4, frozen_backbone),
         (1, accumulation), (2, accumulation), (1, test_set), (4, test_set),
         (1, resumed), (2, resumed), (4, resumed)]
 
