@@ -6,6 +6,7 @@ One start of Python forks every process, so that importing is paid for once.
 Each job is a function that all processes of a group call; what it returns in
 the main process is pickled to OUT/JOB_PROCESSES.pkl.
 """
+import itertools
 import os
 import pickle
 import sys
@@ -30,6 +31,8 @@ from cnnlstm_mm.launch import build_runner, leave_process_group
 from mmaction.registry import DATASETS, HOOKS, METRICS, MODELS
 from mmaction.structures import ActionDataSample
 
+# mmengine shares log histories between runs of one name and second.
+NUMBER = itertools.count()
 CHANNELS, STEPS, SIDE, CLASSES = 6, 4, 4, 5
 
 
@@ -164,6 +167,7 @@ def config(model, processes, work_dir, size=41, epochs=4, batch=8,
         launcher='none' if processes == 1 else 'pytorch',
         work_dir=str(work_dir),
         log_level='ERROR',
+        experiment_name=f'run_{next(NUMBER)}',
         randomness=dict(seed=5),
         model=model,
         train_dataloader=dict(
@@ -341,7 +345,32 @@ def restartable_config(processes, work_dir):
     return cfg
 
 
-JOBS = [(1, necks), (2, necks), (4, necks), (1, ragged_necks),
+def resources(processes, out):
+    """What a training holds after each epoch, with workers that stay and
+    with new ones."""
+    sys.path.insert(0, str(Path(__file__).parents[2] / 'benchmarks'))
+    from epoch_resources import ResourceHook
+    found = []
+    for persistent in (True, False):
+        cfg = config(recognizer(CONV), processes, out / f'held{persistent}',
+                     epochs=6, default_hooks=dict(checkpoint=dict(
+                         type='CheckpointHook', interval=1,
+                         max_keep_ckpts=1, save_best='auto')))
+        cfg.train_dataloader.update(num_workers=2,
+                                    persistent_workers=persistent)
+        cfg.val_dataloader = dict(
+            cfg.train_dataloader, sampler=dict(type='DefaultSampler',
+                                               shuffle=False))
+        cfg.val_cfg, cfg.val_evaluator = dict(), dict(type='AccMetric')
+        hook = ResourceHook()
+        runner = build_runner(cfg, ['train', 'val'])
+        runner.register_hook(hook)
+        runner.train()
+        found.append(hook.epochs)
+    return found
+
+
+JOBS = [(1, resources), (1, necks), (2, necks), (4, necks), (1, ragged_necks),
         (2, ragged_necks), (4, ragged_necks), (2, restartable),
         (2, unused), (2, random_necks), (1, random_necks_by_hand), (1, frozen_backbone), (4, frozen_backbone),
         (1, accumulation), (2, accumulation), (1, test_set), (4, test_set),

@@ -126,6 +126,17 @@ def test_a_lost_process_is_started_again(results, tmp_path):
         assert torch.equal(last['state_dict'][name], weight), name
 
 
+@pytest.mark.parametrize('persistent', [True, False])
+def test_memory_files_and_threads_are_flat(results, persistent):
+    epochs = results['resources', 1][not persistent]
+    assert len(epochs) == 6
+    assert epochs[0]['worker_files'] > 0 or not persistent
+    for name in ('files', 'threads', 'processes', 'worker_files'):
+        assert len({epoch[name] for epoch in epochs[1:]}) == 1, name
+    for name in ('peak_mb', 'worker_mb'):
+        assert epochs[-1][name] < epochs[1][name] + 4, name
+
+
 def process_of(launcher, rank):
     """The process that torchrun started for a rank."""
     for path in Path('/proc').glob('[0-9]*'):
