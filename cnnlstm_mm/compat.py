@@ -263,6 +263,11 @@ def use_gloo_without_cuda(cfg: Config) -> None:
         find_unused_parameters=cfg.get('find_unused_parameters', False))
     wrapper.device_ids = None
     cfg.model_wrapper_cfg = wrapper
+    if cfg.get('strategy', {}).get('type') == 'FSDPStrategy':
+        # Its default is the number of a GPU.
+        cfg.strategy.setdefault('model_wrapper', ConfigDict(
+            type='MMFullyShardedDataParallel'))
+        cfg.strategy.model_wrapper.device_id = torch.device('cpu')
     if not is_distributed():
         with _without_cuda_set_device():
             init_dist(cfg.launcher, backend='gloo')

@@ -4,7 +4,8 @@ import os.path as osp
 from collections import deque
 from typing import Any, List, Optional, Tuple
 
-from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.dist import (all_gather_object, broadcast_object_list,
+                           is_main_process)
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import BaseLoop, Runner
 
@@ -35,7 +36,8 @@ class VerifiedCheckpointHook(CheckpointHook):
 
     It takes the arguments of ``CheckpointHook``. Files on other than local
     storage (``backend_args``, ``out_dir='s3://...'``) are written by their
-    own backend, without these promises.
+    own backend, and those of another runner (``FlexibleRunner``) by its
+    strategy, without these promises.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -51,12 +53,16 @@ class VerifiedCheckpointHook(CheckpointHook):
 
     def before_run(self, runner: Runner) -> None:
         """Choose what to resume from, the same in all processes."""
+        if not isinstance(runner, Runner) and self._verified:
+            self.backend_args = None
         if not self._verified:
             return
+        # On several machines only some of the processes may know.
+        restarted = max(all_gather_object(restarts())) > 0
         choice: List[Any] = [None]
         if is_main_process():
             try:
-                choice = [self._choose(runner)]
+                choice = [self._choose(runner, restarted)]
             except RuntimeError as error:
                 choice = [error]
         broadcast_object_list(choice)
@@ -64,9 +70,10 @@ class VerifiedCheckpointHook(CheckpointHook):
             raise choice[0]
         runner._resume, runner._load_from = choice[0]
 
-    def _choose(self, runner: Runner) -> Tuple[bool, Optional[str]]:
+    def _choose(self, runner: Runner,
+                restarted: bool) -> Tuple[bool, Optional[str]]:
         resume, path = runner._resume, runner._load_from
-        restarted = restarts() > 0 and _is_training(runner)
+        restarted = restarted and _is_training(runner)
         if restarted or (resume and path is None):
             folder = runner.work_dir
             if self.out_dir is not None:

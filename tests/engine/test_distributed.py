@@ -58,6 +58,12 @@ def test_fixed_batch_norm_trains_as_one(results):
                          results['frozen_backbone', 1], 12)
 
 
+def test_sharded_parameters_train_as_one(results):
+    """FSDP on CPUs; each process writes a part of the checkpoint."""
+    assert_same_training(results['sharded', 2], results['sharded', 1], 12)
+    assert results['sharded', 2]['files'] == ['rank0.pth', 'rank1.pth']
+
+
 def test_an_unused_parameter_is_an_error(results):
     """So the trainings above show that the necks have none."""
     assert 'parameters that were not used' in results['unused', 2]
@@ -101,7 +107,9 @@ def test_a_lost_process_is_started_again(results, tmp_path):
     """One of two is killed under torchrun; the end is that of the run
     without."""
     work = tmp_path / 'work'
-    restartable_config(2, work).dump(tmp_path / 'config.py')
+    cfg = restartable_config(2, work)
+    cfg.log_level = 'INFO'
+    cfg.dump(tmp_path / 'config.py')
     path = f'{ROOT}:{Path(__file__).parent}:{os.getenv("PYTHONPATH", "")}'
     env = dict(os.environ, PYTHON=sys.executable, PYTHONPATH=path,
                OMP_NUM_THREADS='1', MAX_RESTARTS='1',
