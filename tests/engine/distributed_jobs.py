@@ -35,7 +35,7 @@ from mmaction.structures import ActionDataSample
 if os.getenv('RANK') == '0' and int(os.getenv('TORCHELASTIC_RESTART_COUNT',
                                               0)):
     # The others must not take the address that it had before it was lost.
-    time.sleep(3)
+    time.sleep(10)  # longer than gloo tries
 # mmengine shares log histories between runs of one name and second.
 NUMBER = itertools.count()
 CHANNELS, STEPS, SIDE, CLASSES = 6, 4, 4, 5
