@@ -29,6 +29,8 @@ def apply() -> None:
     """Apply every fix that needs no config. Safe to call again."""
     # mmcv-lite says at every start that it lacks an op of object detection.
     warnings.filterwarnings('ignore', 'Fail to import ``MultiScaleDeform')
+    # mmengine's DDP wrapper says it in every process.
+    warnings.filterwarnings('ignore', '`broadcast_buffers` is deprecated')
     stub_missing_drn()
     alias_moviepy_editor()
     allow_runner_checkpoints()
@@ -271,6 +273,11 @@ def use_gloo_without_cuda(cfg: Config) -> None:
         find_unused_parameters=cfg.get('find_unused_parameters', False))
     wrapper.device_ids = None
     cfg.model_wrapper_cfg = wrapper
+    if cfg.get('strategy', {}).get('type') == 'FSDPStrategy':
+        # Its default is the number of a GPU.
+        cfg.strategy.setdefault('model_wrapper', ConfigDict(
+            type='MMFullyShardedDataParallel'))
+        cfg.strategy.model_wrapper.device_id = torch.device('cpu')
     if not is_distributed():
         with _without_cuda_set_device():
             init_dist(cfg.launcher, backend='gloo')

@@ -111,6 +111,8 @@ def build_runner(cfg: Config, modes: Iterable[str]) -> Runner:
     hooks.setdefault('finite_loss', dict(type='FiniteLossHook'))
     hooks.setdefault('whole_checkpoint', dict(type='WholeCheckpointHook'))
     cfg.default_hooks = hooks
+    make_exact(cfg)
+    check_sync_bn(cfg)
     compat.read_without_decord(cfg)
     compat.use_gloo_without_cuda(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(
@@ -118,6 +120,47 @@ def build_runner(cfg: Config, modes: Iterable[str]) -> Runner:
     wrapped = is_model_wrapper(runner.model)
     check_channels(runner.model.module if wrapped else runner.model)
     return runner
+
+
+def make_exact(cfg: Config) -> None:
+    """Let a config of mmengine's own parts train so that it can be resumed.
+
+    ``EpochBasedTrainLoop`` becomes :class:`ExactEpochBasedTrainLoop`, and
+    ``CheckpointHook`` :class:`VerifiedCheckpointHook`, with the same
+    arguments. Other loops, hooks and runners stay.
+
+    Args:
+        cfg (Config): The config of the run, changed in place.
+    """
+    if cfg.get('runner_type', 'Runner') != 'Runner':
+        return
+    loop = cfg.get('train_cfg') or {}
+    if loop.get('type') == 'EpochBasedTrainLoop' or (
+            loop.get('by_epoch') and 'type' not in loop):
+        loop.pop('by_epoch', None)
+        loop['type'] = 'ExactEpochBasedTrainLoop'
+    hook = cfg.default_hooks.setdefault(
+        'checkpoint', dict(type='CheckpointHook', interval=1))
+    if hook and hook.get('type') == 'CheckpointHook':
+        hook['type'] = 'VerifiedCheckpointHook'
+
+
+def check_sync_bn(cfg: Config) -> None:
+    """Refuse SyncBN where PyTorch's cannot run.
+
+    Args:
+        cfg (Config): The config of the run.
+
+    Raises:
+        ValueError: If the run is distributed, on CPUs, and has ``sync_bn``.
+    """
+    if cfg.get('sync_bn') and cfg.get('launcher', 'none') != 'none' and \
+            not torch.cuda.is_available():
+        raise ValueError(
+            f'sync_bn={cfg.sync_bn!r} needs CUDA: PyTorch synchronizes batch '
+            'norm on GPUs only. Drop it; to train on CPUs as one process '
+            'would, freeze the batch norm (TimeDistributed(frozen=True), '
+            'norm_eval=True) or use GroupNorm.')
 
 
 def leave_process_group() -> None:

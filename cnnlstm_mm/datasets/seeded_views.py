@@ -1,12 +1,10 @@
 """Views of clips whose augmentation depends on nothing but their numbers."""
-import random
 from typing import Any, Dict, List
 
-import numpy as np
-import torch
 from torch.utils.data import Dataset
 
 from .replacing import BrokenSampleError
+from .seeding import seed_everything
 
 
 class SeededViews(Dataset):
@@ -40,11 +38,7 @@ class SeededViews(Dataset):
             ``data_samples``, or ``broken``, the reason.
         """
         clip, view = divmod(item, self.views)
-        words = np.random.SeedSequence([self.seed, clip, view])
-        numbers = words.generate_state(3)
-        random.seed(int(numbers[0]))
-        np.random.seed(int(numbers[1]))
-        torch.manual_seed(int(numbers[2]))
+        seed_everything(self.seed, clip, view)
         try:
             return self.dataset.read(clip)
         except BrokenSampleError as error:

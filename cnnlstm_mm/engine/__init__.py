@@ -2,10 +2,13 @@
 from .broken_video_hook import BrokenVideoHook
 from .clip_visualization_hook import ClipVisualizationHook
 from .cpu_amp_optim_wrapper import CPUAmpOptimWrapper
+from .exact_train_loop import ExactEpochBasedTrainLoop
 from .finite_loss_hook import FiniteLossHook
+from .verified_checkpoint_hook import VerifiedCheckpointHook
 from .whole_checkpoint_hook import WholeCheckpointHook
 
 __all__ = [
     'BrokenVideoHook', 'CPUAmpOptimWrapper', 'ClipVisualizationHook',
-    'FiniteLossHook', 'WholeCheckpointHook'
+    'ExactEpochBasedTrainLoop', 'FiniteLossHook', 'VerifiedCheckpointHook',
+    'WholeCheckpointHook'
 ]

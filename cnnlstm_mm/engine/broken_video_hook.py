@@ -73,6 +73,16 @@ class BrokenVideoHook(Hook):
                 f'({len(self._known) / size:.1%}) are broken and were '
                 'replaced by others.')
 
+    def before_save_checkpoint(self, runner: Runner,
+                               checkpoint: dict) -> None:
+        """Keep the broken videos met so far."""
+        checkpoint['broken_videos'] = {**self._known, **self._new}
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Count on where the training was."""
+        if runner._resume:
+            self._known = dict(checkpoint.get('broken_videos', {}))
+
     def before_val_epoch(self, runner: Runner) -> None:
         """Watch over the evaluator."""
         self._watch(runner, runner.val_loop)

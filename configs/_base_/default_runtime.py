@@ -8,7 +8,10 @@ default_hooks = dict(
     logger=dict(type='LoggerHook', interval=20, ignore_last=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(
-        type='CheckpointHook', interval=1, max_keep_ckpts=3, save_best='auto'),
+        type='VerifiedCheckpointHook',
+        interval=1,
+        max_keep_ckpts=3,
+        save_best='auto'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     sync_buffers=dict(type='SyncBuffersHook'),
     broken_videos=dict(type='BrokenVideoHook', max_broken_share=0.05),

@@ -1,0 +1,243 @@
+"""Checkpoint files that are there whole or not at all, and can be checked.
+
+A checkpoint is torch's zip file with a comment, ``sha256:HEX``, at its very
+end: the hash of all bytes before it. torch and MMAction2 load such a file as
+any other, and file and hash cannot part. torch alone does not notice a
+flipped bit in a tensor.
+"""
+import errno
+import hashlib
+import logging
+import os
+import os.path as osp
+import re
+import shutil
+import zipfile
+from typing import Callable, List, Optional, Tuple
+
+from mmengine.fileio import LocalBackend, register_backend
+from mmengine.logging import print_log
+
+LAST = 'last_checkpoint'
+_PREFIX = b'sha256:'
+_COMMENT = len(_PREFIX) + 64
+_END = b'PK\x05\x06'  # of a zip file: 22 bytes, of which 2 count the comment
+
+
+def with_hash(data: bytes) -> bytes:
+    """Append the hash to what ``torch.save`` wrote; other data stay.
+
+    Args:
+        data (bytes): A file's content.
+
+    Returns:
+        bytes: The content with its hash.
+    """
+    if data[-22:-18] != _END or data[-2:] != b'\0\0':
+        return data
+    body = data[:-2] + _COMMENT.to_bytes(2, 'little')
+    return body + _PREFIX + hashlib.sha256(body).hexdigest().encode()
+
+
+def fault(path: str) -> Optional[str]:
+    """Find out what is wrong with a checkpoint, without loading it.
+
+    Args:
+        path (str): A local file.
+
+    Returns:
+        str or None: What is wrong, or None. A file without a hash, as other
+        tools write it, is checked by the checksums of its zip entries.
+    """
+    try:
+        if not os.path.getsize(path):
+            return 'it is empty'
+        with open(path, 'rb') as file:
+            if not has_hash(path):
+                if not zipfile.is_zipfile(file):
+                    return 'it is cut short, or no checkpoint'
+                with zipfile.ZipFile(file) as archive:
+                    bad = archive.testzip()
+                    file.seek(-len(archive.comment) - 2, os.SEEK_END)
+                if file.read(2) != b'\0\0':  # torch writes no comments
+                    return 'the hash in it is damaged or cut short'
+                return bad and f'the checksum of {bad} in it is wrong'
+            digest, left = hashlib.sha256(), osp.getsize(path) - _COMMENT
+            while left:
+                part = file.read(min(left, 1 << 24))
+                digest.update(part)
+                left -= len(part)
+            wanted = file.read()[len(_PREFIX):].decode()
+            if digest.hexdigest() != wanted:
+                return 'its bytes do not match the hash in it'
+    except (OSError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+        return f'{type(error).__name__}: {error}'
+    return None
+
+
+def has_hash(path: str) -> bool:
+    """Whether a file ends with a hash."""
+    with open(path, 'rb') as file:
+        file.seek(max(osp.getsize(path) - _COMMENT, 0))
+        return bool(re.fullmatch(rb'sha256:[0-9a-f]{64}', file.read()))
+
+
+def write_whole(path: str, data: bytes) -> None:
+    """Write a file under another name, check it, and give it its name.
+
+    Args:
+        path (str): A local file; its folder is made.
+        data (bytes): Its content.
+
+    Raises:
+        OSError: If it cannot be written, or does not read as it was written.
+            A file of this name is then as it was.
+    """
+    folder, name = osp.split(osp.abspath(path))
+    os.makedirs(folder, exist_ok=True)
+    temporary = osp.join(folder, f'.{name}.{os.getpid()}.part')
+    try:
+        with open(temporary, 'wb') as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        with open(temporary, 'rb') as file:
+            if hashlib.sha256(file.read()).digest() != \
+                    hashlib.sha256(data).digest():
+                raise OSError(errno.EIO, 'what was read back is not what was '
+                              'written', temporary)
+        os.replace(temporary, path)
+    finally:
+        if osp.exists(temporary):
+            os.remove(temporary)
+    _sync_folder(folder)
+
+
+def _sync_folder(folder: str) -> None:
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:  # Windows opens no folders
+        return
+    try:
+        os.fsync(handle)
+    except OSError:  # nor do all network file systems
+        pass
+    finally:
+        os.close(handle)
+
+
+def remove_parts(folder: str) -> None:
+    """Remove what processes that were killed had half written."""
+    for name in os.listdir(folder):
+        if re.fullmatch(r'\..*\.\d+\.part', name):
+            os.remove(osp.join(folder, name))
+
+
+@register_backend('verified')
+class VerifiedLocalBackend(LocalBackend):
+    """mmengine's local files, of which :meth:`put` writes checkpoints."""
+
+    def put(self, obj: bytes, filepath: str) -> None:
+        """Write a checkpoint with its hash, see :func:`write_whole`.
+
+        Raises:
+            OSError: If it cannot be written; with what is needed, what there
+                is, and the cure.
+        """
+        data = with_hash(obj)
+        try:
+            write_whole(str(filepath), data)
+        except OSError as error:
+            folder = osp.dirname(osp.abspath(filepath))
+            free = shutil.disk_usage(folder).free if osp.isdir(folder) else 0
+            raise OSError(
+                error.errno,
+                f'The checkpoint {filepath} could not be written: '
+                f'{error.strerror or error}. It needs {len(data) / 2**20:.1f} '
+                f'MiB, and {folder} has {free / 2**20:.1f} MiB free. The '
+                'checkpoints before it are intact. Free some space (or mend '
+                'the quota, the limit or the rights), or keep fewer: '
+                'default_hooks.checkpoint.max_keep_ckpts=1. Then start the '
+                'same command with --resume') from error
+
+
+def newest_valid(folder: str, template: str,
+                 work_dir: Optional[str] = None) -> Optional[str]:
+    """The newest checkpoint of a run that is whole.
+
+    It is the one that ``last_checkpoint`` names, or a newer one, if the run
+    was killed before it could be named there. Where it is broken, the one
+    before is taken, with a warning.
+
+    Args:
+        folder (str): Where the checkpoints are.
+        template (str): Their names, such as 'epoch_{}.pth'.
+        work_dir (str, optional): Where ``last_checkpoint`` is. Defaults to
+            ``folder``.
+
+    Returns:
+        str or None: Its path, or None if there are none at all.
+
+    Raises:
+        RuntimeError: If there are some, and all are broken.
+    """
+    broken: List[Tuple[str, str]] = []
+    last = _named_last(work_dir or folder, folder)
+    for path in _candidates(folder, template, last):
+        wrong = fault(path)
+        if wrong is None:
+            for bad, reason in broken:
+                print_log(
+                    f'The checkpoint {bad} is broken ({reason}) and is left '
+                    f'out: {path} is taken instead.', 'current',
+                    logging.WARNING)
+            if not has_hash(path):
+                print_log(
+                    f'The checkpoint {path} has no hash: it was written by an '
+                    'earlier version or another tool. Only the checksums in '
+                    'it could be tested.', 'current')
+            return path
+        broken.append((path, wrong))
+    if broken:
+        listed = ''.join(f'\n  {path} ({why})' for path, why in broken)
+        raise RuntimeError(
+            f'There is nothing to resume from: every checkpoint in {folder} '
+            f'is broken:{listed}\nRemove them to start anew, or name another '
+            'with --resume PATH.')
+    return None
+
+
+def _candidates(folder: str, template: str,
+                last: Optional[str]) -> List[str]:
+    """Checkpoints of a run, the newest first."""
+    if last is not None:
+        template = re.sub(r'\d+(?=\D*$)', '{}', osp.basename(last))
+    before, after = template.split('{}', 1) if '{}' in template else ('', '')
+    pattern = re.compile(re.escape(before) + r'(\d+)' + re.escape(after))
+    steps = {}
+    for name in os.listdir(folder) if osp.isdir(folder) else ():
+        match = pattern.fullmatch(name)
+        if match:
+            steps[osp.join(folder, name)] = int(match[1])
+    step_of: Callable = steps.__getitem__
+    if last is None:
+        return sorted(steps, key=step_of, reverse=True)
+    # An earlier run in this folder may have left files with higher numbers.
+    time, step = osp.getmtime(last), steps.get(last, -1)
+    fitting = [path for path in steps if steps[path] <= step or
+               osp.getmtime(path) >= time]
+    return sorted({*fitting, last}, reverse=True,
+                  key=lambda path: steps.get(path, -1))
+
+
+def _named_last(work_dir: str, folder: str) -> Optional[str]:
+    try:
+        with open(osp.join(work_dir, LAST)) as file:
+            path = file.read().strip()
+    except OSError:
+        return None
+    # The folder may have been moved since.
+    for path in (osp.join(folder, osp.basename(path)), path):
+        if osp.isfile(path):
+            return path
+    return None

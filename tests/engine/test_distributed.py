@@ -1,0 +1,167 @@
+"""Several processes train, test and resume as one does."""
+import os
+import pickle
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from distributed_jobs import JOBS, restartable_config
+from mmengine.config import Config
+from support import ROOT, run_python
+
+from cnnlstm_mm.launch import check_sync_bn
+
+
+@pytest.fixture(scope='module')
+def results(tmp_path_factory):
+    """What each job returned, by its name and number of processes."""
+    out = tmp_path_factory.mktemp('jobs')
+    port = random.randint(20000, 60000)
+    done = run_python(Path(__file__).with_name('distributed_jobs.py'), out,
+                      port, env=dict(PYTHONPATH=str(ROOT)))
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    return {(job.__name__, processes): pickle.loads(
+        (out / f'{job.__name__}_{processes}.pkl').read_bytes())
+        for processes, job in JOBS}
+
+
+def assert_same_training(got, want, iterations=24):
+    """Losses within 1e-5, relative, and weights that moved as far."""
+    assert len(got['outputs']) == len(want['outputs']) == iterations
+    for one, two in zip(got['outputs'], want['outputs']):
+        assert two and {name: one[name] for name in two} == pytest.approx(
+            two, rel=1e-5)
+    for name, weight in want['weights'].items():
+        torch.testing.assert_close(got['weights'][name], weight, rtol=1e-4,
+                                   atol=1e-5)
+
+
+@pytest.mark.parametrize('job', ['necks', 'ragged_necks'])
+@pytest.mark.parametrize('processes', [2, 4])
+def test_losses_are_those_of_one_process(results, job, processes):
+    """41 samples in batches of 8: the last of an epoch holds one sample."""
+    assert_same_training(results[job, processes], results[job, 1])
+
+
+def test_random_numbers_of_each_process_are_those_of_a_plain_loop(results):
+    assert_same_training(results['random_necks', 2],
+                         results['random_necks_by_hand', 1])
+
+
+def test_fixed_batch_norm_trains_as_one(results):
+    assert_same_training(results['frozen_backbone', 4],
+                         results['frozen_backbone', 1], 12)
+
+
+def test_sharded_parameters_train_as_one(results):
+    """FSDP on CPUs; each process writes a part of the checkpoint."""
+    assert_same_training(results['sharded', 2], results['sharded', 1], 12)
+    assert results['sharded', 2]['files'] == ['rank0.pth', 'rank1.pth']
+
+
+def test_an_unused_parameter_is_an_error(results):
+    """So the trainings above show that the necks have none."""
+    assert 'parameters that were not used' in results['unused', 2]
+
+
+@pytest.mark.parametrize('processes', [1, 2])
+def test_accumulated_gradients_are_those_of_the_whole_batch(
+        results, processes):
+    whole, halves = results['accumulation', processes]
+    pairs = zip(halves['losses'][::2], halves['losses'][1::2])
+    halves['outputs'] = [dict(loss=(one + two) / 2) for one, two in pairs]
+    whole['outputs'] = [dict(loss=loss) for loss in whole['losses']]
+    assert_same_training(halves, whole, 12)
+
+
+def test_every_test_video_counts_once(results):
+    one, four = results['test_set', 1], results['test_set', 4]
+    assert four['names'] == list(range(101))
+    assert four == one
+
+
+@pytest.mark.parametrize('processes', [1, 2, 4])
+def test_resumed_in_the_middle_with_the_same_bits(results, processes):
+    """An epoch has 6 iterations, and 2 make an update: iteration 9 is in the
+    middle of both, and batch norms differ between the processes."""
+    result = results['resumed', processes]
+    whole, resumed = result['whole'], result['resumed']
+    assert len(result['stored']) == processes
+    assert all(state['grads'] for state in result['stored'])
+    if processes > 1:
+        mean = [name for name in result['stored'][0]['buffers']
+                if name.endswith('running_mean')][0]
+        one, two = (state['buffers'][mean] for state in result['stored'][:2])
+        assert not torch.equal(one, two)
+    assert resumed['losses'] == whole['losses'][9:]
+    for name, weight in whole['weights'].items():
+        assert torch.equal(resumed['weights'][name], weight), name
+
+
+def test_a_lost_process_is_started_again(results, tmp_path):
+    """One of two is killed under torchrun; the end is that of the run
+    without."""
+    work = tmp_path / 'work'
+    cfg = restartable_config(2, work)
+    cfg.log_level = 'INFO'
+    cfg.dump(tmp_path / 'config.py')
+    path = f'{ROOT}:{Path(__file__).parent}:{os.getenv("PYTHONPATH", "")}'
+    env = dict(os.environ, PYTHON=sys.executable, PYTHONPATH=path,
+               OMP_NUM_THREADS='1', MAX_RESTARTS='1',
+               PORT=str(random.randint(20000, 60000)))
+    with (tmp_path / 'output.txt').open('w') as output:
+        launcher = subprocess.Popen(
+            ['bash', 'tools/dist_train.sh', str(tmp_path / 'config.py'), '2',
+             '--work-dir', str(work)], cwd=ROOT, env=env, stdout=output,
+            stderr=output)
+    while not (work / 'iter_8.pth').exists():
+        assert launcher.poll() is None, (
+            tmp_path / 'output.txt').read_text()[-3000:]
+        time.sleep(0.01)
+    os.kill(process_of(launcher.pid, rank=1), signal.SIGKILL)
+    assert launcher.wait(300) == 0, (
+        tmp_path / 'output.txt').read_text()[-3000:]
+    logs = sorted(work.glob('*/*.log'))
+    assert len(logs) == 2
+    assert 'Load checkpoint from' in logs[1].read_text()
+    last = torch.load(work / 'iter_24.pth', weights_only=True)
+    for name, weight in results['restartable', 2]['weights'].items():
+        assert torch.equal(last['state_dict'][name], weight), name
+
+
+@pytest.mark.parametrize('persistent', [True, False])
+def test_memory_files_and_threads_are_flat(results, persistent):
+    epochs = results['resources', 1][not persistent]
+    assert len(epochs) == 6
+    assert epochs[0]['worker_files'] > 0 or not persistent
+    for name in ('files', 'threads', 'processes', 'worker_files'):
+        assert len({epoch[name] for epoch in epochs[1:]}) == 1, name
+    for name in ('peak_mb', 'worker_mb'):
+        assert epochs[-1][name] < epochs[1][name] + 4, name
+
+
+def process_of(launcher, rank):
+    """The process that torchrun started for a rank."""
+    for path in Path('/proc').glob('[0-9]*'):
+        try:
+            parent = path.joinpath('stat').read_text().rsplit(')', 1)[1]
+            mine = int(parent.split()[1]) == launcher
+            variables = path.joinpath('environ').read_bytes().split(b'\0')
+        except OSError:
+            continue
+        if mine and f'RANK={rank}'.encode() in variables:
+            return int(path.name)
+    raise AssertionError(f'no process of rank {rank}')
+
+
+def test_sync_bn_without_cuda_says_what_to_do():
+    if torch.cuda.is_available():
+        pytest.skip('this machine has CUDA, where SyncBN works')
+    check_sync_bn(Config(dict(sync_bn='torch', launcher='none')))
+    with pytest.raises(ValueError, match='sync_bn.*CUDA.*GroupNorm'):
+        check_sync_bn(Config(dict(sync_bn='torch', launcher='pytorch')))
