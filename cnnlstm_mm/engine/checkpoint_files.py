@@ -237,7 +237,7 @@ def _named_last(work_dir: str, folder: str) -> Optional[str]:
     except OSError:
         return None
     # The folder may have been moved since.
-    for path in (osp.join(folder, osp.basename(path)), path):
-        if osp.isfile(path):
-            return path
+    for there in (osp.join(folder, osp.basename(path)), path):
+        if osp.isfile(there):
+            return there
     return None

@@ -35,7 +35,7 @@ class ExactEpochBasedTrainLoop(EpochBasedTrainLoop):
                  **kwargs: Any) -> None:
         super().__init__(runner, dataloader, **kwargs)
         self.dataloader = resumable(self.dataloader)
-        self._batches = self.dataloader.batch_sampler
+        self._batches: Any = self.dataloader.batch_sampler
         self._done = 0
         self._validated = 0
         self._validation_left_out = False
