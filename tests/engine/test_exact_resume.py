@@ -73,6 +73,8 @@ def training(work_dir, epochs=3, validate=False, neck=NECK, **changes):
     hook = dict(type='CheckpointHook', interval=1, **changes.pop('hook', {}))
     cfg = config(recognizer(neck), 1, work_dir, epochs=epochs,
                  default_hooks=dict(checkpoint=hook), **changes)
+    # Without workers the samples would seed the model as well.
+    cfg.train_dataloader.num_workers = 1
     if validate:
         cfg.val_dataloader = dict(
             batch_size=8, num_workers=0,
