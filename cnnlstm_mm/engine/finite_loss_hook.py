@@ -96,7 +96,7 @@ class FiniteLossHook(Hook):
         self._batch = data_batch
         if self._handles:
             with torch.no_grad():
-                torch._foreach_copy_(self._before, self._buffers)
+                _copy(self._before, self._buffers)
 
     def after_train_iter(self,
                          runner: Runner,
@@ -194,7 +194,7 @@ class FiniteLossHook(Hook):
 
     def _stop_or_skip(self, runner: Runner, what: str) -> None:
         with torch.no_grad():
-            torch._foreach_copy_(self._buffers, self._before)
+            _copy(self._buffers, self._before)
         self.skipped += 1
         self._in_a_row += 1
         where = None
@@ -217,6 +217,11 @@ class FiniteLossHook(Hook):
                 'rate, or go back to an earlier checkpoint.')
         runner.logger.warning(f'{message}\nThe batch is skipped, the '
                               f'{self.skipped}th of this training.')
+
+
+def _copy(into: List[Tensor], tensors: List[Tensor]) -> None:
+    if tensors:  # a model may have no buffers
+        torch._foreach_copy_(into, tensors)
 
 
 def anywhere(flag: Tensor) -> bool:
