@@ -1,0 +1,5 @@
+# 1280 to 256 channels first; depthwise, then 1x1 in place of the gates' full
+# convolutions.
+_base_ = 'mobilenetv2_convlstm_ucf101_mini10.py'
+
+model = dict(neck=dict(reduce_channels=256, gate_conv='depthwise'))
