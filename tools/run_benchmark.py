@@ -21,7 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 from cnnlstm_mm.benchmark import (Launch, Outcome, Run, commands, execute,
-                                  plan_runs, read_benchmark, read_state)
+                                  plan_runs, read_benchmark, read_state,
+                                  stop_on_signals)
 
 
 def parse_args() -> argparse.Namespace:
@@ -143,6 +144,7 @@ def main() -> None:
     if args.dry_run:
         say_plan(runs, launch, console)
         return
+    stop_on_signals()
     outcomes = execute(runs, launch, args.jobs, devices, console)
     summary(outcomes, console)
     code = report(runs, args)

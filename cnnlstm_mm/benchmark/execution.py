@@ -98,6 +98,13 @@ def execute(runs: Sequence[Run],
             for run in runs]
 
 
+def stop_on_signals() -> None:
+    """Let SIGTERM stop as Ctrl-C does, and Ctrl-C's signal work in the
+    background of a script too, where it is ignored by default."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+
+
 def _line(outcome: Outcome) -> str:
     text = f'{outcome.words}: {outcome.run.name}'
     if outcome.words == 'done':

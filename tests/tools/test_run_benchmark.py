@@ -111,12 +111,13 @@ def test_a_killed_benchmark_goes_on(stand_ins, tmp_path):
     (tmp_path / 'out/mine').mkdir(parents=True)
     (tmp_path / 'out/mine/hang').touch()
     code = f'''
-import sys, signal, threading, _thread
+import sys
 from pathlib import Path
 import cnnlstm_mm.benchmark as b
 sys.modules['cnnlstm_mm.benchmark.commands'].TOOLS = Path({str(stand_ins)!r})
 runs = b.plan_runs(b.read_benchmark(Path({str(path)!r})),
                    Path({str(tmp_path / 'out')!r}))
+b.stop_on_signals()
 print([o.words for o in b.execute(runs, b.Launch())])
 '''
     process = subprocess.Popen(
@@ -126,7 +127,7 @@ print([o.words for o in b.execute(runs, b.Launch())])
     while not third.exists():
         assert process.poll() is None
         time.sleep(.05)
-    process.send_signal(2)  # Ctrl-C
+    process.terminate()
     out, _ = process.communicate(timeout=60)
     assert "['stopped', 'stopped', 'stopped']" in out
     runs = planned(tmp_path)

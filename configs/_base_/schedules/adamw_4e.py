@@ -1,7 +1,7 @@
 # From scratch, in minutes.
 _base_ = './adamw_5e.py'
 
-train_cfg = dict(max_epochs=3)
+train_cfg = dict(max_epochs=4)
 param_scheduler = [
     dict(
         type='LinearLR',
@@ -11,7 +11,7 @@ param_scheduler = [
     dict(
         type='CosineAnnealingLR',
         begin=1,
-        end=3,
+        end=4,
         eta_min=1e-5,
         convert_to_iter_based=True)
 ]
