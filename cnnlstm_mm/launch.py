@@ -15,6 +15,7 @@ from mmengine.runner import Runner
 import cnnlstm_mm.compat as compat
 from cnnlstm_mm.datasets.annotation_list import check_labels, read_list
 from cnnlstm_mm.datasets.feature_config import use_features
+from cnnlstm_mm.models.fit import check_fit
 from mmaction.registry import RUNNERS
 
 SPLIT_VARIABLE = 'CNNLSTM_MM_SPLIT'
@@ -94,9 +95,11 @@ def build_runner(cfg: Config, modes: Iterable[str]) -> Runner:
         it, a distributed run uses gloo.
 
     Raises:
-        FileNotFoundError, ValueError: See :func:`check_files` and, where
-            ``cfg.features`` names a folder, :func:`use_features`.
+        FileNotFoundError, ValueError: See :func:`check_fit`,
+            :func:`check_files` and, where ``cfg.features`` names a folder,
+            :func:`use_features`.
     """
+    check_fit(cfg.get('model'))
     if cfg.get('features') is not None:
         use_features(cfg, cfg.features)
     check_files(cfg, modes)

@@ -29,6 +29,9 @@ if [ ! -f $STAMP ] || [ "$(cat $STAMP)" != "$WANTED" ] || [ ! -x .venv/bin/pytho
         "$(grep '^torch==' tools/constraints.txt)"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check \
         --constraint tools/constraints.txt --editable '.[test]'
+    # Alone: torchvision, which it asks for, may not fit this torch.
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check \
+        --no-deps "$(grep '^timm==' tools/constraints.txt)"
     echo "$WANTED" > $STAMP
 else
     say "Environment: .venv is there"

@@ -39,8 +39,10 @@ def select_feature(x: Any, in_index: int, in_channels: int,
     Raises:
         TypeError: For a list, which only Recognizer2D makes: it puts all
             views of a video into one sequence (and iterates over the batch
-            where the backbone returns one tensor).
-        ValueError: For a wrong stage, rank or number of channels.
+            where the backbone returns one tensor); for a stage that is no
+            tensor.
+        ValueError: For a wrong stage, rank or number of channels, or two
+            pathways.
     """
     if isinstance(x, list):
         raise TypeError(
@@ -58,7 +60,22 @@ def select_feature(x: Any, in_index: int, in_channels: int,
                 f'{neck} has in_index={in_index}, but the backbone returns '
                 f'{len(x)} stages: set in_index or the backbone\'s '
                 'out_indices.')
+        if _are_pathways(x):
+            raise ValueError(
+                f'{neck} got two pathways of {x[0].shape[2]} and '
+                f'{x[1].shape[2]} steps, as SlowFast returns them, which are '
+                'no one sequence: use ResNet3dSlowOnly.')
         x = x[in_index]
+    if not isinstance(x, Tensor):
+        raise TypeError(
+            f'{neck} got a {type(x).__name__} for a feature and needs a '
+            'tensor [N, C, T, h, w]. For MViT set output_cls_token=False.')
+    if x.dim() == 2:
+        raise ValueError(
+            f'{neck} got a feature of shape {tuple(x.shape)}, one vector a '
+            'clip, in which time is gone, and needs [N, C, T, h, w]. Use a '
+            'backbone that keeps it (docs/matrix.md); for VisionTransformer '
+            'set return_feat_map=True.')
     if x.dim() != 5:
         raise ValueError(
             f'{neck} got a feature of shape {tuple(x.shape)} and needs '
@@ -70,6 +87,16 @@ def select_feature(x: Any, in_index: int, in_channels: int,
             f'backbone gives {x.shape[1]} channels (a feature of shape '
             f'{tuple(x.shape)}): set in_channels={x.shape[1]}.')
     return x, lengths
+
+
+def _are_pathways(stages: tuple) -> bool:
+    """Whether they have the same map size and different numbers of steps.
+    Stages of one backbone shrink in space before they do in time."""
+    if len(stages) != 2 or not all(
+            isinstance(x, Tensor) and x.dim() == 5 for x in stages):
+        return False
+    slow, fast = stages
+    return slow.shape[3:] == fast.shape[3:] and slow.shape[2] != fast.shape[2]
 
 
 def select_steps(x: Any, in_index: int, in_channels: int,

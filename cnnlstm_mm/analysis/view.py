@@ -1,0 +1,73 @@
+"""How large a view of a config's test pipeline is."""
+from typing import NamedTuple, Tuple
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.dataset import Compose
+from mmengine.registry import init_default_scope
+
+from cnnlstm_mm.streaming.facts import test_pipeline
+
+FORMATS = ('NCTHW', 'NCHW')
+
+
+class View(NamedTuple):
+    """What a test gives to the model.
+
+    Attributes:
+        views (int): Crops x clips of a video.
+        frames (int): Frames of a view, T.
+        height (int): Of a frame, in pixels.
+        width (int): The same.
+    """
+    views: int
+    frames: int
+    height: int
+    width: int
+
+
+def view_of(cfg: Config,
+            video_size: Tuple[int, int] = (240, 320),
+            video_frames: int = 300) -> View:
+    """Run a config's test pipeline on a black video; no file is read.
+
+    Args:
+        cfg (Config): The config.
+        video_size (tuple[int]): Height and width of the video, which matter
+            where the pipeline does not crop. Defaults to those of UCF101.
+        video_frames (int): Its length. Defaults to 300.
+
+    Returns:
+        View: What comes out.
+
+    Raises:
+        ValueError: If the pipeline does not make frames of a video.
+    """
+    init_default_scope(cfg.get('default_scope', 'mmaction'))
+    results = dict(
+        filename='', frame_dir='', filename_tmpl='', modality='RGB', label=0,
+        start_index=0, total_frames=video_frames, avg_fps=30.)
+    try:
+        pipeline = test_pipeline(cfg)
+        for step in pipeline:
+            if step['type'].endswith('Decode'):
+                frame = np.zeros((*video_size, 3), np.uint8)
+                results.update(
+                    imgs=[frame] * np.size(results['frame_inds']),
+                    original_shape=video_size, img_shape=video_size)
+            elif not step['type'].endswith(('Init', 'PackActionInputs')):
+                results = Compose([step])(results)
+        shape = results['imgs'].shape
+        kind = next(step['input_format'] for step in pipeline
+                    if step['type'] == 'FormatShape')
+        if kind not in FORMATS:
+            raise ValueError(f'input_format={kind!r} is none of {FORMATS}')
+    except Exception as error:
+        raise ValueError(
+            'the size of a view cannot be read from the test pipeline '
+            f'({type(error).__name__}: {error}): say it, shape=(frames, '
+            'height, width), or --shape FRAMES HEIGHT WIDTH.') from error
+    if kind == 'NCTHW':
+        return View(shape[0], *shape[2:])  # [views, 3, T, H, W]
+    frames = results['num_clips'] * results['clip_len']
+    return View(shape[0] // frames, frames, *shape[2:])  # [views*T, 3, H, W]

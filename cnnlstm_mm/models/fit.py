@@ -1,0 +1,123 @@
+"""Which of MMAction2's backbones and heads go together with our necks.
+
+``docs/matrix.md`` shows these tables; ``tests/models/test_matrix.py`` runs
+what fits and holds the tables against MMAction2's registry, so that none is
+left out.
+"""
+from typing import Any, Optional
+
+NECKS = ('ConvLSTMNeck', 'LSTMPoolingNeck')
+
+# On single frames: TimeDistributed(backbone=...).
+FRAME_BACKBONES = {
+    'MobileNetV1': '',
+    'MobileNetV2': '',
+    'MobileNetV2TSM': 'num_segments=T, pretrained2d=False',
+    'MobileOneTSM': 'num_segments=T, pretrained2d=False; needs mmpretrain',
+    'ResNet': '',
+    'ResNetTIN': 'num_segments=T, pretrained2d=False; needs the full mmcv',
+    'ResNetTSM': 'num_segments=T, pretrained2d=False',
+    'TANet': 'num_segments=T',
+}
+
+# On clips: as they are. Those that shorten the clip leave fewer steps.
+CLIP_BACKBONES = {
+    'C2D': 'halves T',
+    'MViT': 'output_cls_token=False; halves T',
+    'OmniResNet': '',
+    'PrecomputedFeatures': '',
+    'ResNet2Plus1d': '',
+    'ResNet3d': 'halves T; with_pool2=False keeps it',
+    'ResNet3dCSN': 'a sixteenth of T; with_pool2=False and '
+    'temporal_strides=(1, 1, 1, 1) keep it',
+    'ResNet3dSlowOnly': '',
+    'SwinTransformer3D': 'halves T',
+    'UniFormer': 'halves T',
+    'VisionTransformer': 'return_feat_map=True, use_mean_pooling=False; '
+    'halves T',
+    'X3D': '',
+}
+
+MISFIT_BACKBONES = {
+    'AAGCN': 'reads skeletons instead of frames',
+    'C3D': 'ends in dense layers over the whole clip, which leave no time: '
+    'use ResNet3dSlowOnly or ResNet2Plus1d',
+    'RGBPoseConv3D': 'reads frames and pose heat maps together and returns '
+    'two pathways: use ResNet3dSlowOnly',
+    'ResNet3dLayer': 'is one stage of a ResNet3d and no backbone: use '
+    'ResNet3d',
+    'ResNet3dSlowFast': 'returns two pathways of different length, no one '
+    'sequence: use ResNet3dSlowOnly, its slow pathway',
+    'ResNetAudio': 'reads spectrograms instead of frames',
+    'STGCN': 'reads skeletons instead of frames',
+    'TimeSformer': 'returns the class token alone, one vector a clip, which '
+    'leaves no time: use SwinTransformer3D or UniFormer',
+    'UniFormerV2': 'returns one vector a clip, which leaves no time: use '
+    'UniFormer',
+}
+
+HEADS = {
+    'FeatureHead': 'returns features; for testing alone',
+    'FlattenHead': 'spatial_size of the feature',
+    'I3DHead': '',
+    'PerStepHead': "a neck that returns all steps",
+    'TPNHead': '',
+    'X3DHead': '',
+}
+
+MISFIT_HEADS = {
+    'GCNHead': 'is for the features of skeletons: use I3DHead',
+    'MViTHead': 'takes the class token of MViT: use I3DHead',
+    'OmniHead': 'has a second half for images, which would never learn: use '
+    'I3DHead',
+    'RGBPoseHead': 'takes the two pathways of RGBPoseConv3D: use I3DHead',
+    'SlowFastHead': 'takes the two pathways of SlowFast: use I3DHead',
+    'TRNHead': 'needs num_segs, which Recognizer2D alone passes: use I3DHead',
+    'TSMHead': 'needs num_segs, which Recognizer2D alone passes: use I3DHead',
+    'TSNAudioHead': 'takes spectrogram features [N, C, h, w]: use I3DHead',
+    'TSNHead': 'needs num_segs, which Recognizer2D alone passes: use I3DHead',
+    'TimeSformerHead': 'takes one vector a clip, [N, C]: use I3DHead, which '
+    'pools',
+    'UniFormerHead': 'takes one vector a clip, [N, C]: use I3DHead, which '
+    'pools',
+}
+
+
+def check_fit(model: Optional[dict]) -> None:
+    """Refuse a model whose parts do not go together, before it is built.
+
+    Args:
+        model (dict, optional): Config of a recognizer. One without a neck of
+            ours is left alone.
+
+    Raises:
+        ValueError: Naming the part, the reason and the cure.
+    """
+    if model is None or _name(model.get('neck')) not in NECKS:
+        return
+    neck = _name(model['neck'])
+    backbone, wrapped = model.get('backbone') or {}, False
+    while _name(backbone) == 'TimeDistributed':
+        backbone, wrapped = backbone['backbone'], True
+    name, head = _name(backbone), _name(model.get('cls_head'))
+    if name in MISFIT_BACKBONES:
+        raise ValueError(f'{name} does not go with {neck}: it '
+                         f'{MISFIT_BACKBONES[name]}.')
+    if wrapped and name in CLIP_BACKBONES:
+        raise ValueError(
+            f'{name} takes clips and not single frames: use it without '
+            'TimeDistributed.')
+    if not wrapped and (name in FRAME_BACKBONES
+                        or name.startswith(('mmpretrain.', 'mmcls.'))):
+        raise ValueError(
+            f'{name} takes single frames: backbone=dict('
+            f'type="TimeDistributed", backbone=dict(type="{name}", ...)).')
+    if head in MISFIT_HEADS:
+        raise ValueError(
+            f'{head} does not go with {neck}: it {MISFIT_HEADS[head]}.')
+
+
+def _name(part: Any) -> str:
+    kind = (part or {}).get('type', '')
+    name = kind if isinstance(kind, str) else kind.__name__
+    return name.removeprefix('mmaction.')
