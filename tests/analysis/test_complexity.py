@@ -5,6 +5,7 @@ import pytest
 import torch
 from mmengine.analysis import FlopAnalyzer, parameter_count
 from mmengine.config import Config
+from support import ROOT
 from torch import nn
 
 from cnnlstm_mm.analysis.complexity import complexity, count
@@ -190,6 +191,14 @@ def test_views_are_those_of_the_pipeline():
     assert view_of(cfg) == (2, T, 24, 32)
     assert view_of(cfg, video_size=(100, 50)) == (2, T, 48, 24)
     assert complexity(cfg, shape=(2, 8, 8))['view']['frames'] == 2
+
+
+def test_the_light_recipe_is_as_light_as_tsm():
+    cfg = Config.fromfile(
+        ROOT / 'configs/mobilenetv2_lightconvlstm_kinetics400.py')
+    cost = complexity(cfg)
+    assert cost['view'] == dict(views=3, frames=8, height=224, width=224)
+    assert cost['flops'] <= 3.3e9
 
 
 def test_what_cannot_be_counted_says_what_to_do():

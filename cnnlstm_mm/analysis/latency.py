@@ -1,0 +1,132 @@
+"""How long a config's model takes."""
+import copy
+import platform
+import statistics
+import time
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from rich.progress import track
+
+from cnnlstm_mm.models.fit import check_fit
+from cnnlstm_mm.streaming import StreamingRecognizer
+from mmaction.registry import MODELS
+from mmaction.structures import ActionDataSample
+
+from .complexity import first_channels
+from .view import View, view_of
+
+
+def latency(cfg: Config,
+            device: str = 'cpu',
+            batch_size: int = 1,
+            repeats: int = 20,
+            warmup: int = 3,
+            shape: Optional[Tuple[int, int, int]] = None,
+            video_size: Tuple[int, int] = (240, 320)) -> Dict[str, Any]:
+    """Time testing, from normalized frames to scores, with random weights.
+
+    Args:
+        cfg (Config): The config; it is left as it is.
+        device (str): Such as 'cpu' or 'cuda'. Defaults to 'cpu', on as many
+            threads as ``torch.get_num_threads()``.
+        batch_size (int): Views, or streams, that run together. Defaults to 1.
+        repeats (int): Runs that are timed. Defaults to 20.
+        warmup (int): Runs before them. Defaults to 3.
+        shape (tuple[int], optional): Frames, height and width of a view.
+            Defaults to None, those of the config's test pipeline.
+        video_size (tuple[int]): See :func:`cnnlstm_mm.analysis.view.view_of`.
+
+    Returns:
+        dict: ``view`` and, for a model that runs frame by frame, ``frame``
+        (one frame of each stream, from prepared frames), each with
+        ``median_ms`` and ``p95_ms`` of a batch and ``frames_per_s``;
+        ``views_per_s``; and the ``device``, ``threads``, ``batch_size``,
+        ``repeats`` and ``warmup`` of the measurement.
+
+    Raises:
+        ValueError: For a number below 1, or as
+            :func:`cnnlstm_mm.analysis.complexity.complexity` does.
+    """
+    for name, value in dict(batch_size=batch_size, repeats=repeats).items():
+        if value < 1:
+            raise ValueError(f'{name} must be at least 1, got {value}')
+    check_fit(cfg.model)
+    view = View(1, *shape) if shape else view_of(cfg, video_size)
+    init_default_scope(cfg.get('default_scope', 'mmaction'))
+    model = MODELS.build(copy.deepcopy(cfg.model)).to(device)
+    model.eval()
+    channels, size = first_channels(model), (view.height, view.width)
+    flat = cfg.model.type == 'Recognizer2D'
+    clip = (view.frames, channels) if flat else (1, channels, view.frames)
+    clips = torch.randn(batch_size, *clip, *size, device=device)
+    samples = [ActionDataSample() for _ in range(batch_size)]
+
+    def test() -> None:
+        model(clips, copy.deepcopy(samples), mode='predict')
+
+    whole = _times(test, repeats, warmup, 'views')
+    done = dict(
+        device=device_name(device), threads=torch.get_num_threads(),
+        batch_size=batch_size, repeats=repeats, warmup=warmup,
+        view=_summary(whole, batch_size * view.frames))
+    done['views_per_s'] = done['view']['frames_per_s'] / view.frames
+    try:
+        stream = StreamingRecognizer.from_model(model.cpu(), cfg, device)
+    except ValueError:
+        return done
+    frames = torch.randn(batch_size, 3, *size)
+    state = None
+
+    def step() -> None:
+        nonlocal state
+        state = stream.step(frames, state)[1]
+
+    done['frame'] = _summary(
+        _times(step, repeats, warmup, 'frames'), batch_size)
+    return done
+
+
+def device_name(device: str) -> str:
+    """The name of a device that a person knows.
+
+    Args:
+        device (str): Such as 'cpu' or 'cuda:0'.
+
+    Returns:
+        str: The card's name, or the processor's as far as the system says it.
+    """
+    if torch.device(device).type == 'cuda':
+        return torch.cuda.get_device_name(device)
+    return f'{device} {platform.machine()}'
+
+
+@torch.no_grad()
+def _times(run: Callable[[], None], repeats: int, warmup: int,
+           what: str) -> List[float]:
+    """Seconds of each run after the warm-up."""
+    seconds = []
+    for k in track(range(warmup + repeats), f'Timing {what}', transient=True):
+        _wait()
+        start = time.perf_counter()
+        run()
+        _wait()
+        if k >= warmup:
+            seconds.append(time.perf_counter() - start)
+    return seconds
+
+
+def _wait() -> None:
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+
+
+def _summary(seconds: List[float], frames: int) -> Dict[str, float]:
+    ordered = sorted(seconds)
+    median = statistics.median(ordered)
+    return dict(
+        median_ms=1000 * median,
+        p95_ms=1000 * ordered[round(0.95 * (len(ordered) - 1))],
+        frames_per_s=frames / median)
