@@ -69,8 +69,12 @@ def test_config_trains_one_step(path):
     losses['loss_cls'].backward()
     frozen = cfg.model.backbone.frozen if 'frozen' in cfg.model.backbone \
         else False
+    stages = cfg.model.backbone.get('backbone', {}).get('frozen_stages', -1)
+    first = tuple(f'backbone.backbone.{stage}.' for stage in (
+        'conv1', *(f'layer{k}' for k in range(1, stages + 1)))[:stages + 1])
     for name, parameter in model.named_parameters():
-        trained = not (frozen and name.startswith('backbone.'))
+        trained = not (frozen and name.startswith('backbone.')) and not \
+            (first and name.startswith(first))
         assert (parameter.grad is not None) == trained, name
 
 
@@ -80,6 +84,8 @@ def test_config_says_how_to_get_what_is_missing(path):
     assert 'data/' in cfg.data_help
     weights = [node.checkpoint for node in compat.dicts(cfg.model)
                if node.get('type') == 'Pretrained']
+    weights += [node.pretrained for node in compat.dicts(cfg.model)
+                if '://' not in (node.get('pretrained') or '://')]
     assert bool(weights) == bool(cfg.get('weights_help'))
     assert cfg.optim_wrapper.clip_grad.max_norm > 0
 
