@@ -149,13 +149,12 @@ def plan_runs(benchmark: BenchmarkList,
     options = {**benchmark.cfg_options, **(cfg_options or {})}
     texts, epochs = {}, {}
     for config in benchmark.configs:
+        if splits != [None] and 'split' not in read_config(config):
+            raise ValueError(
+                f'{config} has no splits, but {splits} are asked of it: '
+                'leave "splits" out of its list.')
         for split in splits:
             cfg = read_config(config, split, options)
-            if split is not None and 'split' not in Config.fromfile(
-                    config, import_custom_modules=False):
-                raise ValueError(
-                    f'{config} has no splits, but {splits} are asked of it: '
-                    'leave "splits" out of its list.')
             texts[config, split] = cfg.pretty_text
             epochs[config, split] = cfg.train_cfg.max_epochs
     runs = []
