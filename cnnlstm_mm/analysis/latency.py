@@ -8,6 +8,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from rich.console import Console
 from rich.progress import track
 
 from cnnlstm_mm.models.fit import check_fit
@@ -108,7 +109,9 @@ def _times(run: Callable[[], None], repeats: int, warmup: int,
            what: str) -> List[float]:
     """Seconds of each run after the warm-up."""
     seconds = []
-    for k in track(range(warmup + repeats), f'Timing {what}', transient=True):
+    for k in track(
+            range(warmup + repeats), f'Timing {what}', transient=True,
+            console=Console(stderr=True)):
         _wait()
         start = time.perf_counter()
         run()
