@@ -71,8 +71,8 @@ def sampling(pipeline: List[dict]) -> Dict[str, Any]:
     """Frames, resolution and views of a test pipeline.
 
     Returns:
-        dict: ``frames`` as clip_len x interval x clips (or 'over the whole
-        video'), ``resolution`` and ``protocol``.
+        dict: ``frames`` as clip_len x interval x clips (or 'uniform
+        clip_len'), ``resolution`` and ``protocol``.
     """
     clip_len, interval, clips, crops, size = '?', '', 1, 1, '?'
     for transform in pipeline:
@@ -86,7 +86,9 @@ def sampling(pipeline: List[dict]) -> Dict[str, Any]:
         size = transform.get('crop_size', transform.get('scale', size))
     height, width = size[::-1] if isinstance(size, (list, tuple)) else (size,
                                                                         size)
-    return dict(frames=f'{clip_len}x{interval}x{clips}',
+    frames = f'uniform {clip_len}' if interval == 'uniform' else \
+        f'{clip_len}x{interval}x{clips}'
+    return dict(frames=frames,
                 resolution=f'{height}x{width}',
                 protocol=f'{clips} clip{"s" * (clips > 1)} x '
                 f'{crops} crop{"s" * (crops > 1)}')

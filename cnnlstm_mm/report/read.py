@@ -117,10 +117,14 @@ def read_run(work_dir: Path,
         raise FileNotFoundError(
             f'{work_dir} holds no run: name a work directory of '
             'tools/train.py, such as work_dirs/CONFIG_NAME.')
-    cfg = Config.fromfile(dumped[-1], import_custom_modules=False)
     path = configs / dumped[-1].name
     train, val = _scalars(logs)
-    metrics, tested = _newest_test(work_dir)
+    metrics, test_cfg = _newest_test(work_dir)
+    cfg = _training_config(logs) or _config(dumped[-1])
+    if 'test_dataloader' in test_cfg:
+        cfg.test_dataloader = test_cfg.test_dataloader
+    tested = test_cfg.get('load_from')
+    tested = Path(tested).name if tested else None
     last = work_dir / 'last_checkpoint'
     checkpoint = Path(last.read_text().strip()).name if last.is_file() else None
     saved = re.search(r'epoch_(\d+)', checkpoint or '')
@@ -209,21 +213,30 @@ def _scalars(logs: List[Path]) -> Tuple[List[dict], List[dict]]:
     return [train[k] for k in sorted(train)], [val[k] for k in sorted(val)]
 
 
-def _newest_test(work_dir: Path) -> Tuple[dict, Optional[str]]:
-    """Metrics of the newest test, and the checkpoint's name if it is known."""
+def _config(path: Path) -> Config:
+    return Config.fromfile(path, import_custom_modules=False)
+
+
+def _training_config(logs: List[Path]) -> Optional[Config]:
+    """Of the newest training: tests overwrite the one beside the logs."""
+    configs = [log.with_name('config.py') for log in logs
+               if '"loss"' in log.read_text()]
+    configs = [path for path in configs if path.is_file()]
+    return _config(configs[-1]) if configs else None
+
+
+def _newest_test(work_dir: Path) -> Tuple[dict, Config]:
+    """Metrics and config of the newest test; empty if there is none."""
     tests = []
     for path in sorted(work_dir.glob('*/*.json')):
         metrics = json.loads(path.read_text())
         if 'acc/top1' in metrics:
             tests.append((path, metrics))
     if not tests:
-        return {}, None
+        return {}, Config()
     path, metrics = tests[-1]
     config = path.parent / 'vis_data' / 'config.py'
-    loaded = Config.fromfile(
-        config, import_custom_modules=False).get('load_from') \
-        if config.is_file() else None
-    return metrics, Path(loaded).name if loaded else None
+    return metrics, _config(config) if config.is_file() else Config()
 
 
 def _predictions(path: Path) -> Tuple[Any, Any]:

@@ -78,10 +78,16 @@ def results_tables(tables: Dict[str, List[Row]],
         parts.append(f'**{data}**\n\n{markdown(lines)}')
     if planned:
         lines = [['data', 'models', 'top-1', 'command'], *(
-            [item['data'], ', '.join(f'`{name}`' for name in item['configs']),
-             'not yet run', f'`{item["command"]}`'] for item in planned)]
+            [item['data'], _models(item['configs']), 'not yet run',
+             f'`{item["command"]}`'] for item in planned)]
         parts.append(markdown(lines))
     return '\n\n'.join(parts) + '\n'
+
+
+def _models(names: List[str]) -> str:
+    if len(names) > 5:
+        return f'the {len(names)} configs of the list'
+    return ', '.join(f'`{name}`' for name in names)
 
 
 def _cells(row: Row, files: bool) -> List[str]:
@@ -89,8 +95,8 @@ def _cells(row: Row, files: bool) -> List[str]:
     cells = [
         run.backbone, run.neck, run.pretrain, run.frames, run.resolution,
         *(_percent(row, key) for key in ('top1', 'top5', 'mean_class')),
-        run.protocol, _count(run.flops, 'G', 1e9), _count(run.params, 'M', 1e6),
-        row.what, f'[{Path(run.config).stem}]({run.config})']
+        run.protocol, _count(run.flops), _count(run.params), row.what,
+        f'[{Path(run.config).stem}]({run.config})']
     if files:
         members = row.runs or row.unfinished
         cells += ['<br>'.join(f'{m.work_dir}/{m.checkpoint}' for m in members),
@@ -106,8 +112,12 @@ def _percent(row: Row, key: str) -> str:
         '' if spread is None else f' ± {100 * spread:.1f}')
 
 
-def _count(number: Optional[int], unit: str, size: float) -> str:
-    return '-' if number is None else f'{number / size:.3g} {unit}'
+def _count(number: Optional[int]) -> str:
+    if number is None:
+        return '-'
+    size, unit = next((size, unit) for size, unit in (
+        (1e9, 'G'), (1e6, 'M'), (1e3, 'k')) if number >= size or unit == 'k')
+    return f'{number / size:.3g} {unit}'
 
 
 def write_readme(path: Path, text: str) -> None:

@@ -116,6 +116,22 @@ def test_the_test_of_an_earlier_epoch_is_none(tmp_path):
                          'validation clips']
 
 
+def test_the_training_tells_seed_and_settings_the_test_its_own(tmp_path):
+    work_dir = write_run(tmp_path / 'a', 5, tested=.5)
+    cfg = Config.fromfile(work_dir / CONFIG)
+    cfg.randomness.seed = 7
+    cfg.optim_wrapper.optimizer.lr = .5
+    cfg.dump(work_dir / 'now/vis_data/config.py')
+    cfg = Config.fromfile(work_dir / CONFIG)
+    cfg.test_dataloader.dataset.pipeline[1].num_clips = 4
+    (work_dir / 'b/vis_data').mkdir()
+    cfg.dump(work_dir / 'b/vis_data/config.py')
+    run = read(work_dir)[0]
+    assert run.seed == 7 and run.protocol == '4 clips x 1 crop'
+    assert 'optim_wrapper.optimizer.lr=0.5' in run.notes[0]
+    assert 'num_clips=4' in run.notes[0]
+
+
 def test_another_config_and_a_subset_say_so_and_stay_apart(tmp_path):
     same = {'train_dataloader.num_workers': 0}
     write_run(tmp_path / 'a', 5, tested=.5, change=same)
