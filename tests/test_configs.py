@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 
 from cnnlstm_mm import compat
+from cnnlstm_mm.launch import check_files
 from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
 
@@ -88,6 +89,18 @@ def test_config_says_how_to_get_what_is_missing(path):
                 if '://' not in (node.get('pretrained') or '://')]
     assert bool(weights) == bool(cfg.get('weights_help'))
     assert cfg.optim_wrapper.clip_grad.max_norm > 0
+
+
+@pytest.mark.parametrize('weights', [
+    dict(init_cfg=dict(type='Pretrained', checkpoint='absent/w.pth')),
+    dict(pretrained='absent/w.pth')], ids=['init_cfg', 'pretrained'])
+def test_missing_weights_are_named_before_anything_is_built(weights):
+    cfg = Config(dict(
+        weights_help='Ask the library.', model=dict(
+            backbone=dict(type='TimeDistributed', backbone=dict(
+                type='MobileNetV2TSM', **weights)))))
+    with pytest.raises(FileNotFoundError, match='(?s)absent/w.pth.*library'):
+        check_files(cfg, ['train'])
 
 
 def test_the_seed_is_the_seed():
