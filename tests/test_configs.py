@@ -1,5 +1,8 @@
 """Every config: it loads alone, its parts build, and one step trains."""
+import copy
+import functools
 import itertools
+import os
 import re
 
 import pytest
@@ -25,6 +28,11 @@ RECIPES = list(itertools.product(
 
 
 def load(path):
+    return copy.deepcopy(read(path, os.environ.get('CNNLSTM_MM_SPLIT')))
+
+
+@functools.cache
+def read(path, split):
     return Config.fromfile(path)
 
 

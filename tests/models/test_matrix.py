@@ -106,7 +106,7 @@ def check(case, neck, path):
         together, torch.stack(alone).mean(0), rtol=0, atol=1e-5)
 
     save_checkpoint(dict(state_dict=model.state_dict()), str(path))
-    again = build(cfg)
+    again = MODELS.build(cfg.model)
     load_checkpoint(again, str(path), strict=True)
     torch.testing.assert_close(
         predict(again, videos[:, :1]), alone[0], rtol=0, atol=1e-6)

@@ -5,12 +5,11 @@ _base_ = './video_32x2.py'
 split = int('{{$CNNLSTM_MM_SPLIT:1}}')
 data_root = 'data/weizmann'
 data_help = (
-    'Weizmann (90 clips of 10 actions) is at https://www.wisdom.weizmann.ac.il'
-    '/~vision/SpaceTimeActions.html. It has no official split: write the '
-    'lists data/weizmann/weizmann_{train,val}_split_1_videos.txt, a path under'
-    ' data/weizmann/videos and a label from 0 in each line, with no person in '
-    'both. Any small set works the same, with '
-    'model.cls_head.num_classes set to its classes.')
+    'Weizmann has no official split. Write the lists '
+    'data/weizmann/weizmann_{train,val}_split_1_videos.txt, a path under '
+    'data/weizmann/videos and a label from 0 in each line, with no person in '
+    'both. Any small set works the same, with model.cls_head.num_classes set '
+    'to its classes.')
 
 train_dataloader = dict(
     dataset=dict(
