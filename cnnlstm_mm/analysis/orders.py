@@ -77,7 +77,7 @@ class OrderScores:
             the same shares, ``videos``, and ``reversed_as``, the answer that
             its videos get most when they run backwards.
         """
-        shares: Dict[str, Dict[str, float]] = {}
+        shares: Dict[str, Dict[str, Any]] = {}
         right = {name: np.array([a == b for a, b in pairs], float)
                  for name, pairs in self.answers.items()}
         labels = np.array([label for label, _ in self.answers['in order']])

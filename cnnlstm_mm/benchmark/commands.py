@@ -38,7 +38,8 @@ class Launch:
         """The beginning of a command, up to the config."""
         script = str(TOOLS / f'{what}.py')
         if self.launcher == 'slurm':
-            return ['bash', str(TOOLS / f'slurm_{what}.sh'), self.partition,
+            return ['bash', str(TOOLS / f'slurm_{what}.sh'),
+                    str(self.partition),
                     run.work_dir.name]
         if self.launcher == 'pytorch':
             return [sys.executable, '-m', 'torch.distributed.run',

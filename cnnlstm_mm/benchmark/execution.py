@@ -7,6 +7,7 @@ import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Callable, Dict, List, Optional, Sequence
@@ -130,7 +131,7 @@ def _one(run: Run, launch: Launch, slot: Optional[str], progress: Progress,
     write_record(run)
     task = progress.add_task(run.name, total=run.max_epochs)
 
-    def show(words: str = 'epoch') -> None:
+    def show(words: str) -> None:
         saved = saved_epochs(run.work_dir).epochs
         progress.update(task, completed=saved,
                         description=f'{run.name} {words}{_loss(run)}')
@@ -143,13 +144,15 @@ def _one(run: Run, launch: Launch, slot: Optional[str], progress: Progress,
             command = commands(run, launch, state.checkpoint)[number]
             log = run.work_dir / f'{what}.log'
             code = _follow(command, log, slot, launch, stop,
-                           lambda what=what: show(what))
+                           partial(show, what))
             if stop.is_set():
                 return Outcome(run, 'stopped', time.monotonic() - started)
             if code or (what == 'train' and not _trained(run)):
                 return Outcome(run, 'failed', time.monotonic() - started,
                                _last_line(log) or f'exit code {code}', log)
-        write_record(run, saved_epochs(run.work_dir).checkpoint.name)
+        # 'train' fails above where there is no checkpoint.
+        checkpoint = saved_epochs(run.work_dir).checkpoint
+        write_record(run, checkpoint.name if checkpoint else None)
         return Outcome(run, 'done', time.monotonic() - started)
     finally:
         progress.remove_task(task)

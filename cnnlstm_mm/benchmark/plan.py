@@ -145,15 +145,15 @@ def plan_runs(benchmark: BenchmarkList,
     Raises:
         ValueError: If splits are asked of a config that has none.
     """
-    splits = list(splits or benchmark.splits) or [None]
+    chosen: List[Optional[int]] = [*(splits or benchmark.splits)] or [None]
     options = {**benchmark.cfg_options, **(cfg_options or {})}
     texts, epochs = {}, {}
     for config in benchmark.configs:
-        if splits != [None] and 'split' not in read_config(config):
+        if chosen != [None] and 'split' not in read_config(config):
             raise ValueError(
-                f'{config} has no splits, but {splits} are asked of it: '
+                f'{config} has no splits, but {chosen} are asked of it: '
                 'leave "splits" out of its list.')
-        for split in splits:
+        for split in chosen:
             cfg = read_config(config, split, options)
             texts[config, split] = cfg.pretty_text
             epochs[config, split] = cfg.train_cfg.max_epochs

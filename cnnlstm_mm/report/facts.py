@@ -150,7 +150,7 @@ def changes(cfg: Config, path: Path, split: Optional[int]) -> List[str]:
 
 def _flat(node: Any, prefix: str = '') -> Dict[str, Any]:
     if isinstance(node, dict):
-        items = node.items()
+        items: Any = node.items()
     elif isinstance(node, (list, tuple)) and any(
             isinstance(value, dict) for value in node):
         items = enumerate(node)

@@ -134,9 +134,9 @@ def all_pictures(runs: Sequence[Tuple[RunResult, Curves]],
         if bars is not None:
             yield f'classes_{number}', bars
         for row in rows:
-            found = [curves for run, curves in members
-                     if run in row.runs and curves.confusion is not None]
-            if found:
+            found = [curves for run, curves in members if run in row.runs]
+            matrices = [c.confusion for c in found if c.confusion is not None]
+            if matrices:
                 name = Path(row.first.config).stem
                 yield f'confusion_{name}', plot_confusion(
-                    name, [c.confusion for c in found], found[0].classes)
+                    name, matrices, found[0].classes)
