@@ -243,8 +243,11 @@ def _checkpoints(cfg: Config) -> List[str]:
         return []
     if cfg.get('load_from') is not None:
         return [cfg.load_from]
-    return [node['checkpoint'] for node in compat.dicts(cfg.get('model', {}))
-            if node.get('type') == 'Pretrained' and node.get('checkpoint')]
+    nodes = list(compat.dicts(cfg.get('model', {})))
+    return [node['checkpoint'] for node in nodes
+            if node.get('type') == 'Pretrained' and node.get('checkpoint')
+            ] + [node['pretrained'] for node in nodes
+                 if isinstance(node.get('pretrained'), str)]
 
 
 def _message(what: str, paths: List[str], cure: str) -> str:

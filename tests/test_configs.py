@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 
 from cnnlstm_mm import compat
+from cnnlstm_mm.launch import check_files
 from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
 
@@ -77,8 +78,12 @@ def test_config_trains_one_step(path):
     losses['loss_cls'].backward()
     frozen = cfg.model.backbone.frozen if 'frozen' in cfg.model.backbone \
         else False
+    stages = cfg.model.backbone.get('backbone', {}).get('frozen_stages', -1)
+    first = tuple(f'backbone.backbone.{stage}.' for stage in (
+        'conv1', *(f'layer{k}' for k in range(1, stages + 1)))[:stages + 1])
     for name, parameter in model.named_parameters():
-        trained = not (frozen and name.startswith('backbone.'))
+        trained = not (frozen and name.startswith('backbone.')) and not \
+            (first and name.startswith(first))
         assert (parameter.grad is not None) == trained, name
 
 
@@ -88,8 +93,22 @@ def test_config_says_how_to_get_what_is_missing(path):
     assert 'data/' in cfg.data_help
     weights = [node.checkpoint for node in compat.dicts(cfg.model)
                if node.get('type') == 'Pretrained']
+    weights += [node.pretrained for node in compat.dicts(cfg.model)
+                if '://' not in (node.get('pretrained') or '://')]
     assert bool(weights) == bool(cfg.get('weights_help'))
     assert cfg.optim_wrapper.clip_grad.max_norm > 0
+
+
+@pytest.mark.parametrize('weights', [
+    dict(init_cfg=dict(type='Pretrained', checkpoint='absent/w.pth')),
+    dict(pretrained='absent/w.pth')], ids=['init_cfg', 'pretrained'])
+def test_missing_weights_are_named_before_anything_is_built(weights):
+    cfg = Config(dict(
+        weights_help='Ask the library.', model=dict(
+            backbone=dict(type='TimeDistributed', backbone=dict(
+                type='MobileNetV2TSM', **weights)))))
+    with pytest.raises(FileNotFoundError, match='(?s)absent/w.pth.*library'):
+        check_files(cfg, ['train'])
 
 
 def test_the_seed_is_the_seed():

@@ -1,134 +1,156 @@
-"""Collect runs into a table and draw their curves.
+"""Collect runs into tables, pictures and one page.
 
-    python tools/report.py WORK_DIR [WORK_DIR ...] [--plot curves.png]
+    python tools/report.py WORK_DIR [WORK_DIR ...] --html report.html --json results.json
+    python tools/report.py --from docs/results/results.json --readme README.md --check
+
+A run that is not finished, on a subset of its data, or of another version of
+its config than the file in configs/ shows as such. Runs of one config are
+averaged over splits and seeds.
 """
 import argparse
-import json
-import re
+import sys
 from pathlib import Path
 from typing import Any, Dict, List
 
-import matplotlib
 from mmengine.config import Config
+from rich.progress import track
 
-matplotlib.use('Agg')
-import matplotlib.pyplot as plt  # noqa: E402
+from cnnlstm_mm.benchmark import read_benchmark
+from cnnlstm_mm.benchmark.plan import read_config
+from cnnlstm_mm.report import (check_readme, group_runs, load_results,
+                               pictures, read_run, results_tables, runs_table,
+                               save_results, write_metafile, write_page,
+                               write_readme)
+from cnnlstm_mm.report.facts import data_name, innermost
 
-COLUMNS = ('run', 'neck', 'input', 'epochs', 'loss', 'top-1 (test)',
-           'training', 'checkpoint')
+
+def parse_args() -> argparse.Namespace:
+    """Parse the arguments."""
+    parser = argparse.ArgumentParser(
+        description='Collect runs into tables, pictures and one page')
+    parser.add_argument(
+        'work_dirs', nargs='*', type=Path, metavar='WORK_DIR',
+        help='work directories of tools/train.py')
+    parser.add_argument(
+        '--from', dest='stored', type=Path, metavar='RESULTS_JSON',
+        help='read what --json wrote instead of work directories')
+    parser.add_argument(
+        '--planned', nargs='+', type=Path, default=[], metavar='LIST',
+        help='lists of configs/benchmarks; configs in them without any run '
+        'show as "not yet run", with the command')
+    parser.add_argument(
+        '--configs', type=Path, default=Path('configs'),
+        help='the config files to compare with; default: %(default)s')
+    parser.add_argument('--json', type=Path, help='write the facts here')
+    parser.add_argument('--markdown', type=Path, help='write the tables here')
+    parser.add_argument(
+        '--metafile', type=Path,
+        help='write a metafile.yml here, and model-index.yml beside it')
+    parser.add_argument(
+        '--html', type=Path, help='write a page with all of it here')
+    parser.add_argument('--plot', type=Path, help='write the curves here')
+    parser.add_argument(
+        '--pictures', type=Path, metavar='DIR',
+        help='write curves, confusion matrices and bars of the classes here')
+    parser.add_argument(
+        '--readme', type=Path,
+        help='write the tables between the two markers of this file')
+    parser.add_argument(
+        '--check', action='store_true',
+        help='change nothing; fail if --readme has other tables')
+    args = parser.parse_args()
+    if bool(args.work_dirs) == bool(args.stored):
+        parser.error('name work directories, or --from a results file')
+    if args.stored and (args.html or args.plot or args.pictures):
+        parser.error('--html, --plot and --pictures need work directories: '
+                     'a results file holds no curves')
+    if args.check and not args.readme:
+        parser.error('--check needs --readme')
+    return args
 
 
-def read_run(work_dir: Path) -> Dict[str, Any]:
-    """Read what a run left in its work directory.
+def planned_rows(lists: List[Path], done: List[str]) -> List[Dict[str, Any]]:
+    """Of each list, the configs that have no run, for each data set.
 
     Args:
-        work_dir (Path): The directory that tools/train.py wrote.
+        lists (list[Path]): Files of configs/benchmarks.
+        done (list[str]): Names of configs that have a run.
 
     Returns:
-        dict: ``name``, ``cfg`` (as the newest run wrote it), ``train`` (a
-        dict for each logged iteration), ``val`` (a dict for each epoch),
-        ``test`` (the newest test's metrics, or None) and ``checkpoint``.
-
-    Raises:
-        FileNotFoundError: If there is no run in ``work_dir``.
+        list[dict]: ``data``, ``configs`` and ``command``.
     """
-    logs = sorted(work_dir.glob('*/vis_data/scalars.json'))
-    configs = sorted(work_dir.glob('*.py'), key=lambda p: p.stat().st_mtime)
-    if not logs or not configs:
-        raise FileNotFoundError(
-            f'{work_dir} holds no run: name a work directory of '
-            'tools/train.py, such as work_dirs/CONFIG_NAME.')
-    train: Dict[int, dict] = {}
-    val: Dict[int, dict] = {}
-    for log in logs:
-        for line in map(json.loads, log.read_text().splitlines()):
-            if 'loss' in line:
-                train[line['step']] = line
-            elif 'acc/top1' in line and line['step'] > 0:
-                val[line['step']] = line
-    tests = [json.loads(path.read_text())
-             for path in sorted(work_dir.glob('*/*.json'))]
-    tests = [metrics for metrics in tests if 'acc/top1' in metrics]
-    last = work_dir / 'last_checkpoint'
-    return dict(
-        name=work_dir.name,
-        cfg=Config.fromfile(configs[-1], import_custom_modules=False),
-        train=[train[step] for step in sorted(train)],
-        val=[val[step] for step in sorted(val)],
-        test=tests[-1] if tests else None,
-        checkpoint=last.read_text().strip() if last.is_file() else None)
+    rows: List[Dict[str, Any]] = []
+    for path in lists:
+        found: Dict[str, List[str]] = {}
+        for config in read_benchmark(path).configs:
+            if config.stem not in done:
+                cfg = read_config(config)
+                ann = innermost(cfg.test_dataloader.dataset)['ann_file']
+                found.setdefault(data_name(ann), []).append(config.stem)
+        rows += [dict(data=data, configs=names, command=(
+            f'python tools/run_benchmark.py {path.as_posix()}'))
+                 for data, names in found.items()]
+    return rows
 
 
-def input_size(pipeline: List[dict]) -> str:
-    """Say what a pipeline feeds: clips x frames x height x width."""
-    clips = frames = size = '?'
-    for transform in pipeline:
-        frames = transform.get('clip_len', frames)
-        clips = transform.get('num_clips', 1 if clips == '?' else clips)
-        size = transform.get('crop_size', transform.get('scale', size))
-    height, width = size[::-1] if isinstance(size, (list, tuple)) else (size,
-                                                                        size)
-    return f'{clips} x {frames} x {height} x {width}'
+def counter() -> Any:
+    """Count each model once: runs of one config share it."""
+    from cnnlstm_mm.analysis.complexity import complexity
+    known: Dict[str, dict] = {}
 
+    def count(cfg: Config) -> dict:
+        key = str(cfg.model) + str(cfg.test_dataloader.dataset.pipeline)
+        if key not in known:
+            known[key] = complexity(cfg)
+        return known[key]
 
-def row(run: Dict[str, Any]) -> List[str]:
-    """Make the table row of a run, as strings in the order of COLUMNS."""
-    cfg, steps = run['cfg'], run['train']
-    seconds = sum(line['time'] * (line['step'] - before['step'])
-                  for before, line in zip([dict(step=0), *steps], steps))
-    saved = re.search(r'epoch_(\d+)', Path(run['checkpoint'] or '').name)
-    done, wanted = int(saved[1]) if saved else 0, cfg.train_cfg.max_epochs
-    neck = cfg.model.get('neck') or dict(type='none: frames averaged')
-    return [
-        run['name'], neck['type'],
-        input_size(cfg.test_dataloader.dataset.pipeline),
-        str(done) if done >= wanted else f'{done} of {wanted}, unfinished',
-        f'{steps[-1]["loss"]:.3f}' if steps else '-',
-        f'{100 * run["test"]["acc/top1"]:.1f} %' if run['test'] else
-        'not tested', f'{seconds:.0f} s', run['checkpoint'] or '-'
-    ]
-
-
-def plot(runs: List[Dict[str, Any]], path: Path) -> None:
-    """Draw training loss and validation accuracy of the runs.
-
-    Args:
-        runs (list[dict]): See :func:`read_run`.
-        path (Path): The picture to write.
-    """
-    figure, (loss, accuracy) = plt.subplots(1, 2, figsize=(11, 4))
-    for run in runs:
-        loss.plot([line['step'] for line in run['train']],
-                  [line['loss'] for line in run['train']], label=run['name'])
-        accuracy.plot([line['step'] for line in run['val']],
-                      [100 * line['acc/top1'] for line in run['val']],
-                      marker='o', label=run['name'])
-    loss.set(xlabel='iteration', ylabel='training loss')
-    accuracy.set(xlabel='epoch', ylabel='validation top-1, %', ylim=(0, 102))
-    for axes in (loss, accuracy):
-        axes.grid(alpha=0.3)
-    accuracy.legend(loc='best')
-    figure.tight_layout()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    return count
 
 
 def main() -> None:
-    """Print the table and write the picture."""
-    parser = argparse.ArgumentParser(
-        description='Collect runs into a table and draw their curves')
-    parser.add_argument('work_dirs', nargs='+', type=Path, metavar='WORK_DIR')
-    parser.add_argument('--plot', type=Path, help='write the curves here')
-    args = parser.parse_args()
-    runs = [read_run(work_dir) for work_dir in args.work_dirs]
-    rows = [COLUMNS, *map(row, runs)]
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    rows.insert(1, ['-' * width for width in widths])
-    for cells in rows:
-        padded = (f'{c:{width}}' for c, width in zip(cells, widths))
-        print(f'| {" | ".join(padded)} |')
+    """Print the runs; write what is asked for."""
+    args = parse_args()
+    read = []
+    if args.stored:
+        runs, planned = load_results(args.stored)
+    else:
+        wanted = args.json or args.markdown or args.html or args.readme or \
+            args.metafile
+        count = counter() if wanted else None
+        read = [read_run(work_dir, args.configs, count) for work_dir in track(
+            args.work_dirs, 'Reading runs', disable=len(args.work_dirs) < 4)]
+        runs, planned = [run for run, _ in read], []
+    if args.planned:
+        planned = planned_rows(
+            args.planned, [Path(run.config).stem for run in runs])
+    tables = group_runs(runs)
+    if args.check:
+        difference = check_readme(
+            args.readme, results_tables(tables, planned, files=False))
+        if difference:
+            sys.exit(f'{args.readme} has other tables than these runs:\n'
+                     f'{difference}')
+        print(f'{args.readme} has the tables of these runs.')
+        return
+    print(runs_table(runs, args.work_dirs or None))
+    if args.json:
+        save_results(args.json, runs, planned)
+    if args.markdown:
+        args.markdown.parent.mkdir(parents=True, exist_ok=True)
+        args.markdown.write_text(results_tables(tables, planned))
+    if args.metafile:
+        write_metafile(args.metafile, tables)
+    if args.readme:
+        write_readme(args.readme,
+                     results_tables(tables, planned, files=False))
+    if args.pictures:
+        for name, figure in pictures.all_pictures(read, tables):
+            pictures.save(figure, args.pictures / f'{name}.png')
+    if args.html:
+        write_page(args.html, read, tables, planned)
+        print(f'Page: {args.html}')
     if args.plot:
-        plot(runs, args.plot)
+        pictures.save(pictures.plot_curves(read), args.plot)
         print(f'Curves: {args.plot}')
 
 

@@ -19,6 +19,7 @@ ALLOWED = {
       for core in ('.core.', '._core.')),
     ('numpy', 'ndarray'), ('numpy', 'dtype'),
     ('torch._utils', '_rebuild_tensor_v2'),
+    ('_codecs', 'encode'),  # of bytes, in arrays of pickle protocol 2
 }
 
 

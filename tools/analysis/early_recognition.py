@@ -18,12 +18,12 @@ import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
 import matplotlib
 import numpy as np
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from rich.progress import track
 
-from cnnlstm_mm import compat
-from cnnlstm_mm.launch import check_files
+from cnnlstm_mm.analysis.loading import (add_model_arguments, chosen_videos,
+                                         load_test_config, model_pairs)
 from cnnlstm_mm.streaming import StreamingRecognizer
 from cnnlstm_mm.streaming.facts import test_pipeline
 from mmaction.apis import init_recognizer
@@ -39,28 +39,16 @@ def parse_args() -> argparse.Namespace:
     """Parse the arguments."""
     parser = argparse.ArgumentParser(
         description='Top-1 against the observed part of the video')
-    parser.add_argument(
-        'models', nargs='+', metavar='CONFIG CHECKPOINT',
-        help='config file and checkpoint file of each model')
+    add_model_arguments(parser)
     parser.add_argument(
         '--modes', nargs='+', choices=['auto', 'stream', 'clip'],
         default=['auto'], help='one for all models, or one a model')
     parser.add_argument(
         '--parts', nargs='+', type=float, metavar='PERCENT',
         default=list(range(10, 101, 10)), help='default: 10 20 ... 100')
-    parser.add_argument('--json', help='write the figures here')
-    parser.add_argument('--plot', help='write the picture here')
-    parser.add_argument(
-        '--max-videos', type=int,
-        help='so many videos, evenly spaced over the list')
-    parser.add_argument('--device', default='cpu', help='cpu or cuda')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction,
-        help='override settings of all configs, as key=value')
     args = parser.parse_args()
-    if len(args.models) % 2:
-        parser.error('each CONFIG needs its CHECKPOINT')
-    count = len(args.models) // 2
+    args.pairs = model_pairs(parser, args.models)
+    count = len(args.pairs)
     if len(args.modes) == 1:
         args.modes = args.modes * count
     if len(args.modes) != count:
@@ -91,9 +79,7 @@ class TestVideos:
         self.decode = Compose(
             [t for t in self.pipeline if t['type'].endswith('Decode')])
         self.dataset = DATASETS.build(dict(dataset, pipeline=[]))
-        count = len(self.dataset)
-        chosen = np.linspace(0, count - 1, min(max_videos or count, count))
-        self.numbers = chosen.round().astype(int)
+        self.numbers = chosen_videos(len(self.dataset), max_videos)
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -165,10 +151,7 @@ def measure(config: str, checkpoint: str, mode: str,
     Raises:
         RuntimeError: Naming the video that cannot be read.
     """
-    cfg = Config.fromfile(config)
-    cfg.merge_from_dict(args.cfg_options or {})
-    check_files(Config(dict(cfg, model={})), ['test'])
-    compat.read_without_decord(cfg)
+    cfg = load_test_config(config, args.cfg_options)
     if mode == 'auto':
         mode = 'stream' if cfg.model.cls_head.type == 'PerStepHead' else 'clip'
     if mode == 'stream':
@@ -221,8 +204,8 @@ def plot(parts: Sequence[float], curves: Sequence[dict], path: str) -> None:
 def main() -> None:
     """Print the table; write JSON and picture."""
     args = parse_args()
-    pairs = zip(args.models[::2], args.models[1::2], args.modes)
-    curves = [measure(*pair, args) for pair in pairs]
+    curves = [measure(*pair, mode, args)
+              for pair, mode in zip(args.pairs, args.modes)]
     print(table(args.parts, curves))
     if args.json:
         Path(args.json).parent.mkdir(parents=True, exist_ok=True)

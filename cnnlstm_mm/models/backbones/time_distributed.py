@@ -38,12 +38,21 @@ class TimeDistributed(BaseModule):
             instructions for it; the features come in the dtype of the frames.
             (A backbone that is trained takes ``tools/train.py --amp``.)
             Defaults to False.
+        drop_unused (bool): Delete the stages after the last one of the
+            backbone's ``out_indices``. MMAction2's MobileNetV2 builds all of
+            them; without this they count as parameters, and distributed
+            training refuses them as unused. Defaults to False.
+        init_from_seed (bool): Draw the backbone's random weights from the
+            run's seed alone, so that models with different necks start from
+            the same backbone. Defaults to False, from the stream of random
+            numbers that the neck draws from as well.
         init_cfg (dict, optional): Initialization of this wrapper, with keys
             that begin with ``backbone.``. Pretrained weights with bare keys
             belong into the ``init_cfg`` of ``backbone``. Defaults to None.
 
     Raises:
-        ValueError: If ``bf16`` is set for a backbone that is trained.
+        ValueError: If ``bf16`` is set for a backbone that is trained, or
+            ``drop_unused`` for one whose stages are not known.
     """
 
     def __init__(self,
@@ -51,6 +60,8 @@ class TimeDistributed(BaseModule):
                  frozen: bool = False,
                  channels_last: bool = True,
                  bf16: bool = False,
+                 drop_unused: bool = False,
+                 init_from_seed: bool = False,
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(init_cfg=init_cfg)
         check_flag(frozen=frozen, channels_last=channels_last, bf16=bf16)
@@ -63,6 +74,9 @@ class TimeDistributed(BaseModule):
                 'frozen=True, or train in mixed precision with '
                 'tools/train.py --amp.')
         self.backbone = MODELS.build(backbone)
+        if drop_unused:
+            self._drop_unused()
+        self.init_from_seed = init_from_seed
         self.frozen = frozen
         self.channels_last = channels_last
         self._folded = FoldedCopy(bf16)
@@ -80,6 +94,29 @@ class TimeDistributed(BaseModule):
             for module in self.backbone.modules():
                 if isinstance(module, nn.Hardtanh):
                     module.inplace = False
+
+    def init_weights(self) -> None:
+        """Initialize as the backbone and ``init_cfg`` say."""
+        if not self.init_from_seed:
+            super().init_weights()
+            return
+        with torch.random.fork_rng():
+            torch.manual_seed(torch.initial_seed())
+            super().init_weights()
+
+    def _drop_unused(self) -> None:
+        stages = getattr(self.backbone, 'layers', None)
+        outputs = getattr(self.backbone, 'out_indices', None)
+        if not outputs or not isinstance(stages, list) or not all(
+                isinstance(stage, str) for stage in stages):
+            raise ValueError(
+                'TimeDistributed(drop_unused=True) knows the stages of '
+                "MMAction2's MobileNetV2 and its like, not those of "
+                f'{type(self.backbone).__name__}: leave drop_unused out, or '
+                'use an option of the backbone (num_stages of ResNet).')
+        for stage in stages[max(outputs) + 1:]:
+            delattr(self.backbone, stage)
+        del stages[max(outputs) + 1:]
 
     def train(self, mode: bool = True) -> 'TimeDistributed':
         """Set the mode; a frozen backbone stays in evaluation mode."""

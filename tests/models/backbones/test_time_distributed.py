@@ -187,3 +187,42 @@ def test_wrong_input_names_the_cure(shape):
     with pytest.raises(ValueError, match='NCTHW') as caught:
         build()(torch.randn(shape))
     assert str(shape) in str(caught.value)
+
+
+@pytest.mark.parametrize('backbone', [
+    dict(V2, out_indices=(0, 2)),
+    dict(V2, type='MobileNetV2TSM', out_indices=(2, ), num_segments=4,
+         pretrained2d=False)])
+def test_unused_stages_are_dropped_and_nothing_changes(backbone):
+    whole = build(backbone).eval()
+    cut = build(backbone, drop_unused=True).eval()
+    cut.load_state_dict(whole.state_dict(), strict=False)
+    x = torch.randn(1, 3, 4, 32, 32)
+    with torch.no_grad():
+        want, got = whole(x), cut(x)
+    assert torch.equal(want[-1], got[-1])
+    names = {name.split('.')[1] for name, _ in cut.named_parameters()}
+    assert names == {'conv1', 'layer1', 'layer2', 'layer3'}
+    cut.train()
+    feature = cut(x)
+    (feature[-1] if isinstance(feature, tuple) else feature).sum().backward()
+    assert all(p.grad is not None for p in cut.parameters())
+    with pytest.raises(ValueError, match='num_stages of ResNet'):
+        build(dict(type='ResNet', depth=18, out_indices=(1, )),
+              drop_unused=True)
+
+
+def test_the_seed_alone_makes_the_backbone():
+    def start(seed, drawn, **kwargs):
+        torch.manual_seed(seed)
+        torch.rand(drawn)  # as a neck that was built before
+        module = MODELS.build(dict(
+            type='TimeDistributed', backbone=V2, **kwargs))
+        module.init_weights()
+        return module.backbone.conv1.conv.weight, torch.rand(3)
+
+    one, after = start(3, 0, init_from_seed=True)
+    two, other = start(3, 5, init_from_seed=True)
+    assert torch.equal(one, two) and not torch.equal(after, other)
+    assert not torch.equal(one, start(4, 0, init_from_seed=True)[0])
+    assert not torch.equal(start(3, 0)[0], start(3, 5)[0])

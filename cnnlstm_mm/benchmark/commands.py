@@ -1,0 +1,79 @@
+"""The commands of a run."""
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import List, Optional
+
+from .plan import Run
+from .state import PREDICTIONS
+
+TOOLS = Path(__file__).resolve().parent.parent.parent / 'tools'
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How to start training and testing.
+
+    Args:
+        launcher (str): 'none', 'pytorch' or 'slurm'.
+        gpus (int): Processes, one a GPU, of each run.
+        partition (str, optional): Of Slurm.
+        train_flags (tuple[str]): More flags of tools/train.py.
+    """
+    launcher: str = 'none'
+    gpus: int = 1
+    partition: Optional[str] = None
+    train_flags: tuple = ()
+
+    def __post_init__(self) -> None:
+        if self.launcher == 'slurm' and not self.partition:
+            raise ValueError('--launcher slurm needs --partition.')
+        if self.launcher == 'none' and self.gpus > 1:
+            raise ValueError(f'--gpus {self.gpus} needs --launcher pytorch or '
+                             '--launcher slurm.')
+        if self.gpus < 1:
+            raise ValueError(f'--gpus must be at least 1, got {self.gpus}.')
+
+    def start(self, what: str, run: Run) -> List[str]:
+        """The beginning of a command, up to the config."""
+        script = str(TOOLS / f'{what}.py')
+        if self.launcher == 'slurm':
+            return ['bash', str(TOOLS / f'slurm_{what}.sh'),
+                    str(self.partition),
+                    run.work_dir.name]
+        if self.launcher == 'pytorch':
+            return [sys.executable, '-m', 'torch.distributed.run',
+                    '--standalone', f'--nproc_per_node={self.gpus}', script]
+        return [sys.executable, script]
+
+
+def commands(run: Run, launch: Launch,
+             checkpoint: Optional[Path] = None) -> List[List[str]]:
+    """Make the commands that train and test.
+
+    Args:
+        run (Run): What to run.
+        launch (Launch): How.
+        checkpoint (Path, optional): What to test. Defaults to None, that of
+            the last epoch.
+
+    Returns:
+        list[list[str]]: The command that trains, goes on with what is there
+        and does nothing if all epochs are there; and the one that tests.
+    """
+    common = ['--work-dir', str(run.work_dir)]
+    if launch.launcher != 'none':
+        common += ['--launcher', launch.launcher]
+    if launch.launcher == 'slurm':
+        common = common[:2]  # the script adds it
+    options = {**run.cfg_options,
+               **({} if run.split is None else {'split': run.split})}
+    if options:
+        common += ['--cfg-options',
+                   *(f'{key}={value}' for key, value in options.items())]
+    checkpoint = checkpoint or run.work_dir / f'epoch_{run.max_epochs}.pth'
+    train = [*launch.start('train', run), str(run.config), '--resume',
+             '--seed', str(run.seed), *launch.train_flags, *common]
+    test = [*launch.start('test', run), str(run.config), str(checkpoint),
+            '--dump', str(run.work_dir / PREDICTIONS), *common]
+    return [train, test]

@@ -1,0 +1,210 @@
+"""Runs, several at once, with a display; one that fails stops no other."""
+import json
+import os
+import queue
+import signal
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from threading import Event
+from typing import Callable, Dict, List, Optional, Sequence
+
+from rich.console import Console
+from rich.progress import (BarColumn, MofNCompleteColumn, Progress,
+                           TextColumn, TimeElapsedColumn)
+
+from .commands import Launch, commands
+from .plan import Run
+from .state import RunState, read_state, saved_epochs, write_record
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run.
+
+    Args:
+        run (Run): The run.
+        words (str): 'done', 'was done', 'failed' or 'stopped'.
+        seconds (float): How long it took this time.
+        error (str): The last line of its log if it failed.
+        log (Path, optional): That log.
+    """
+    run: Run
+    words: str
+    seconds: float = 0.
+    error: str = ''
+    log: Optional[Path] = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is no result."""
+        return self.words not in ('done', 'was done')
+
+
+def execute(runs: Sequence[Run],
+            launch: Launch,
+            jobs: int = 1,
+            devices: Optional[Sequence[str]] = None,
+            console: Optional[Console] = None) -> List[Outcome]:
+    """Train and test what is not done yet.
+
+    Args:
+        runs (Sequence[Run]): What to do, in this order.
+        launch (Launch): How to start each of them.
+        jobs (int): How many at once. Defaults to 1.
+        devices (Sequence[str], optional): CUDA device numbers; each job takes
+            ``launch.gpus`` of its own. Defaults to None, all jobs see all.
+        console (Console, optional): Where to show progress.
+
+    Returns:
+        list[Outcome]: One a run. Ctrl-C stops what runs; those and the ones
+        that were not begun are 'stopped'.
+    """
+    slots: 'queue.Queue[Optional[str]]' = queue.Queue()
+    for job in range(jobs):
+        first = job * launch.gpus
+        slots.put(None if devices is None else
+                  ','.join(devices[first:first + launch.gpus]))
+    stop = Event()
+    outcomes: Dict[str, Outcome] = {}
+    columns = (TextColumn('{task.description}'), BarColumn(),
+               MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        overall = progress.add_task('Runs', total=len(runs))
+
+        def work(run: Run) -> None:
+            slot = slots.get()
+            try:
+                outcome = _one(run, launch, slot, progress, stop)
+            finally:
+                slots.put(slot)
+            outcomes[str(run.work_dir)] = outcome
+            progress.advance(overall)
+            if outcome.words != 'stopped':
+                progress.console.print(_line(outcome), highlight=False)
+
+        with ThreadPoolExecutor(jobs) as pool:
+            waiting = [pool.submit(work, run) for run in runs]
+            try:
+                for future in waiting:
+                    future.result()
+            except KeyboardInterrupt:
+                stop.set()
+                for future in waiting:
+                    future.cancel()
+    return [outcomes.get(str(run.work_dir), Outcome(run, 'stopped'))
+            for run in runs]
+
+
+def stop_on_signals() -> None:
+    """Let SIGTERM stop as Ctrl-C does, and Ctrl-C's signal work in the
+    background of a script too, where it is ignored by default."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+
+
+def _line(outcome: Outcome) -> str:
+    text = f'{outcome.words}: {outcome.run.name}'
+    if outcome.words == 'done':
+        text += f', {outcome.seconds:.0f} s'
+    if outcome.words == 'failed':
+        text += f': {outcome.error}'
+    return text
+
+
+def _one(run: Run, launch: Launch, slot: Optional[str], progress: Progress,
+         stop: Event) -> Outcome:
+    started = time.monotonic()
+    state = read_state(run)
+    if state.other:
+        return Outcome(run, 'failed', error=(
+            f'{run.work_dir} holds a run of other settings or of another '
+            'version of the config: move it away, or name another '
+            '--work-root.'))
+    if state.tested:
+        return Outcome(run, 'was done')
+    if stop.is_set():
+        return Outcome(run, 'stopped')
+    write_record(run)
+    task = progress.add_task(run.name, total=run.max_epochs)
+
+    def show(words: str) -> None:
+        saved = saved_epochs(run.work_dir).epochs
+        progress.update(task, completed=saved,
+                        description=f'{run.name} {words}{_loss(run)}')
+
+    try:
+        for what, number in (('train', 0), ('test', 1)):
+            state = saved_epochs(run.work_dir)
+            if what == 'train' and state.epochs >= run.max_epochs:
+                continue
+            command = commands(run, launch, state.checkpoint)[number]
+            log = run.work_dir / f'{what}.log'
+            code = _follow(command, log, slot, launch, stop,
+                           partial(show, what))
+            if stop.is_set():
+                return Outcome(run, 'stopped', time.monotonic() - started)
+            if code or (what == 'train' and not _trained(run)):
+                return Outcome(run, 'failed', time.monotonic() - started,
+                               _last_line(log) or f'exit code {code}', log)
+        # 'train' fails above where there is no checkpoint.
+        checkpoint = saved_epochs(run.work_dir).checkpoint
+        write_record(run, checkpoint.name if checkpoint else None)
+        return Outcome(run, 'done', time.monotonic() - started)
+    finally:
+        progress.remove_task(task)
+
+
+def _trained(run: Run) -> bool:
+    state: RunState = saved_epochs(run.work_dir)
+    return state.epochs >= run.max_epochs
+
+
+def _follow(command: List[str], log: Path, slot: Optional[str],
+            launch: Launch, stop: Event, show: Callable[[], None]) -> int:
+    """Run a command to its end, or until ``stop``; its output goes to log."""
+    env = dict(os.environ)
+    if slot is not None:
+        env['CUDA_VISIBLE_DEVICES'] = slot
+    if launch.launcher == 'slurm':
+        env.update(GPUS=str(launch.gpus),
+                   GPUS_PER_NODE=str(min(launch.gpus, int(
+                       env.get('GPUS_PER_NODE', 8)))))
+    with log.open('a') as output:
+        # A group of its own: data loader and launcher processes end with it.
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, env=env,
+            start_new_session=True)
+        while True:
+            try:
+                return process.wait(timeout=1)
+            except subprocess.TimeoutExpired:
+                show()
+            if stop.is_set():
+                os.killpg(process.pid, signal.SIGTERM)
+                try:
+                    return process.wait(timeout=10)
+                except subprocess.TimeoutExpired:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    return process.wait()
+
+
+def _loss(run: Run) -> str:
+    """The newest logged loss, for the display."""
+    logs = sorted(run.work_dir.glob('*/vis_data/scalars.json'))
+    lines = logs[-1].read_text().splitlines() if logs else []
+    for line in reversed(lines[-3:]):
+        try:
+            return f', loss {json.loads(line)["loss"]:.3f}'
+        except (ValueError, KeyError):
+            continue
+    return ''
+
+
+def _last_line(log: Path) -> str:
+    lines = [line.strip() for line in log.read_text(
+        errors='replace').splitlines() if line.strip()]
+    return lines[-1] if lines else ''

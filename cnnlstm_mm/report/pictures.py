@@ -1,0 +1,142 @@
+"""Curves, confusion matrices and bars."""
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+
+import matplotlib
+import numpy as np
+
+from .read import Curves, RunResult
+from .rows import Row
+
+matplotlib.use('Agg')
+import matplotlib.pyplot as plt  # noqa: E402
+
+DPI = 110
+
+
+def plot_curves(runs: Sequence[Tuple[RunResult, Curves]]) -> Any:
+    """Draw training loss and validation accuracy; a colour a config.
+
+    Args:
+        runs (Sequence[tuple]): Of :func:`read_run`.
+
+    Returns:
+        Figure: Of matplotlib.
+    """
+    figure, (loss, accuracy) = plt.subplots(
+        1, 2, figsize=(11, 4), layout='constrained')
+    colours: Dict[str, str] = {}
+    for run, curves in runs:
+        name = Path(run.config).stem
+        first = name not in colours
+        colour = colours.setdefault(name, f'C{len(colours) % 10}')
+        style = dict(color=colour, label=name if first else None,
+                     linewidth=1.2)
+        loss.plot([line['step'] for line in curves.train],
+                  [line['loss'] for line in curves.train], **style)
+        accuracy.plot([line['step'] for line in curves.val],
+                      [100 * line['acc/top1'] for line in curves.val],
+                      marker='o', markersize=3, **style)
+    loss.set(xlabel='iteration', ylabel='training loss')
+    accuracy.set(xlabel='epoch', ylabel='validation top-1, %', ylim=(0, 102))
+    for axes in (loss, accuracy):
+        axes.grid(alpha=0.3)
+    accuracy.legend(loc='best', fontsize='small')
+    return figure
+
+
+def plot_confusion(title: str, matrices: Sequence[np.ndarray],
+                   classes: Sequence[str]) -> Any:
+    """Draw the share of each true class's clips that got each answer.
+
+    Args:
+        title (str): Of the picture.
+        matrices (Sequence[np.ndarray]): Clips [true, answer]; added up.
+        classes (Sequence[str]): Their names.
+
+    Returns:
+        Figure: Of matplotlib.
+    """
+    counts = np.sum(matrices, axis=0)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    many = len(classes) > 25
+    side = 9 if many else 2.5 + .35 * len(classes)
+    figure, axes = plt.subplots(figsize=(side, side), layout='constrained')
+    axes.imshow(shares, vmin=0, vmax=1, cmap='Blues')
+    axes.set(title=title, xlabel='answer', ylabel='class')
+    if not many:
+        ticks = range(len(classes))
+        axes.set_xticks(ticks, classes, rotation=90, fontsize='small')
+        axes.set_yticks(ticks, classes, fontsize='small')
+        for y, x in zip(*np.nonzero(counts)):
+            axes.text(x, y, f'{100 * shares[y, x]:.0f}', ha='center',
+                      va='center', fontsize='x-small',
+                      color='white' if shares[y, x] > .6 else 'black')
+    return figure
+
+
+def plot_classes(rows: Sequence[Row]) -> Optional[Any]:
+    """Draw each model's accuracy in each class, averaged over its runs.
+
+    Args:
+        rows (Sequence[Row]): Of one data set.
+
+    Returns:
+        Figure or None: None if no run has predictions.
+    """
+    bars: Dict[str, Dict[str, float]] = {}
+    for row in rows:
+        runs = [run for run in row.runs if run.per_class]
+        if runs:
+            name = Path(row.first.config).stem
+            bars[name] = {c: float(np.mean([r.per_class[c] for r in runs]))
+                          for c in runs[0].per_class}
+    if not bars:
+        return None
+    names = list(next(iter(bars.values())))
+    # Worst first, by the mean over models: that is what one looks for.
+    names.sort(key=lambda c: np.mean([b.get(c, 0) for b in bars.values()]))
+    height = 0.8 / len(bars)
+    figure, axes = plt.subplots(
+        figsize=(8, 1 + .28 * len(names) * max(1, len(bars) / 3)),
+        layout='constrained')
+    for k, (name, values) in enumerate(bars.items()):
+        axes.barh([y + k * height for y in range(len(names))],
+                  [100 * values.get(c, 0) for c in names], height, label=name)
+    axes.set_yticks([y + .4 - height / 2 for y in range(len(names))], names,
+                    fontsize='small')
+    axes.set(xlabel='right answers in the class, %', xlim=(0, 100))
+    axes.invert_yaxis()
+    axes.grid(alpha=.3, axis='x')
+    axes.legend(loc='upper center', bbox_to_anchor=(.5, -.08), ncols=2,
+                fontsize='small')
+    return figure
+
+
+def save(figure: Any, path: Path) -> None:
+    """Write a figure as PNG and forget it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=DPI)
+    plt.close(figure)
+
+
+def all_pictures(runs: Sequence[Tuple[RunResult, Curves]],
+                 tables: Dict[str, List[Row]]) -> Iterator[Tuple[str, Any]]:
+    """All pictures of a report, one after the other.
+
+    Yields:
+        tuple[str, Figure]: A file name without ending, and the figure.
+    """
+    for number, (data, rows) in enumerate(tables.items(), 1):
+        members = [(run, curves) for run, curves in runs if run.data == data]
+        yield f'curves_{number}', plot_curves(members)
+        bars = plot_classes(rows)
+        if bars is not None:
+            yield f'classes_{number}', bars
+        for row in rows:
+            found = [curves for run, curves in members if run in row.runs]
+            matrices = [c.confusion for c in found if c.confusion is not None]
+            if matrices:
+                name = Path(row.first.config).stem
+                yield f'confusion_{name}', plot_confusion(
+                    name, matrices, found[0].classes)
