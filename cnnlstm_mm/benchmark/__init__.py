@@ -1,4 +1,4 @@
-"""Lists of configs, run one after the other: what tools/run_benchmark.py does."""
+"""Lists of configs, run one after the other, for tools/run_benchmark.py."""
 from .commands import Launch, commands
 from .execution import Outcome, execute, stop_on_signals
 from .plan import BenchmarkList, Run, plan_runs, read_benchmark

@@ -15,7 +15,7 @@ DATA = dict(
     ucf101_mini10=('UCF101-mini10 (10 of 101 classes, 240/100 clips of '
                    'split 1)', {1: (240, 100)}),
     ucf101=('UCF101', {1: (9537, 3783), 2: (9586, 3734), 3: (9624, 3696)}),
-    hmdb51=('HMDB51', {split: (3570, 1530) for split in (1, 2, 3)}),
+    hmdb51=('HMDB51', dict.fromkeys((1, 2, 3), (3570, 1530))),
     kinetics400=('Kinetics-400', {}))
 # What makes a run another one. Workers, hooks and paths do not.
 COMPARED = ('model', 'split', 'train_dataloader', 'test_dataloader',
@@ -57,7 +57,8 @@ def subset(ann_file: str, which: str, split: Optional[int],
     if wanted is None or clips is None:
         return ''
     total = wanted[which == 'test']
-    return '' if clips == total else f'subset: {clips} of {total} {which} clips'
+    return '' if clips == total else (
+        f'subset: {clips} of {total} {which} clips')
 
 
 def innermost(dataset: Dict[str, Any]) -> Dict[str, Any]:
@@ -108,8 +109,10 @@ def model_names(model: Dict[str, Any]) -> Dict[str, str]:
         neck_name = 'average'
     else:
         kind = neck['type']
-        neck_name = f'{NECKS.get(kind, kind)} {neck.get("hidden_channels", "")}'
-        if neck.get('gate_conv', 'full') != 'full' or 'reduce_channels' in neck:
+        neck_name = NECKS.get(kind, kind)
+        neck_name += f' {neck.get("hidden_channels", "")}'
+        if neck.get('gate_conv',
+                    'full') != 'full' or 'reduce_channels' in neck:
             neck_name = f'light {neck_name}'
     weights = [str(node['checkpoint']) for node in compat.dicts(model)
                if node.get('type') == 'Pretrained']

@@ -126,7 +126,9 @@ def read_run(work_dir: Path,
     tested = test_cfg.get('load_from')
     tested = Path(tested).name if tested else None
     last = work_dir / 'last_checkpoint'
-    checkpoint = Path(last.read_text().strip()).name if last.is_file() else None
+    checkpoint = None
+    if last.is_file():
+        checkpoint = Path(last.read_text().strip()).name
     saved = re.search(r'epoch_(\d+)', checkpoint or '')
     split = cfg.get('split', 1)
     test_list = facts.innermost(cfg.test_dataloader.dataset)['ann_file']
