@@ -248,7 +248,14 @@ class StreamingRecognizer:
     @torch.no_grad()
     def _run(self, frames: Tensor, state: Optional[StreamState]
              ) -> Tuple[Tensor, StreamState]:
-        features = self._features(frames.to(self.device, torch.float32))
+        try:
+            features = self._features(frames.to(self.device, torch.float32))
+        except RuntimeError as error:
+            if 'Kernel size' not in str(error):
+                raise
+            raise ValueError(
+                f'frames of {frames.shape[3]}x{frames.shape[4]} are too small '
+                f'for the backbone ({error}): feed larger ones.') from None
         size = tuple(features.shape[3:])
         if state is None:
             tensors = self.model.init_state(len(frames), size, self.device)
