@@ -95,8 +95,7 @@ class FiniteLossHook(Hook):
         """Keep the batch, and the statistics before it."""
         self._batch = data_batch
         if self._handles:
-            with torch.no_grad():
-                _copy(self._before, self._buffers)
+            _copy(self._before, self._buffers)
 
     def after_train_iter(self,
                          runner: Runner,
@@ -193,8 +192,7 @@ class FiniteLossHook(Hook):
                 p.grad = None  # the step then leaves it as it is
 
     def _stop_or_skip(self, runner: Runner, what: str) -> None:
-        with torch.no_grad():
-            _copy(self._buffers, self._before)
+        _copy(self._buffers, self._before)
         self.skipped += 1
         self._in_a_row += 1
         where = None
@@ -219,11 +217,6 @@ class FiniteLossHook(Hook):
                               f'{self.skipped}th of this training.')
 
 
-def _copy(into: List[Tensor], tensors: List[Tensor]) -> None:
-    if tensors:  # a model may have no buffers
-        torch._foreach_copy_(into, tensors)
-
-
 def anywhere(flag: Tensor) -> bool:
     """Whether a flag is set in any process."""
     if not is_distributed():
@@ -231,6 +224,12 @@ def anywhere(flag: Tensor) -> bool:
     count = flag.float().reshape(1)
     all_reduce(count)
     return bool(count.item())
+
+
+def _copy(to: List[Tensor], source: List[Tensor]) -> None:
+    if to:  # a model may have none
+        with torch.no_grad():
+            torch._foreach_copy_(to, source)
 
 
 def faulty_weights(runner: Runner) -> List[str]:

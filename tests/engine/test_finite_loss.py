@@ -171,3 +171,10 @@ def test_every_schedule_clips_gradients():
     hooks = Config.fromfile(
         ROOT / 'configs/_base_/default_runtime.py').default_hooks
     assert hooks.finite_loss == dict(type='FiniteLossHook', action='stop')
+
+
+def test_a_model_without_buffers(tmp_path):
+    run = runner(tmp_path, [None, NAN])
+    run.model.norm = torch.nn.Identity()
+    with pytest.raises(FloatingPointError, match='video_1.mp4'):
+        run.train()
