@@ -23,7 +23,7 @@ def loaded(tmp_path, filename, mode, **hook):
     run = runner(tmp_path, [None] * 2)
     hooks = [h for h in run.hooks if type(h).__name__ == 'FiniteLossHook']
     assert hooks
-    run.register_hook(dict(type='mmaction.WholeCheckpointHook', **hook))
+    run.register_hook(dict(type='WholeCheckpointHook', **hook))
     run._resume = mode == 'resume'
     run._load_from = filename
     if mode != 'test':

@@ -97,8 +97,9 @@ def runner(work_dir, values, order=None, hook=None, wrapper=None, **kwargs):
         default_hooks=dict(
             logger=dict(type='LoggerHook', interval=100),
             checkpoint=None, finite_loss=dict(
-                type='mmaction.FiniteLossHook', **(hook or {}))),
-        experiment_name=f'toy{next(RUNS)}', log_level='INFO', **kwargs)
+                type='FiniteLossHook', **(hook or {}))),
+        experiment_name=f'toy{next(RUNS)}', log_level='INFO',
+        default_scope='mmaction', **kwargs)
 
 
 def two_processes(work_dir, cfg, action):
