@@ -4,6 +4,7 @@ A run is built from its model and the data, and has ``train()``, ``test()``,
 ``profile()`` and ``peak()``. All take the same videos, frame size, number of
 frames, batch and workers.
 """
+import gc
 import os
 import resource
 import tempfile
@@ -122,22 +123,27 @@ def config(model: dict, data: Data, iterations: int, videos: int,
 class Run:
     """One model on the data, in this process."""
 
-    def __init__(self, model: dict, data: Data) -> None:
+    def __init__(self, model: dict, data: Data, keep: bool) -> None:
         import torch
         import cnnlstm_mm  # noqa: F401
         torch.set_num_threads(data.threads)
         torch.manual_seed(0)
-        self.model, self.data = model, data
+        self.model, self.data, self.keep = model, data, keep
         self.folder = tempfile.TemporaryDirectory()
         self.count = 0
 
     def runner(self, iterations: int = 1, videos: int = 1):
         from mmengine.runner import Runner
+        from cnnlstm_mm.engine import MemoryHook
+        # The loaders of the run before end now, and not while one is timed.
+        gc.collect()
         self.count += 1
         runner = Runner.from_cfg(
             config(self.model, self.data, iterations, videos,
                    self.folder.name, f'{os.getpid()}_{self.count}'))
         runner.model.init_weights()
+        if self.keep:  # as tools/train.py and tools/test.py do
+            runner.register_hook(MemoryHook())
         return runner
 
     def train(self, iterations: int, warmup: int = 2) -> float:

@@ -109,6 +109,7 @@ def build_runner(cfg: Config, modes: Iterable[str]) -> Runner:
     hooks = cfg.get('default_hooks', {})
     hooks.setdefault('broken_videos', dict(type='BrokenVideoHook'))
     hooks.setdefault('finite_loss', dict(type='FiniteLossHook'))
+    hooks.setdefault('memory', dict(type='MemoryHook'))
     hooks.setdefault('whole_checkpoint', dict(type='WholeCheckpointHook'))
     cfg.default_hooks = hooks
     make_exact(cfg)

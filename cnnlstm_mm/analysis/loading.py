@@ -7,6 +7,7 @@ from mmengine.config import Config, DictAction
 
 from cnnlstm_mm import compat
 from cnnlstm_mm.launch import check_files
+from cnnlstm_mm.memory import keep_freed_memory
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,6 +52,7 @@ def load_test_config(path: str, options: Optional[dict]) -> Config:
     Raises:
         FileNotFoundError: If the list or the videos are not there.
     """
+    keep_freed_memory()
     cfg = Config.fromfile(path)
     cfg.merge_from_dict(options or {})
     check_files(Config(dict(cfg, model={})), ['test'])

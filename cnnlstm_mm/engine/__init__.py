@@ -4,11 +4,12 @@ from .clip_visualization_hook import ClipVisualizationHook
 from .cpu_amp_optim_wrapper import CPUAmpOptimWrapper
 from .exact_train_loop import ExactEpochBasedTrainLoop
 from .finite_loss_hook import FiniteLossHook
+from .memory_hook import MemoryHook
 from .verified_checkpoint_hook import VerifiedCheckpointHook
 from .whole_checkpoint_hook import WholeCheckpointHook
 
 __all__ = [
     'BrokenVideoHook', 'CPUAmpOptimWrapper', 'ClipVisualizationHook',
-    'ExactEpochBasedTrainLoop', 'FiniteLossHook', 'VerifiedCheckpointHook',
-    'WholeCheckpointHook'
+    'ExactEpochBasedTrainLoop', 'FiniteLossHook', 'MemoryHook',
+    'VerifiedCheckpointHook', 'WholeCheckpointHook'
 ]

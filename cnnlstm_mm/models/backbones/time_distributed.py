@@ -10,6 +10,7 @@ from mmaction.registry import MODELS
 from mmaction.utils import ConfigType
 
 from .folding import FoldedCopy
+from .in_place import keep_outputs
 
 Features = Union[Tensor, Tuple[Tensor, ...]]
 
@@ -90,10 +91,7 @@ class TimeDistributed(BaseModule):
             self.backbone.requires_grad_(False)
             self.backbone.eval()
         else:
-            # In place, autograd copies the input of a ReLU6 before each call.
-            for module in self.backbone.modules():
-                if isinstance(module, nn.Hardtanh):
-                    module.inplace = False
+            keep_outputs(self.backbone)
 
     def init_weights(self) -> None:
         """Initialize as the backbone and ``init_cfg`` say."""
