@@ -60,10 +60,12 @@ def measure(workers: dict, args: argparse.Namespace) -> list:
                     values[name, mode].append(worker.ask(mode, size))
                 else:  # warms up
                     worker.ask(mode, 1)
+                worker.ask('rest')
     rows = []
     for name, worker in workers.items():
         row = dict(run=name, peak_mb=worker.ask('peak'),
                    parts_ms=worker.ask('profile'))
+        worker.ask('rest')
         for mode in modes:
             taken = values[name, mode]
             row[mode] = statistics.median(taken) if taken else None
@@ -113,7 +115,8 @@ def main() -> None:
     parser.add_argument('--threads', type=int, default=os.cpu_count())
     parser.add_argument('--repeats', type=int, default=3)
     parser.add_argument('--iterations', type=int, default=5)
-    parser.add_argument('--test-videos', type=int, default=24)
+    parser.add_argument('--test-videos', type=int, default=64,
+                        help='a multiple of the batch')
     parser.add_argument(
         '--runs', nargs='*', default=RUNS, help='of: LSTM, light ConvLSTM and '
         'ConvLSTM, each alone and with ", frozen" or ", frozen bf16" (where '
@@ -125,6 +128,8 @@ def main() -> None:
             parser.error(f'{path} is not there: make the built-in data with '
                          'python tools/data/make_quickstart.py, or name '
                          '--ann-file and --videos')
+    if args.test_videos % args.batch or args.test_videos <= args.batch:
+        parser.error('--test-videos must be a multiple of --batch, and more')
     data = runs.Data(args.ann_file, args.videos, args.frames, args.side,
                      args.batch, args.workers, args.threads, args.weights)
     workers = {}

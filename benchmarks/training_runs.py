@@ -135,8 +135,6 @@ class Run:
     def runner(self, iterations: int = 1, videos: int = 1):
         from mmengine.runner import Runner
         from cnnlstm_mm.engine import MemoryHook
-        # The loaders of the run before end now, and not while one is timed.
-        gc.collect()
         self.count += 1
         runner = Runner.from_cfg(
             config(self.model, self.data, iterations, videos,
@@ -146,32 +144,47 @@ class Run:
             runner.register_hook(MemoryHook())
         return runner
 
-    def train(self, iterations: int, warmup: int = 2) -> float:
+    def train(self, iterations: int, warmup: int = 4) -> float:
         """Frames a second from the end of the warm-up, when the workers have
-        filled their queue, to the last iteration."""
-        from mmengine.hooks import Hook
-
-        class Clock(Hook):
-            ends = []
-
-            def after_train_iter(self, *args, **kwargs):
-                _synchronize()
-                self.ends.append(time.perf_counter())
-
+        filled their queue and the memory has settled, to the last
+        iteration."""
         runner = self.runner(iterations + warmup)
-        runner.register_hook(Clock())
+        clock = self._clock(runner)
         runner.train()
-        seconds = Clock.ends[-1] - Clock.ends[warmup - 1]
-        return iterations * self.data.batch * self.data.frames / seconds
+        # Ends the workers now, and not when the garbage collector comes.
+        runner.train_loop.dataloader_iterator = None
+        return self._speed(clock[warmup - 1:])
 
     def test(self, videos: int) -> float:
-        """Frames a second over so many videos, from building the loader to
-        the last score."""
+        """Frames a second over so many videos, from the end of the first
+        batch, for which workers start and batch norm is folded, to the end
+        of the last."""
         runner = self.runner(videos=videos)
-        start = time.perf_counter()
+        clock = self._clock(runner)
         runner.test()
-        _synchronize()
-        return videos * self.data.frames / (time.perf_counter() - start)
+        return self._speed(clock)
+
+    def _speed(self, ends: list) -> float:
+        """Frames a second between the first and the last of these ends."""
+        if len(ends) < 2:  # a warm-up
+            return float('nan')
+        frames = (len(ends) - 1) * self.data.batch * self.data.frames
+        return frames / (ends[-1] - ends[0])
+
+    @staticmethod
+    def _clock(runner) -> list:
+        """Receives the time at the end of every iteration."""
+        from mmengine.hooks import Hook
+        ends = []
+
+        class Clock(Hook):
+
+            def _after_iter(self, *args, **kwargs):
+                _synchronize()
+                ends.append(time.perf_counter())
+
+        runner.register_hook(Clock())
+        return ends
 
     def frozen_backbone(self, frames: int) -> float:
         """Milliseconds a frame of the backbone alone on frames in memory,
@@ -265,6 +278,12 @@ class Run:
         with _add(clock, 'optimizer'):
             wrapper.step()
             wrapper.zero_grad()
+
+    def rest(self) -> None:
+        """Give back memory, which other runs need in their turns."""
+        from cnnlstm_mm.memory import return_freed_memory
+        gc.collect()
+        return_freed_memory()
 
     def peak(self) -> float:
         """The most memory that this process has held, in MB; workers of the

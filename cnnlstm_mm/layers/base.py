@@ -114,7 +114,10 @@ class ConvLSTMBase(nn.Module):
         """Keras's initial values.
 
         Glorot-uniform for the input's weights, orthogonal for the state's, 0
-        for biases, but ``forget_bias`` for that of the forget gate.
+        for biases, but ``forget_bias`` for that of the forget gate. A
+        depthwise kernel's values in and out are its taps, not taps times
+        channels as Keras counts them, which would start a light variant with
+        gates that scarcely see the input.
         """
         for name, weight in self.named_parameters():
             if name.startswith(('weight_hh', 'gate_hh')):
@@ -125,7 +128,8 @@ class ConvLSTMBase(nn.Module):
                 weight.copy_(flat.movedim((-1, -2), (0, 1)))
             elif name.startswith(('weight_', 'gate_', 'depth_')):
                 taps = weight[0, 0].numel()
-                fans = taps * (weight.shape[0] + weight.shape[1])
+                fans = taps * (2 if name.startswith('depth_') else
+                               weight.shape[0] + weight.shape[1])
                 limit = math.sqrt(6 / fans)
                 weight.uniform_(-limit, limit)
             else:

@@ -55,3 +55,18 @@ def test_gates_of_the_pooled_variant_have_no_space():
     shuffled = x.flatten(3)[..., shuffle].view_as(x)
     want = layer(x)[0].flatten(3)[..., shuffle]
     assert torch.allclose(layer(shuffled)[0].flatten(3), want, atol=1e-6)
+
+
+@pytest.mark.parametrize('gate_conv', PARAMETERS)
+def test_every_variant_starts_with_gates_that_see_the_input(gate_conv):
+    """A depthwise kernel has its taps in and out, not taps times channels."""
+    torch.manual_seed(0)
+    layer = ConvLSTM(512, 64, gate_conv=gate_conv, bias=False)
+    x = torch.randn(16, 512, 9, 9)
+    weights = layer._weights(0, 0)
+    _, _, z, _ = layer._gates.split(
+        layer._gates.of_input(x, weights, None))  # the candidate's share
+    # Glorot: 2 fan_in / (fan_in + fan_out) of the input's variance.
+    fan_out = {'full': 256, 'depthwise': 256, 'pooled': 64}[gate_conv]
+    variance = z[..., 1:-1, 1:-1].var().item()
+    assert variance == pytest.approx(2 * 512 / (512 + fan_out), rel=0.15)
