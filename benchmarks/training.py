@@ -1,9 +1,10 @@
 """Speed of training and testing, end to end from video files.
 
 MobileNetV2 with each neck, fine-tuned and frozen, and MMAction2's own
-TSN-MobileNetV2 take turns at every repeat, each in a process of its own that
-runs MMAction2's Runner on the same videos, frame size, frames, batch and
-workers; the medians are printed, then where the time of a training step goes.
+TSN-MobileNetV2 run MMAction2's Runner on the same videos, frame size, frames,
+batch and workers, each in a process of its own. They take turns of a few
+seconds, the others being paused, so that all meet the same machine; frames a
+second over all turns are printed, then where the time of a training step goes.
 On a CPU our runs keep their freed memory, as tools/train.py does; the stock
 model runs as it stands, and once more with its memory kept.
 
@@ -14,7 +15,13 @@ import json
 import os
 import statistics
 import sys
+import tempfile
+import time
 from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
@@ -42,36 +49,67 @@ def models(data: runs.Data) -> dict:
     return found
 
 
+WARMUP = 5  # iterations, until queues are full and the memory has settled
+
+
+def in_turns(workers: dict, mode: str, turns: int, seconds: float) -> dict:
+    """Iterations a second of each run, for each turn.
+
+    All train or test on and on, but only one at a time is allowed to run; so
+    a change of the machine's speed meets all of them.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        numbers = {}
+        for k, (name, worker) in enumerate(workers.items()):
+            path = Path(folder) / str(k)
+            path.write_bytes(bytes(16))
+            numbers[name] = np.memmap(path, np.int64)
+            worker.start('go', mode, str(path))
+            while numbers[name][0] < WARMUP:
+                if worker.pipe.poll(.1):
+                    worker.answer()  # raises what went wrong
+            worker.pause()
+        speeds = {name: [] for name in workers}
+        for _ in track(range(turns), f'Turns of {mode}',
+                       console=Console(stderr=True)):
+            for name, worker in workers.items():
+                before, start = numbers[name][0], time.perf_counter()
+                worker.go_on()
+                time.sleep(seconds)
+                worker.pause()
+                speeds[name].append((numbers[name][0] - before)
+                                    / (time.perf_counter() - start))
+        for name, worker in workers.items():
+            numbers[name][1] = 1
+            worker.go_on()
+            worker.answer()
+            worker.ask('rest')
+    return speeds
+
+
 def measure(workers: dict, args: argparse.Namespace) -> list:
     """One row a run."""
-    modes = {'train': args.iterations, 'test': args.test_videos,
-             'frozen_backbone': 16}
-    values = {(name, mode): [] for name in workers for mode in modes}
-    for repeat in range(args.repeats + 1):
-        for mode, size in modes.items():
-            for name, worker in workers.items():
-                print(f'\r{repeat}/{args.repeats} {mode} {name:<30}', end='',
-                      file=sys.stderr)
-                if mode == 'frozen_backbone' and not (
-                        name in (STOCK, KEPT)
-                        or name.startswith('LSTM, frozen')):
-                    continue
-                if repeat:
-                    values[name, mode].append(worker.ask(mode, size))
-                else:  # warms up
-                    worker.ask(mode, 1)
-                worker.ask('rest')
+    frames = args.batch * args.frames
+    turns = {mode: in_turns(workers, mode, args.turns, args.seconds)
+             for mode in ('train', 'test')}
+    alone = {name: [] for name in workers
+             if name in (STOCK, KEPT) or name.startswith('LSTM, frozen')}
+    for _ in track(range(args.turns), 'Turns of the backbone alone',
+                   console=Console(stderr=True)):
+        for name in alone:
+            alone[name].append(workers[name].ask('frozen_backbone', 16))
     rows = []
     for name, worker in workers.items():
         row = dict(run=name, peak_mb=worker.ask('peak'),
                    parts_ms=worker.ask('profile'))
         worker.ask('rest')
-        for mode in modes:
-            taken = values[name, mode]
-            row[mode] = statistics.median(taken) if taken else None
-            row[f'all_{mode}'] = taken
+        for mode, speeds in turns.items():
+            row[f'all_{mode}'] = [speed * frames for speed in speeds[name]]
+            row[mode] = statistics.mean(row[f'all_{mode}'])
+        row['all_frozen_backbone'] = alone.get(name, [])
+        row['frozen_backbone'] = statistics.median(
+            alone[name]) if name in alone else None
         rows.append(row)
-    print(file=sys.stderr)
     return rows
 
 
@@ -113,10 +151,9 @@ def main() -> None:
     parser.add_argument('--batch', type=int, default=4)
     parser.add_argument('--workers', type=int, default=2)
     parser.add_argument('--threads', type=int, default=os.cpu_count())
-    parser.add_argument('--repeats', type=int, default=3)
-    parser.add_argument('--iterations', type=int, default=5)
-    parser.add_argument('--test-videos', type=int, default=64,
-                        help='a multiple of the batch')
+    parser.add_argument('--turns', type=int, default=8)
+    parser.add_argument('--seconds', type=float, default=6,
+                        help='of each turn')
     parser.add_argument(
         '--runs', nargs='*', default=RUNS, help='of: LSTM, light ConvLSTM and '
         'ConvLSTM, each alone and with ", frozen" or ", frozen bf16" (where '
@@ -128,8 +165,6 @@ def main() -> None:
             parser.error(f'{path} is not there: make the built-in data with '
                          'python tools/data/make_quickstart.py, or name '
                          '--ann-file and --videos')
-    if args.test_videos % args.batch or args.test_videos <= args.batch:
-        parser.error('--test-videos must be a multiple of --batch, and more')
     data = runs.Data(args.ann_file, args.videos, args.frames, args.side,
                      args.batch, args.workers, args.threads, args.weights)
     workers = {}

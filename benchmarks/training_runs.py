@@ -1,8 +1,8 @@
 """Runs of MMAction2's Runner to measure against each other.
 
-A run is built from its model and the data, and has ``train()``, ``test()``,
-``profile()`` and ``peak()``. All take the same videos, frame size, number of
-frames, batch and workers.
+A run is built from its model and the data, and has ``go()``,
+``frozen_backbone()``, ``profile()`` and ``peak()``. All take the same videos,
+frame size, number of frames, batch and workers.
 """
 import gc
 import os
@@ -11,6 +11,8 @@ import tempfile
 import time
 from contextlib import contextmanager
 from typing import NamedTuple, Optional
+
+import numpy as np
 
 NORMALIZE = dict(mean=[127.5] * 3, std=[127.5] * 3)
 PARTS = ('decode', 'transforms', 'preprocess', 'backbone', 'neck', 'head',
@@ -74,10 +76,9 @@ NECKS = {
 }
 
 
-def config(model: dict, data: Data, iterations: int, videos: int,
-           work_dir: str, name: str):
-    """The whole config of a run: ``iterations`` batches of training, and one
-    view of so many videos for testing."""
+def config(model: dict, data: Data, work_dir: str, name: str):
+    """The whole config of a run, which goes through the videos again and
+    again."""
     from mmengine.config import Config
     flat = model['type'] == 'Recognizer2D'
     shape = 'NCHW' if flat else 'NCTHW'
@@ -100,24 +101,27 @@ def config(model: dict, data: Data, iterations: int, videos: int,
     def loader(test):
         return dict(
             batch_size=data.batch, num_workers=data.workers,
-            sampler=dict(type='DefaultSampler' if test else 'InfiniteSampler',
-                         shuffle=not test),
+            sampler=dict(type='InfiniteSampler', shuffle=not test),
             dataset=dict(
                 type='VideoDataset', ann_file=data.ann_file,
                 data_prefix=dict(video=data.videos), pipeline=pipeline(test),
-                indices=videos if test else None, test_mode=test))
+                test_mode=test))
 
     return Config(dict(
         default_scope='mmaction', model=model, work_dir=work_dir,
         experiment_name=name, log_level='ERROR',
         train_dataloader=loader(False), test_dataloader=loader(True),
-        train_cfg=dict(type='IterBasedTrainLoop', max_iters=iterations,
-                       val_interval=iterations + 1),
+        train_cfg=dict(type='IterBasedTrainLoop', max_iters=10**9,
+                       val_interval=10**9),
         test_cfg=dict(type='TestLoop'), test_evaluator=dict(type='AccMetric'),
         optim_wrapper=dict(
             type='OptimWrapper', clip_grad=dict(max_norm=20),
             optimizer=dict(type='SGD', lr=1e-3, momentum=0.9)),
         default_hooks=dict(checkpoint=None, logger=None)))
+
+
+class _End(Exception):
+    """The run has been measured."""
 
 
 class Run:
@@ -132,59 +136,46 @@ class Run:
         self.folder = tempfile.TemporaryDirectory()
         self.count = 0
 
-    def runner(self, iterations: int = 1, videos: int = 1):
+    def runner(self):
         from mmengine.runner import Runner
         from cnnlstm_mm.engine import MemoryHook
         self.count += 1
         runner = Runner.from_cfg(
-            config(self.model, self.data, iterations, videos,
-                   self.folder.name, f'{os.getpid()}_{self.count}'))
+            config(self.model, self.data, self.folder.name,
+                   f'{os.getpid()}_{self.count}'))
         runner.model.init_weights()
         if self.keep:  # as tools/train.py and tools/test.py do
             runner.register_hook(MemoryHook())
         return runner
 
-    def train(self, iterations: int, warmup: int = 4) -> float:
-        """Frames a second from the end of the warm-up, when the workers have
-        filled their queue and the memory has settled, to the last
-        iteration."""
-        runner = self.runner(iterations + warmup)
-        clock = self._clock(runner)
-        runner.train()
-        # Ends the workers now, and not when the garbage collector comes.
-        runner.train_loop.dataloader_iterator = None
-        return self._speed(clock[warmup - 1:])
+    def go(self, mode: str, count: str) -> None:
+        """Train or test on and on.
 
-    def test(self, videos: int) -> float:
-        """Frames a second over so many videos, from the end of the first
-        batch, for which workers start and batch norm is folded, to the end
-        of the last."""
-        runner = self.runner(videos=videos)
-        clock = self._clock(runner)
-        runner.test()
-        return self._speed(clock)
-
-    def _speed(self, ends: list) -> float:
-        """Frames a second between the first and the last of these ends."""
-        if len(ends) < 2:  # a warm-up
-            return float('nan')
-        frames = (len(ends) - 1) * self.data.batch * self.data.frames
-        return frames / (ends[-1] - ends[0])
-
-    @staticmethod
-    def _clock(runner) -> list:
-        """Receives the time at the end of every iteration."""
+        Args:
+            mode: 'train' or 'test'.
+            count: File with two int64: the iterations that are done, and not
+                0 once the run shall end.
+        """
         from mmengine.hooks import Hook
-        ends = []
+        numbers = np.memmap(count, np.int64)
 
-        class Clock(Hook):
+        class Counter(Hook):
 
             def _after_iter(self, *args, **kwargs):
                 _synchronize()
-                ends.append(time.perf_counter())
+                numbers[0] += 1
+                if numbers[1]:
+                    raise _End
 
-        runner.register_hook(Clock())
-        return ends
+        runner = self.runner()
+        runner.register_hook(Counter())
+        try:
+            runner.train() if mode == 'train' else runner.test()
+        except _End:
+            pass
+        if mode == 'train':
+            # Ends the workers now, not when the garbage collector comes.
+            runner.train_loop.dataloader_iterator = None
 
     def frozen_backbone(self, frames: int) -> float:
         """Milliseconds a frame of the backbone alone on frames in memory,

@@ -1,6 +1,7 @@
 """Objects in processes of their own, to measure them in turns."""
 import multiprocessing
 import os
+import signal
 from typing import Any, Callable, Dict, Optional
 
 
@@ -32,22 +33,42 @@ class Worker:
         Raises:
             RuntimeError: with what was raised in the process, or that it died.
         """
+        self.start(method, *arguments)
+        return self.answer()
+
+    def start(self, method: str, *arguments: Any) -> None:
+        """Call ``method`` without waiting for it."""
         self.pipe.send((method, arguments))
+
+    def answer(self) -> Any:
+        """What the method that was started last returns; see ``ask``."""
         try:
             fine, answer = self.pipe.recv()
         except EOFError:
-            raise RuntimeError(f'the process died in {method}') from None
+            raise RuntimeError('the process died') from None
         if not fine:
             raise RuntimeError(answer)
         return answer
 
+    def pause(self) -> None:
+        """Stop the process and all that it started where they are."""
+        os.killpg(self.process.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Go on after ``pause``."""
+        os.killpg(self.process.pid, signal.SIGCONT)
+
     def close(self) -> None:
-        """End the process."""
+        """End the process, whatever it does."""
         self.pipe.close()
-        self.process.join()
+        self.process.join(10)
+        if self.process.is_alive():
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.join()
 
 
 def _serve(pipe: Any, factory: Callable) -> None:
+    os.setpgrp()  # what it starts is paused with it
     built = None
     while True:
         try:

@@ -10,10 +10,10 @@ from stream_models import (CONV, FLAT, I3D, LSTM, OPTIONS, build,
 from support import ROOT, run_python
 
 from cnnlstm_mm.layers.convolution import can_prepack
-from cnnlstm_mm.models.backbones import folding
-from cnnlstm_mm.streaming import (StreamingRecognizer, StreamState, packing,
-                                  step_model)
-from cnnlstm_mm.streaming.packing import PackedConv, pack_backbone
+from cnnlstm_mm.models.backbones import folding, packing
+from cnnlstm_mm.models.backbones.packing import PackedConv
+from cnnlstm_mm.streaming import StreamingRecognizer, StreamState, step_model
+from cnnlstm_mm.streaming.packing import pack_backbone
 from mmaction.registry import MODELS
 
 

@@ -1,4 +1,4 @@
-"""A copy of a backbone with its batch norm folded, for running only."""
+"""A copy of a backbone for running only, its batch norm folded."""
 import copy
 import platform
 from typing import Any, Optional, Tuple
@@ -8,9 +8,14 @@ from mmcv.cnn import fuse_conv_bn
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from .packing import pack
+
 
 class FoldedCopy:
     """Holds a folded copy of a backbone in step with its weights.
+
+    On a CPU the copy's convolutions are packed, with their activations, see
+    :class:`PackedConv`.
 
     It is no ``nn.Module``, so that neither checkpoints nor optimizers see the
     copy, and it is left out when its owner is copied or pickled.
@@ -64,10 +69,10 @@ class FoldedCopy:
             return backbone(frames)
         return self._run(self._module, frames)
 
-    @staticmethod
-    def _run(module: nn.Module, frames: Tensor) -> Any:
+    def _run(self, module: nn.Module, frames: Tensor) -> Any:
         """Run the copy in its own dtype and return features in the frames'."""
-        dtype = next(module.parameters()).dtype
+        dtype = torch.bfloat16 if self.bf16 and has_bfloat16(
+            frames.device) else frames.dtype
         if dtype == frames.dtype:
             return module(frames)
         outputs = module(frames.to(dtype))
@@ -94,6 +99,9 @@ class FoldedCopy:
             module.to(torch.bfloat16)
         if clip.is_contiguous(memory_format=torch.channels_last):
             module.to(memory_format=torch.channels_last)
+        if clip.dtype == torch.float32 and not bf16 and \
+                not torch.is_autocast_enabled(clip.device.type):
+            pack(module, clip)
         expected = _tensors(backbone(clip))
         got = _tensors(self._run(module, clip))
         tolerance = self.tolerance * (50 if bf16 else 1)

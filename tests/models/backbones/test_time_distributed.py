@@ -7,6 +7,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import nn
 
+from cnnlstm_mm.models.backbones.packing import PackedConv
 from mmaction.registry import MODELS
 
 V2 = dict(type='MobileNetV2', widen_factor=0.25)
@@ -166,7 +167,7 @@ def test_bf16_runs_the_frozen_backbone_in_bfloat16(there, monkeypatch):
     want = frame_by_frame(module.backbone, x)
     handle = torch.nn.modules.module.register_module_forward_pre_hook(
         lambda m, args: dtypes.append(args[0].dtype)
-        if isinstance(m, nn.Conv2d) else None)
+        if isinstance(m, (nn.Conv2d, PackedConv)) else None)
     got = module(x)
     dtypes.clear()
     module(x)
@@ -226,3 +227,16 @@ def test_the_seed_alone_makes_the_backbone():
     assert torch.equal(one, two) and not torch.equal(after, other)
     assert not torch.equal(one, start(4, 0, init_from_seed=True)[0])
     assert not torch.equal(start(3, 0)[0], start(3, 5)[0])
+
+
+def test_packed_copy_under_autocast():
+    """Made before or under autocast, it computes what the backbone does."""
+    x = torch.randn(1, 3, 2, 64, 64)
+    for first in (False, True):
+        module = build(frozen=True)
+        want = frame_by_frame(module.backbone, x)
+        for enabled in (first, not first):
+            with torch.autocast('cpu', torch.bfloat16, enabled=enabled):
+                got = module(x)
+            error = (got.float() - want).norm() / want.norm()
+            assert error <= (5e-2 if enabled else 1e-5)
