@@ -49,6 +49,7 @@ def models(data: runs.Data) -> dict:
     return found
 
 
+MODES = ('train', 'test')
 WARMUP = 5  # iterations, until queues are full and the memory has settled
 
 
@@ -91,7 +92,7 @@ def measure(workers: dict, args: argparse.Namespace) -> list:
     """One row a run."""
     frames = args.batch * args.frames
     turns = {mode: in_turns(workers, mode, args.turns, args.seconds)
-             for mode in ('train', 'test')}
+             for mode in args.modes}
     alone = {name: [] for name in workers
              if name in (STOCK, KEPT) or name.startswith('LSTM, frozen')}
     for _ in track(range(args.turns), 'Turns of the backbone alone',
@@ -121,8 +122,9 @@ def show(rows: list) -> None:
           f'{"MB":>8}{"ms/frame":>10}{"x stock":>8}')
     for r in rows:
         line = f'{r["run"]:<24}'
-        for mode in ('train', 'test'):
-            line += f'{r[mode]:>9.1f}{r[mode] / stock[mode]:>8.2f}'
+        for mode in MODES:
+            line += f'{r[mode]:>9.1f}{r[mode] / stock[mode]:>8.2f}' \
+                if mode in r else ' ' * 17
         line += f'{r["peak_mb"]:>8.0f}'
         if r['frozen_backbone']:
             line += f'{r["frozen_backbone"]:>10.1f}' \
@@ -151,6 +153,7 @@ def main() -> None:
     parser.add_argument('--batch', type=int, default=4)
     parser.add_argument('--workers', type=int, default=2)
     parser.add_argument('--threads', type=int, default=os.cpu_count())
+    parser.add_argument('--modes', nargs='+', choices=MODES, default=MODES)
     parser.add_argument('--turns', type=int, default=8)
     parser.add_argument('--seconds', type=float, default=6,
                         help='of each turn')

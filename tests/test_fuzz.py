@@ -8,7 +8,7 @@ from fuzzing.campaign import run  # noqa: E402
 from fuzzing.child import Child  # noqa: E402
 from fuzzing.judge import Fault, judged  # noqa: E402
 
-COUNTS = dict(configs=150, lists=120, checkpoints=40, states=100, videos=50)
+COUNTS = dict(configs=60, lists=50, checkpoints=20, states=40, videos=20)
 
 
 @pytest.fixture(scope='module')

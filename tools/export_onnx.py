@@ -278,10 +278,10 @@ def export(args: argparse.Namespace) -> None:
                   'backbone is too small.')
 
 
+@torch.no_grad()
 def main() -> None:
     """Run, and end with the reason where it cannot."""
     args = parse_args()
-    torch.set_grad_enabled(False)
     try:
         export(args)
     except (ValueError, FileNotFoundError, RuntimeError) as error:

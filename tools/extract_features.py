@@ -28,6 +28,7 @@ from cnnlstm_mm.datasets.extraction import (DTYPES,  # noqa: E402
 from cnnlstm_mm.datasets.feature_config import SPLITS  # noqa: E402
 from cnnlstm_mm.launch import (add_common_arguments,  # noqa: E402
                                check_files, leave_process_group, load_config)
+from cnnlstm_mm.memory import keep_freed_memory  # noqa: E402
 
 
 def parse_args() -> argparse.Namespace:
@@ -66,6 +67,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Extract."""
     args = parse_args()
+    keep_freed_memory()  # before the workers start; a GPU does not mind
     cfg = load_config(args)
     check_files(cfg, args.splits)
     compat.use_gloo_without_cuda(cfg)

@@ -52,13 +52,6 @@ TOOLS = dict(
     inferencer=None)
 
 
-@pytest.fixture(autouse=True)
-def _gradients():
-    """export_onnx.py turns them off for its process, which is this one."""
-    yield
-    torch.set_grad_enabled(True)
-
-
 @pytest.mark.parametrize('tool', TOOLS)
 def test_it_is_refused_and_nothing_is_written(tool, quickstart_data, tmp_path,
                                               monkeypatch, capfd):

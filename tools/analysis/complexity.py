@@ -20,6 +20,7 @@ from mmengine.config import Config, DictAction
 
 from cnnlstm_mm.analysis.complexity import complexity
 from cnnlstm_mm.analysis.latency import latency
+from cnnlstm_mm.memory import keep_freed_memory
 
 COLUMNS = ('part', 'parameters', 'of them trained', 'G multiply-adds a view',
            'M a frame')
@@ -126,6 +127,7 @@ def table(result: Dict[str, Any]) -> str:
 def main() -> None:
     """Print the tables; write JSON."""
     args = parse_args()
+    keep_freed_memory()  # as training and testing do
     results = []
     for config in args.configs:
         results.append(measure(config, args))
