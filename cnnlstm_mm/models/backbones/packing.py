@@ -40,7 +40,8 @@ class PackedConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] to [N, C', H', W']."""
         return torch.ops.mkldnn._convolution_pointwise(
-            x.to(self.dtype), self.weight, self.bias, *self.geometry, *self.fused, '')
+            x.to(self.dtype), self.weight, self.bias, *self.geometry,
+            *self.fused, '')
 
 
 def pack(module: nn.Module, frames: Tensor) -> bool:
