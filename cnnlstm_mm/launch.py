@@ -140,7 +140,7 @@ def make_exact(cfg: Config) -> None:
             loop.get('by_epoch') and 'type' not in loop):
         loop.pop('by_epoch', None)
         loop['type'] = 'ExactEpochBasedTrainLoop'
-    hook = cfg.default_hooks.setdefault(
+    hook = cfg.setdefault('default_hooks', {}).setdefault(
         'checkpoint', dict(type='CheckpointHook', interval=1))
     if hook and hook.get('type') == 'CheckpointHook':
         hook['type'] = 'VerifiedCheckpointHook'

@@ -1,4 +1,5 @@
 """What a config says about data, model and protocol, in a table's words."""
+import copy
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
@@ -6,6 +7,7 @@ from mmengine.config import Config
 
 from cnnlstm_mm import compat
 from cnnlstm_mm.benchmark.plan import read_config
+from cnnlstm_mm.launch import make_exact
 
 # Names of annotation lists, as tools/data and the configs call them, and the
 # sizes of the official (train, test) lists of each split.
@@ -142,13 +144,20 @@ def changes(cfg: Config, path: Path, split: Optional[int]) -> List[str]:
     """
     if not path.is_file():
         return [f'{path} is not there']
-    today = _flat(read_config(path, split).to_dict())
-    found = _flat(cfg.to_dict())
+    today, found = (_flat(_as_trained(c).to_dict())
+                    for c in (read_config(path, split), cfg))
     keys = [key for key in sorted({*today, *found})
             if key.split('.')[0] in COMPARED
             and key.split('.')[-1] not in NOT_COMPARED]
     return [f'{key}={found.get(key, "(absent)")!s}' for key in keys
             if today.get(key, None) != found.get(key, None)]
+
+
+def _as_trained(cfg: Config) -> Config:
+    """A copy with the parts that tools/train.py puts in."""
+    cfg = copy.deepcopy(cfg)
+    make_exact(cfg)
+    return cfg
 
 
 def _flat(node: Any, prefix: str = '') -> Dict[str, Any]:

@@ -154,10 +154,7 @@ def read_run(work_dir: Path,
             notes.append(f'tested: {tested}, chosen on the validation clips')
         else:
             metrics = {}  # of an earlier epoch
-    # tools/train.py puts its own loop in place of mmengine's.
-    differing = [
-        change for change in facts.changes(cfg, path, cfg.get('split'))
-        if change != 'train_cfg.type=ExactEpochBasedTrainLoop']
+    differing = facts.changes(cfg, path, cfg.get('split'))
     if differing:
         more = len(differing) - MAX_CHANGES
         notes.append('not the config of today: ' + ', '.join(

@@ -12,6 +12,7 @@ from support import ROOT, run_python
 from cnnlstm_mm.report import (RunResult, check_readme, group_runs,
                                load_results, read_run, results_tables,
                                save_results, write_metafile, write_readme)
+from cnnlstm_mm.report.facts import changes
 from cnnlstm_mm.report.tables import BEGIN, END
 
 CONFIG = 'mobilenet_convlstm_quickstart.py'
@@ -248,3 +249,12 @@ def test_predictions_run_no_code(tmp_path):
 def test_no_run_is_named(tmp_path, name):
     with pytest.raises(FileNotFoundError, match=str(tmp_path / name)):
         read(tmp_path / name)
+
+
+def test_the_loop_that_the_tools_put_in_is_no_change():
+    path = ROOT / 'configs/mobilenet_convlstm_quickstart.py'
+    cfg = Config.fromfile(path, import_custom_modules=False)
+    cfg.train_cfg.type = 'ExactEpochBasedTrainLoop'
+    assert changes(cfg, path, None) == []
+    cfg.train_cfg.max_epochs = 77
+    assert changes(cfg, path, None) == ['train_cfg.max_epochs=77']

@@ -5,6 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cnnlstm_mm.layers.fused import must_be_plain
+
 
 class InPlaceHardtanh(nn.Hardtanh):
     """``nn.Hardtanh(inplace=True)`` whose gradient is taken from its output.
@@ -26,8 +28,7 @@ class InPlaceHardtanh(nn.Hardtanh):
     def forward(self, x: Tensor) -> Tensor:
         """Clamp ``x``, of any shape, in place."""
         if torch.is_grad_enabled() and x.requires_grad and not (
-                torch.compiler.is_compiling() or torch.jit.is_tracing()
-                or torch._C._are_functorch_transforms_active()):
+                torch.compiler.is_compiling() or must_be_plain()):
             return _Clamp.apply(x, self.min_val, self.max_val)
         return F.hardtanh(x, self.min_val, self.max_val, self.inplace)
 
