@@ -25,8 +25,8 @@ from mmengine.hooks import Hook  # noqa: E402
 from mmengine.registry import init_default_scope  # noqa: E402
 from mmengine.runner import Runner  # noqa: E402
 
-from cnnlstm_mm.datasets.extraction import FeatureExtractor  # noqa: E402
-from cnnlstm_mm.datasets.feature_config import use_features  # noqa: E402
+from cnnlstm_mm.features.extraction import FeatureExtractor  # noqa: E402
+from cnnlstm_mm.features.feature_config import use_features  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 FRAMES, SIZE = 16, 224

@@ -15,7 +15,7 @@ from mmengine.runner import Runner
 
 import cnnlstm_mm.compat as compat
 from cnnlstm_mm.datasets.annotation_list import check_labels, read_list
-from cnnlstm_mm.datasets.feature_config import use_features
+from cnnlstm_mm.features.feature_config import use_features
 from cnnlstm_mm.models.checks import check_channels
 from cnnlstm_mm.models.fit import check_fit
 from mmaction.registry import RUNNERS

@@ -13,8 +13,8 @@ from mmengine.registry import init_default_scope
 from mmengine.runner.checkpoint import _load_checkpoint
 from safetensors.torch import load_file
 
-from cnnlstm_mm.datasets.feature_config import check_fingerprint
-from cnnlstm_mm.datasets.feature_store import BACKBONE, read_manifest
+from cnnlstm_mm.features.feature_config import check_fingerprint
+from cnnlstm_mm.features.feature_store import BACKBONE, read_manifest
 from mmaction.registry import MODELS
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from mmengine.config import Config
 
 from cnnlstm_mm.datasets.annotation_list import read_list
-from cnnlstm_mm.datasets.sequence_file import ArrayUnpickler
+from cnnlstm_mm.features.sequence_file import ArrayUnpickler
 from cnnlstm_mm.streaming.facts import read_labels
 
 from . import facts

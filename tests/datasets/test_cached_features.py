@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 from support import ROOT, run_python
 
 from cnnlstm_mm.datasets import CachedFeatureDataset
-from cnnlstm_mm.datasets.extraction import FeatureExtractor
-from cnnlstm_mm.datasets.sequence_file import read_sequence
+from cnnlstm_mm.features.extraction import FeatureExtractor
+from cnnlstm_mm.features.sequence_file import read_sequence
 from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
 

@@ -3,8 +3,8 @@ from typing import Any, Dict, List
 
 from torch.utils.data import Dataset
 
-from .replacing import BrokenSampleError
-from .seeding import seed_everything
+from cnnlstm_mm.datasets.replacing import BrokenSampleError
+from cnnlstm_mm.datasets.seeding import seed_everything
 
 
 class SeededViews(Dataset):

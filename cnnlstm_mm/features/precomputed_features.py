@@ -6,7 +6,7 @@ from torch import Tensor
 
 from mmaction.registry import MODELS
 
-from ..necks.checks import PaddedFeature
+from cnnlstm_mm.models.necks.checks import PaddedFeature
 
 
 @MODELS.register_module()

@@ -8,9 +8,9 @@ from mmaction.datasets import BaseActionDataset
 from mmaction.registry import DATASETS
 from mmaction.structures import ActionDataSample
 
-from .annotation_list import load_files
+from cnnlstm_mm.datasets.annotation_list import load_files
 from .feature_store import FeatureStore
-from .replacing import BrokenSampleError, ReplacingMixin
+from cnnlstm_mm.datasets.replacing import BrokenSampleError, ReplacingMixin
 from .sequence_file import read_sequence
 
 

@@ -1,0 +1,1 @@
+"""Feature store: extraction, files and the modules that train on them."""
