@@ -218,7 +218,7 @@ class Matmul(Peer):
 def has_bfloat16() -> bool:
     """Whether this CPU computes in bfloat16; elsewhere it is emulated."""
     import torch
-    from cnnlstm_mm.models.backbones.folding import has_bfloat16
+    from cnnlstm_mm.models.acceleration.folded_copy import has_bfloat16
     return has_bfloat16(torch.device('cpu'))
 
 

@@ -31,7 +31,7 @@ from mmengine.config import Config  # noqa: E402
 from mmengine.registry import init_default_scope  # noqa: E402
 from streaming_onnx import exported  # noqa: E402
 
-from cnnlstm_mm.models.backbones.folding import has_bfloat16  # noqa: E402
+from cnnlstm_mm.models.acceleration.folded_copy import has_bfloat16  # noqa: E402
 from cnnlstm_mm.streaming import StreamingRecognizer  # noqa: E402
 from mmaction.registry import MODELS  # noqa: E402
 

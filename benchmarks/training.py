@@ -36,7 +36,7 @@ RUNS = ['LSTM', 'light ConvLSTM', 'LSTM, frozen', 'light ConvLSTM, frozen',
 
 def models(data: runs.Data) -> dict:
     """All runs by their names."""
-    from cnnlstm_mm.models.backbones.folding import has_bfloat16
+    from cnnlstm_mm.models.acceleration.folded_copy import has_bfloat16
     import torch
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     found = {STOCK: runs.tsn(data), KEPT: runs.tsn(data)}

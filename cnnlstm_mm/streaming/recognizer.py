@@ -17,7 +17,7 @@ from .facts import fingerprint, normalization, test_pipeline
 from .frames import FrameTransform
 from .state import StreamState
 from .guards import blame_nan, check_state
-from .packing import pack_backbone
+from cnnlstm_mm.models.acceleration.stream_packing import pack_backbone
 from .step_model import StepModel
 
 Frames = Union[Tensor, np.ndarray, Sequence[np.ndarray]]

@@ -11,9 +11,9 @@ from support import ROOT, run_python
 
 from cnnlstm_mm.layers.convolution import can_prepack
 from cnnlstm_mm.models.backbones import folding, packing
-from cnnlstm_mm.models.backbones.packing import PackedConv
+from cnnlstm_mm.models.acceleration.packed_conv import PackedConv
 from cnnlstm_mm.streaming import StreamingRecognizer, StreamState, step_model
-from cnnlstm_mm.streaming.packing import pack_backbone
+from cnnlstm_mm.models.acceleration.stream_packing import pack_backbone
 from mmaction.registry import MODELS
 
 

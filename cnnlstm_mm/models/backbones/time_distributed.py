@@ -9,8 +9,8 @@ from cnnlstm_mm.options import check_flag
 from mmaction.registry import MODELS
 from mmaction.utils import ConfigType
 
-from .folding import FoldedCopy
-from .in_place import keep_outputs
+from cnnlstm_mm.models.acceleration.folded_copy import FoldedCopy
+from cnnlstm_mm.models.acceleration.in_place_relu import keep_outputs
 
 Features = Union[Tensor, Tuple[Tensor, ...]]
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cnnlstm_mm.models.backbones.in_place import (InPlaceHardtanh,
+from cnnlstm_mm.models.acceleration.in_place_relu import (InPlaceHardtanh,
                                                   keep_outputs)
 
 

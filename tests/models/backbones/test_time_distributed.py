@@ -7,7 +7,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import nn
 
-from cnnlstm_mm.models.backbones.packing import PackedConv
+from cnnlstm_mm.models.acceleration.packed_conv import PackedConv
 from mmaction.registry import MODELS
 
 V2 = dict(type='MobileNetV2', widen_factor=0.25)
@@ -159,7 +159,7 @@ def test_backbone_that_cannot_be_folded_runs_unfolded():
 
 @pytest.mark.parametrize('there', [False, True])
 def test_bf16_runs_the_frozen_backbone_in_bfloat16(there, monkeypatch):
-    monkeypatch.setattr('cnnlstm_mm.models.backbones.folding.has_bfloat16',
+    monkeypatch.setattr('cnnlstm_mm.models.acceleration.folded_copy.has_bfloat16',
                         lambda device: there)
     module = build(frozen=True, bf16=True)
     dtypes = []

@@ -8,7 +8,7 @@ from mmcv.cnn import fuse_conv_bn
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from .packing import pack
+from .packed_conv import pack
 
 
 class FoldedCopy:

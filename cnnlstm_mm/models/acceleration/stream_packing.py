@@ -7,7 +7,7 @@ from mmcv.cnn import fuse_conv_bn
 from torch import Tensor
 
 from cnnlstm_mm.models.backbones import TimeDistributed
-from cnnlstm_mm.models.backbones.packing import pack
+from cnnlstm_mm.models.acceleration.packed_conv import pack
 
 
 def pack_backbone(backbone: TimeDistributed, size: Tuple[int, int],

@@ -1,0 +1,1 @@
+"""Inference-only copies of backbones and cheaper training activations."""
