@@ -15,13 +15,13 @@ from typing import Any, Dict, List
 from mmengine.config import Config
 from rich.progress import track
 
-from cnnlstm_mm.benchmark import read_benchmark
-from cnnlstm_mm.benchmark.plan import read_config
-from cnnlstm_mm.report import (check_readme, group_runs, load_results,
+from cnnlstm_mm.lab.benchmark import read_benchmark
+from cnnlstm_mm.lab.benchmark.plan import read_config
+from cnnlstm_mm.lab.report import (check_readme, group_runs, load_results,
                                pictures, read_run, results_tables, runs_table,
                                save_results, write_metafile, write_page,
                                write_readme)
-from cnnlstm_mm.report.facts import data_name, innermost
+from cnnlstm_mm.lab.report.run_facts import data_name, innermost
 
 
 def parse_args() -> argparse.Namespace:
@@ -95,7 +95,7 @@ def planned_rows(lists: List[Path], done: List[str]) -> List[Dict[str, Any]]:
 
 def counter() -> Any:
     """Count each model once: runs of one config share it."""
-    from cnnlstm_mm.analysis.complexity import complexity
+    from cnnlstm_mm.lab.analysis.complexity import complexity
     known: Dict[str, dict] = {}
 
     def count(cfg: Config) -> dict:

@@ -20,7 +20,7 @@ from mmengine.config import DictAction
 from rich.console import Console
 from rich.table import Table
 
-from cnnlstm_mm.benchmark import (Launch, Outcome, Run, commands, execute,
+from cnnlstm_mm.lab.benchmark import (Launch, Outcome, Run, commands, execute,
                                   plan_runs, read_benchmark, read_state,
                                   stop_on_signals)
 

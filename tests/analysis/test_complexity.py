@@ -8,8 +8,8 @@ from mmengine.config import Config
 from support import ROOT
 from torch import nn
 
-from cnnlstm_mm.analysis.complexity import complexity, count
-from cnnlstm_mm.analysis.view import view_of
+from cnnlstm_mm.lab.analysis.complexity import complexity, count
+from cnnlstm_mm.lab.analysis.view_size import view_of
 from mmaction.registry import MODELS
 
 T, C, H = 3, 16, 6  # frames, channels of the feature, hidden channels

@@ -5,8 +5,8 @@ import pytest
 from mmengine.config import Config
 from support import ROOT, run_python
 
-from cnnlstm_mm.analysis.complexity import complexity
-from cnnlstm_mm.analysis.latency import latency
+from cnnlstm_mm.lab.analysis.complexity import complexity
+from cnnlstm_mm.lab.analysis.latency import latency
 
 TOOL = 'tools/analysis/complexity.py'
 STREAM = 'configs/mobilenet_convlstm_stream_quickstart.py'

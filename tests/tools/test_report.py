@@ -9,11 +9,11 @@ import yaml
 from mmengine.config import Config
 from support import ROOT, run_python
 
-from cnnlstm_mm.report import (RunResult, check_readme, group_runs,
+from cnnlstm_mm.lab.report import (RunResult, check_readme, group_runs,
                                load_results, read_run, results_tables,
                                save_results, write_metafile, write_readme)
-from cnnlstm_mm.report.facts import changes
-from cnnlstm_mm.report.tables import BEGIN, END
+from cnnlstm_mm.lab.report.run_facts import changes
+from cnnlstm_mm.lab.report.tables import BEGIN, END
 
 CONFIG = 'mobilenet_convlstm_quickstart.py'
 

@@ -14,10 +14,10 @@ import pytest
 from rich.console import Console
 from support import ROOT, run_python
 
-from cnnlstm_mm.benchmark import (Launch, commands, execute, plan_runs,
+from cnnlstm_mm.lab.benchmark import (Launch, commands, execute, plan_runs,
                                   read_benchmark, read_state)
-from cnnlstm_mm.benchmark import commands as commands_module
-from cnnlstm_mm.benchmark.plan import read_config
+from cnnlstm_mm.lab.benchmark import commands as commands_module
+from cnnlstm_mm.lab.benchmark.plan import read_config
 
 TOOL = 'tools/run_benchmark.py'
 CONFIG = 'configs/mobilenetv2_avgpool_quickstart.py'
@@ -54,7 +54,7 @@ def stand_ins(tmp_path, monkeypatch):
     (tools / 'train.py').write_text(TRAIN)
     (tools / 'test.py').write_text(TEST)
     # The package's name for the module is taken by the function.
-    monkeypatch.setattr(sys.modules['cnnlstm_mm.benchmark.commands'],
+    monkeypatch.setattr(sys.modules['cnnlstm_mm.lab.benchmark.commands'],
                         'TOOLS', tools)
     monkeypatch.chdir(ROOT)
     return tools
@@ -120,8 +120,8 @@ def test_a_killed_benchmark_goes_on(stand_ins, tmp_path):
     code = f'''
 import sys
 from pathlib import Path
-import cnnlstm_mm.benchmark as b
-sys.modules['cnnlstm_mm.benchmark.commands'].TOOLS = Path({str(stand_ins)!r})
+import cnnlstm_mm.lab.benchmark as b
+sys.modules['cnnlstm_mm.lab.benchmark.commands'].TOOLS = Path({str(stand_ins)!r})
 runs = b.plan_runs(b.read_benchmark(Path({str(path)!r})),
                    Path({str(tmp_path / 'out')!r}))
 b.stop_on_signals()

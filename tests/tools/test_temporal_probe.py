@@ -9,7 +9,7 @@ from mmengine.dataset import Compose, pseudo_collate
 from stream_models import build
 from support import ROOT, run_python
 
-from cnnlstm_mm.analysis.orders import OrderScores, frame_orders, reorder
+from cnnlstm_mm.lab.analysis.frame_orders import OrderScores, frame_orders, reorder
 
 ORDERED = 'configs/mobilenet_convlstm_quickstart.py'
 BLIND = 'configs/mobilenet_avgpool_quickstart.py'

@@ -18,8 +18,8 @@ import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
 import torch
 from mmengine.config import Config, DictAction
 
-from cnnlstm_mm.analysis.complexity import complexity
-from cnnlstm_mm.analysis.latency import latency
+from cnnlstm_mm.lab.analysis.complexity import complexity
+from cnnlstm_mm.lab.analysis.latency import latency
 from cnnlstm_mm.memory import keep_freed_memory
 
 COLUMNS = ('part', 'parameters', 'of them trained', 'G multiply-adds a view',

@@ -22,7 +22,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from rich.progress import track
 
-from cnnlstm_mm.analysis.loading import (add_model_arguments, chosen_videos,
+from cnnlstm_mm.lab.analysis.cli import (add_model_arguments, chosen_videos,
                                          load_test_config, model_pairs)
 from cnnlstm_mm.streaming import StreamingRecognizer
 from cnnlstm_mm.streaming.facts import test_pipeline

@@ -21,9 +21,9 @@ from mmengine.runner import Runner
 from rich.progress import track
 from torch.utils.data import Subset
 
-from cnnlstm_mm.analysis.loading import (add_model_arguments, chosen_videos,
+from cnnlstm_mm.lab.analysis.cli import (add_model_arguments, chosen_videos,
                                          load_test_config, model_pairs)
-from cnnlstm_mm.analysis.orders import OrderScores, frame_orders, reorder
+from cnnlstm_mm.lab.analysis.frame_orders import OrderScores, frame_orders, reorder
 from cnnlstm_mm.streaming.facts import read_labels
 from mmaction.apis import init_recognizer
 from mmaction.registry import DATASETS

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import List, Optional
 
 from .plan import Run
-from .state import PREDICTIONS
+from .run_state import PREDICTIONS
 
 TOOLS = Path(__file__).resolve().parent.parent.parent / 'tools'
 

@@ -18,7 +18,7 @@ from rich.progress import (BarColumn, MofNCompleteColumn, Progress,
 
 from .commands import Launch, commands
 from .plan import Run
-from .state import RunState, read_state, saved_epochs, write_record
+from .run_state import RunState, read_state, saved_epochs, write_record
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any, Dict, List, Optional
 from mmengine.config import Config
 
 from cnnlstm_mm import compat
-from cnnlstm_mm.benchmark.plan import read_config
+from cnnlstm_mm.lab.benchmark.plan import read_config
 from cnnlstm_mm.launch import make_exact
 
 # Names of annotation lists, as tools/data and the configs call them, and the

@@ -18,7 +18,7 @@ from cnnlstm_mm.models.fit import check_fit
 from cnnlstm_mm.streaming.step_model import StepModel
 from mmaction.registry import MODELS
 
-from .view import View, view_of
+from .view_size import View, view_of
 
 PARTS = ('backbone', 'neck', 'cls_head')
 RECOGNIZERS = ('Recognizer3D', 'Recognizer2D')

@@ -2,7 +2,7 @@
 from .commands import Launch, commands
 from .execution import Outcome, execute, stop_on_signals
 from .plan import BenchmarkList, Run, plan_runs, read_benchmark
-from .state import RunState, read_state
+from .run_state import RunState, read_state
 
 __all__ = [
     'BenchmarkList', 'Launch', 'Outcome', 'Run', 'RunState', 'commands',

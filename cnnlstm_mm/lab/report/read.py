@@ -30,7 +30,7 @@ class RunResult:
         split (int): Of the data set; 1 where there is one only.
         seed (int, optional): None if it was not fixed.
         frames, resolution, protocol, backbone, neck, pretrain (str): See
-            :mod:`cnnlstm_mm.report.facts`.
+            :mod:`cnnlstm_mm.lab.report.run_facts`.
         epochs (int): How many are saved.
         max_epochs (int): How many were asked for.
         loss (float, optional): The last one logged.

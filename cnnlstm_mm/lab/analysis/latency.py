@@ -17,7 +17,7 @@ from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
 
 from .complexity import first_channels
-from .view import View, view_of
+from .view_size import View, view_of
 
 
 def latency(cfg: Config,
@@ -38,7 +38,7 @@ def latency(cfg: Config,
         warmup (int): Runs before them. Defaults to 3.
         shape (tuple[int], optional): Frames, height and width of a view.
             Defaults to None, those of the config's test pipeline.
-        video_size (tuple[int]): See :func:`cnnlstm_mm.analysis.view.view_of`.
+        video_size (tuple[int]): See :func:`cnnlstm_mm.lab.analysis.view_size.view_of`.
 
     Returns:
         dict: ``view`` and, for a model that runs frame by frame, ``frame``
@@ -49,7 +49,7 @@ def latency(cfg: Config,
 
     Raises:
         ValueError: For a number below 1, or as
-            :func:`cnnlstm_mm.analysis.complexity.complexity` does.
+            :func:`cnnlstm_mm.lab.analysis.complexity.complexity` does.
     """
     for name, value in dict(batch_size=batch_size, repeats=repeats).items():
         if value < 1:

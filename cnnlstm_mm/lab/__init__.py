@@ -1,0 +1,1 @@
+"""Analysis, benchmark runs and reports: code that only the tools use."""
