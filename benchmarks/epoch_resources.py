@@ -22,7 +22,7 @@ from mmengine.config import Config  # noqa: E402
 from mmengine.hooks import Hook  # noqa: E402
 from mmengine.registry import init_default_scope  # noqa: E402
 
-from cnnlstm_mm.launch import build_runner  # noqa: E402
+from cnnlstm_mm.engine.launch import build_runner  # noqa: E402
 
 CONFIG = Path(__file__).with_name('kill_and_resume_config.py')
 

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 
 from cnnlstm_mm import compat
-from cnnlstm_mm.launch import check_files
+from cnnlstm_mm.engine.launch import check_files
 from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
 

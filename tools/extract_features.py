@@ -26,7 +26,7 @@ import cnnlstm_mm.compat as compat  # noqa: E402
 from cnnlstm_mm.features.extraction import (DTYPES,  # noqa: E402
                                             FeatureExtractor)
 from cnnlstm_mm.features.feature_config import SPLITS  # noqa: E402
-from cnnlstm_mm.launch import (add_common_arguments,  # noqa: E402
+from cnnlstm_mm.engine.launch import (add_common_arguments,  # noqa: E402
                                check_files, leave_process_group, load_config)
 from cnnlstm_mm.memory import keep_freed_memory  # noqa: E402
 

@@ -5,7 +5,7 @@ import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
 from mmengine.config import Config
 
 from cnnlstm_mm.datasets.decoder_guard import name_dead_decoders
-from cnnlstm_mm.launch import (add_common_arguments, build_runner,
+from cnnlstm_mm.engine.launch import (add_common_arguments, build_runner,
                                leave_process_group, load_config)
 
 

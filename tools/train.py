@@ -6,7 +6,7 @@ import torch
 from mmengine.config import Config
 
 from cnnlstm_mm.datasets.decoder_guard import name_dead_decoders
-from cnnlstm_mm.launch import (add_common_arguments, build_runner,
+from cnnlstm_mm.engine.launch import (add_common_arguments, build_runner,
                                leave_process_group, load_config)
 
 

@@ -64,7 +64,7 @@ def test_training_does_not_start_with_a_wrong_label(quickstart_data, tmp_path):
 
 
 def test_lists_inside_other_data_sets_are_checked(tmp_path):
-    from cnnlstm_mm.launch import check_files
+    from cnnlstm_mm.engine.launch import check_files
     (tmp_path / 'v.avi').touch()
     for name, label in (('fine', 0), ('wrong', 7)):
         (tmp_path / f'{name}.txt').write_text(f'v.avi {label}\n')

@@ -28,7 +28,7 @@ from mmengine.registry import init_default_scope
 from torch.utils.data import Dataset
 
 from cnnlstm_mm.datasets.seeding import seed_everything
-from cnnlstm_mm.launch import build_runner, leave_process_group
+from cnnlstm_mm.engine.launch import build_runner, leave_process_group
 from mmaction.registry import DATASETS, HOOKS, METRICS, MODELS
 from mmaction.structures import ActionDataSample
 

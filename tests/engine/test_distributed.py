@@ -14,7 +14,7 @@ from distributed_jobs import JOBS, restartable_config
 from mmengine.config import Config
 from support import ROOT, run_python
 
-from cnnlstm_mm.launch import check_sync_bn
+from cnnlstm_mm.engine.launch import check_sync_bn
 
 
 @pytest.fixture(scope='module')

@@ -15,7 +15,7 @@ from cnnlstm_mm.datasets.replacing import BrokenSampleError, ReplacingMixin
 from cnnlstm_mm.datasets.resumable_loader import resumable
 from cnnlstm_mm.engine import checkpoint_files as files
 from cnnlstm_mm.engine.checkpoint_files import fault
-from cnnlstm_mm.launch import build_runner
+from cnnlstm_mm.engine.launch import build_runner
 
 NECK = dict(CONV, return_mode='sequence', tbptt_len=2, carry_prob=0.5,
             dropout=0.3)

@@ -4,7 +4,7 @@ from mmengine.config import Config
 from torch import nn
 
 from cnnlstm_mm.engine import MemoryHook, memory_hook
-from cnnlstm_mm.launch import build_runner
+from cnnlstm_mm.engine.launch import build_runner
 
 
 @pytest.fixture

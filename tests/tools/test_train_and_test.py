@@ -176,7 +176,7 @@ def test_missing_pretrained_weights_are_named(quickstart_data, tmp_path):
 def test_split_is_one_variable():
     from argparse import Namespace
 
-    from cnnlstm_mm.launch import load_config
+    from cnnlstm_mm.engine.launch import load_config
     args = Namespace(config=str(ROOT / 'configs/mobilenet_lstm_ucf101.py'),
                      cfg_options=dict(split=2), launcher='none',
                      work_dir=None, local_rank=0)

@@ -48,7 +48,7 @@ CONFIG = r'''
 import json, sys
 from argparse import Namespace
 import cnnlstm_mm
-from cnnlstm_mm.launch import check_files, load_config
+from cnnlstm_mm.engine.launch import check_files, load_config
 cfg = load_config(Namespace(config=sys.argv[1], cfg_options=None,
                             launcher='none', work_dir=None, local_rank=0))
 modes = [m for m in ('train', 'val', 'test') if cfg.get(f'{m}_dataloader')]

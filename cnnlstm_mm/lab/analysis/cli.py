@@ -6,7 +6,7 @@ import numpy as np
 from mmengine.config import Config, DictAction
 
 from cnnlstm_mm import compat
-from cnnlstm_mm.launch import check_files
+from cnnlstm_mm.engine.launch import check_files
 from cnnlstm_mm.memory import keep_freed_memory
 
 

@@ -9,7 +9,7 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence
 import yaml
 from mmengine.config import Config
 
-from cnnlstm_mm.launch import SPLIT_VARIABLE
+from cnnlstm_mm.engine.launch import SPLIT_VARIABLE
 
 KEYS = ('configs', 'splits', 'seeds', 'cfg_options')
 

@@ -7,7 +7,7 @@ from mmengine.config import Config
 
 from cnnlstm_mm import compat
 from cnnlstm_mm.lab.benchmark.plan import read_config
-from cnnlstm_mm.launch import make_exact
+from cnnlstm_mm.engine.launch import make_exact
 
 # Names of annotation lists, as tools/data and the configs call them, and the
 # sizes of the official (train, test) lists of each split.
