@@ -30,7 +30,7 @@ from cnnlstm_mm.export import (ClipGraph, ListSamples, StepGraph, check_clip,
                                check_step, clip_views, made_video,
                                preprocessing, quantize, read_frames, save,
                                step_facts, to_onnx)
-from cnnlstm_mm.export.checks import prepared
+from cnnlstm_mm.export.parity import prepared
 from cnnlstm_mm.export.samples import one_view
 from cnnlstm_mm.streaming import (FrameTransform, OnnxStreamingRecognizer,
                                   StreamingRecognizer, read_labels)

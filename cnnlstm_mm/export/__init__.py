@@ -1,5 +1,5 @@
 """Recognizers as ONNX files."""
-from .checks import check_clip, check_step
+from .parity import check_clip, check_step
 from .graphs import ClipGraph, StepGraph
 from .onnx_model import preprocessing, save, step_facts, to_onnx
 from .quantize import quantize

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from mmaction.registry import MODELS
 
-from cnnlstm_mm.models.necks.checks import PaddedFeature
+from cnnlstm_mm.models.feature_input import PaddedFeature
 
 
 @MODELS.register_module()

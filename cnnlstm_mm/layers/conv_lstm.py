@@ -10,7 +10,7 @@ from .fused import must_be_plain, run_operator
 from .gates import FullGates
 from .geometry import output_size
 from .ragged import Ragged
-from .steps import loop
+from .reference_loop import loop
 
 State = tuple[Tensor, Tensor]
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .convolution import convolve
 from .recurrence import Kept, Options, run_backward, run_forward
-from .steps import schedule
+from .reference_loop import schedule
 
 STEPWISE = 1 << 20  # gates of one step, in values
 

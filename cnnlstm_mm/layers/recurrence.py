@@ -22,7 +22,7 @@ from torch import Tensor
 from . import pointwise
 from .convolution import step_conv, weight_gradient
 from .geometry import same_padding
-from .steps import schedule
+from .reference_loop import schedule
 
 
 class Options(NamedTuple):

@@ -9,14 +9,14 @@ from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
 from cnnlstm_mm.models.checks import check_channels
-from cnnlstm_mm.models.necks.steps import reset_state
+from cnnlstm_mm.models.stepping import reset_state
 from cnnlstm_mm.weights import load_whole
 from mmaction.registry import MODELS
 
 from .facts import fingerprint, normalization, test_pipeline
 from .frames import FrameTransform
 from .state import StreamState
-from .guards import blame_nan, check_state
+from .state_checks import blame_nan, check_state
 from cnnlstm_mm.models.acceleration.stream_packing import pack_backbone
 from .step_model import StepModel
 

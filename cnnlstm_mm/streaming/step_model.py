@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from cnnlstm_mm.models.backbones import TimeDistributed
 from cnnlstm_mm.models.acceleration.folded_copy import FoldedCopy, has_bfloat16
 from cnnlstm_mm.models.backbones.time_distributed import Features
-from cnnlstm_mm.models.necks.steps import State
+from cnnlstm_mm.models.stepping import State
 
 
 class StepModel(nn.Module):

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnlstm_mm.models.necks.running_pool import RunningPool
-from cnnlstm_mm.models.necks.steps import State
+from cnnlstm_mm.models.stepping import State
 from cnnlstm_mm.options import check_number, check_share, check_whole
 from mmaction.models.heads import BaseHead
 from mmaction.registry import MODELS

@@ -10,9 +10,9 @@ from cnnlstm_mm.options import MOST, check_whole
 from mmaction.registry import MODELS
 from mmaction.utils import OptSampleList
 
-from .checks import select_feature, select_steps
+from cnnlstm_mm.models.feature_input import select_feature, select_steps
 from .running_pool import RunningPool
-from .steps import State, check_tbptt, run_truncated
+from cnnlstm_mm.models.stepping import State, check_tbptt, run_truncated
 
 RETURN_MODES = ('last', 'mean', 'sequence')
 

@@ -13,9 +13,9 @@ from cnnlstm_mm.options import MOST, check_flag, check_share, check_whole
 from mmaction.registry import MODELS
 from mmaction.utils import OptSampleList
 
-from .checks import PaddedFeature, select_feature, select_steps
+from cnnlstm_mm.models.feature_input import PaddedFeature, select_feature, select_steps
 from .running_pool import RunningPool
-from .steps import State, check_tbptt, run_truncated
+from cnnlstm_mm.models.stepping import State, check_tbptt, run_truncated
 
 SPATIAL_POOLS = ('avg', 'max', 'flatten')
 TEMPORAL_POOLS = ('last', 'mean', 'max', 'attention', 'none')

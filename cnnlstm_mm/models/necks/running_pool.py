@@ -4,7 +4,7 @@ from typing import List, Optional, Sequence, Tuple
 import torch
 from torch import Tensor
 
-from .steps import State
+from cnnlstm_mm.models.stepping import State
 
 
 class RunningPool:

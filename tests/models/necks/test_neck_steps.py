@@ -4,7 +4,7 @@ import torch
 
 from cnnlstm_mm.models.necks import PaddedFeature
 from cnnlstm_mm.models.necks.running_pool import RunningPool
-from cnnlstm_mm.models.necks.steps import reset_state
+from cnnlstm_mm.models.stepping import reset_state
 from mmaction.registry import MODELS
 
 CONV = dict(type='ConvLSTMNeck', in_channels=3, hidden_channels=4,
