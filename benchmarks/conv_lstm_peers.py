@@ -3,6 +3,7 @@
 A peer is built from a case and arrays, and has ``forward()``, ``train()`` and
 ``output()``. A training step is forward and backward, for x and all weights.
 """
+
 import os
 import time
 from typing import NamedTuple
@@ -12,6 +13,7 @@ import numpy as np
 
 class Case(NamedTuple):
     """x [batch, frames, inputs, size, size] to ``hidden`` channels, 3 x 3."""
+
     name: str
     batch: int
     frames: int
@@ -24,8 +26,17 @@ class Case(NamedTuple):
     def operations(self) -> int:
         """Of the convolutions, forward; a multiply-add counts as two."""
         out = self.size - (2 if self.padding == 'valid' else 0)
-        return (2 * self.batch * self.frames * out * out * 4 * self.hidden *
-                (self.inputs + self.hidden) * 9)
+        return (
+            2
+            * self.batch
+            * self.frames
+            * out
+            * out
+            * 4
+            * self.hidden
+            * (self.inputs + self.hidden)
+            * 9
+        )
 
 
 class Peer:
@@ -44,13 +55,17 @@ class TorchPeer(Peer):
 
     def __init__(self, case: Case, arrays: dict, **options) -> None:
         import torch
+
         from cnnlstm_mm.layers import ConvLSTM
-        self.layer = ConvLSTM(
-            case.inputs, case.hidden, padding=case.padding, **options)
+
+        self.layer = ConvLSTM(case.inputs, case.hidden, padding=case.padding, **options)
         if options.get('gate_conv', 'full') == 'full':
             self.layer.load_state_dict(
-                {k: torch.from_numpy(arrays[k]) for k in
-                 ('weight_ih_l0', 'weight_hh_l0', 'bias_l0')})
+                {
+                    k: torch.from_numpy(arrays[k])
+                    for k in ('weight_ih_l0', 'weight_hh_l0', 'bias_l0')
+                }
+            )
         self.x = torch.from_numpy(arrays['x']).requires_grad_()
         self.parameters = list(self.layer.parameters())
 
@@ -59,17 +74,19 @@ class TorchPeer(Peer):
 
     def forward(self) -> None:
         import torch
+
         with torch.inference_mode():
             self.run()
 
     def train(self) -> None:
         import torch
+
         output = self.run()
-        torch.autograd.grad(output, [self.x, *self.parameters],
-                            torch.ones_like(output))
+        torch.autograd.grad(output, [self.x, *self.parameters], torch.ones_like(output))
 
     def output(self) -> np.ndarray:
         import torch
+
         with torch.inference_mode():
             return self.run().float().numpy()
 
@@ -77,6 +94,7 @@ class TorchPeer(Peer):
         """Bytes that backward keeps alive beyond x, the weights and the
         output."""
         import torch
+
         sizes = {}
 
         def pack(t):
@@ -96,6 +114,7 @@ class Bfloat16(TorchPeer):
 
     def run(self):
         import torch
+
         with torch.autocast('cpu', torch.bfloat16):
             return self.layer(self.x)[0]
 
@@ -105,16 +124,17 @@ class PlainLoop(TorchPeer):
 
     def cell(self, x, h):
         import torch.nn.functional as F
+
         p = self.layer
-        return F.conv2d(x, p.weight_ih_l0, p.bias_l0,
-                        padding=int(p.padding == 'same')) + F.conv2d(
-                            h, p.weight_hh_l0, padding=1)
+        return F.conv2d(x, p.weight_ih_l0, p.bias_l0, padding=int(p.padding == 'same')) + F.conv2d(
+            h, p.weight_hh_l0, padding=1
+        )
 
     def run(self):
         import torch
+
         size = self.layer.output_size(self.x.shape[-2:])
-        h = c = self.x.new_zeros(len(self.x), self.layer.hidden_channels,
-                                 *size)
+        h = c = self.x.new_zeros(len(self.x), self.layer.hidden_channels, *size)
         outputs = []
         for x in self.x.unbind(1):
             i, f, g, o = self.cell(x, h).chunk(4, 1)
@@ -129,17 +149,17 @@ class CatCell(PlainLoop):
 
     def __init__(self, case: Case, arrays: dict) -> None:
         import torch
+
         super().__init__(case, arrays)
         p = self.layer
-        self.weight = torch.cat([p.weight_ih_l0, p.weight_hh_l0],
-                                1).detach().requires_grad_()
+        self.weight = torch.cat([p.weight_ih_l0, p.weight_hh_l0], 1).detach().requires_grad_()
         self.parameters = [self.weight, p.bias_l0]
 
     def cell(self, x, h):
         import torch
         import torch.nn.functional as F
-        return F.conv2d(
-            torch.cat([x, h], 1), self.weight, self.layer.bias_l0, padding=1)
+
+        return F.conv2d(torch.cat([x, h], 1), self.weight, self.layer.bias_l0, padding=1)
 
 
 class KerasPeer(Peer):
@@ -147,23 +167,34 @@ class KerasPeer(Peer):
 
     def __init__(self, case: Case, arrays: dict) -> None:
         import keras
+
         self.backend = keras.backend.backend()
         # Each backend in the layout that it convolves in.
         self.first = self.backend == 'torch'
         x = arrays['x'] if self.first else arrays['x'].transpose(0, 1, 3, 4, 2)
         self.layer = keras.layers.ConvLSTM2D(
-            case.hidden, 3, padding=case.padding, return_sequences=True,
-            data_format='channels_first' if self.first else 'channels_last')
+            case.hidden,
+            3,
+            padding=case.padding,
+            return_sequences=True,
+            data_format='channels_first' if self.first else 'channels_last',
+        )
         self.layer.build(x.shape)
-        self.layer.set_weights([
-            arrays['weight_ih_l0'].transpose(2, 3, 1, 0),
-            arrays['weight_hh_l0'].transpose(2, 3, 1, 0), arrays['bias_l0']])
+        self.layer.set_weights(
+            [
+                arrays['weight_ih_l0'].transpose(2, 3, 1, 0),
+                arrays['weight_hh_l0'].transpose(2, 3, 1, 0),
+                arrays['bias_l0'],
+            ]
+        )
         if self.backend == 'torch':
             import torch
+
             self.x = torch.from_numpy(x).requires_grad_()
             self.parameters = [w.value for w in self.layer.trainable_weights]
         else:
             import jax
+
             self.x = jax.numpy.asarray(x)
             self.weights = [w.value for w in self.layer.trainable_variables]
             rest = [w.value for w in self.layer.non_trainable_variables]
@@ -172,12 +203,10 @@ class KerasPeer(Peer):
                 return self.layer.stateless_call(weights, rest, x)[0]
 
             self.call = jax.jit(call)
-            self.grad = jax.jit(
-                jax.grad(lambda weights, x: call(weights, x).sum(), (0, 1)))
+            self.grad = jax.jit(jax.grad(lambda weights, x: call(weights, x).sum(), (0, 1)))
 
     def run(self):
-        return self.layer(self.x) if self.first else self.call(
-            self.weights, self.x)
+        return self.layer(self.x) if self.first else self.call(self.weights, self.x)
 
     def forward(self) -> None:
         if self.first:
@@ -190,6 +219,7 @@ class KerasPeer(Peer):
             TorchPeer.train(self)
         else:
             import jax
+
             jax.block_until_ready(self.grad(self.weights, self.x))
 
     def output(self) -> np.ndarray:
@@ -203,14 +233,17 @@ class KerasPeer(Peer):
 
 class Matmul(Peer):
     """The machine's own speed: a product of two float32 matrices."""
+
     operations = 2 * 2048**3
 
     def __init__(self, case: Case, arrays: dict) -> None:
         import torch
+
         self.a, self.b = torch.randn(2, 2048, 2048)
 
     def forward(self) -> None:
         import torch
+
         with torch.inference_mode():
             self.a @ self.b
 
@@ -218,15 +251,20 @@ class Matmul(Peer):
 def has_bfloat16() -> bool:
     """Whether this CPU computes in bfloat16; elsewhere it is emulated."""
     import torch
+
     from cnnlstm_mm.models.acceleration.folded_copy import has_bfloat16
+
     return has_bfloat16(torch.device('cpu'))
 
 
 def environment(backend: str, threads: int) -> dict:
     """Variables for a process in which Keras runs on ``backend``."""
     return {
-        'KERAS_BACKEND': backend, 'OMP_NUM_THREADS': str(threads),
-        'TF_CPP_MIN_LOG_LEVEL': '3', 'JAX_PLATFORMS': 'cpu',
-        'XLA_FLAGS': os.environ.get('XLA_FLAGS', '') +
-        f' --xla_cpu_multi_thread_eigen={str(threads > 1).lower()}'
-        f' intra_op_parallelism_threads={threads}'}
+        'KERAS_BACKEND': backend,
+        'OMP_NUM_THREADS': str(threads),
+        'TF_CPP_MIN_LOG_LEVEL': '3',
+        'JAX_PLATFORMS': 'cpu',
+        'XLA_FLAGS': os.environ.get('XLA_FLAGS', '')
+        + f' --xla_cpu_multi_thread_eigen={str(threads > 1).lower()}'
+        f' intra_op_parallelism_threads={threads}',
+    }

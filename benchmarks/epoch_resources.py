@@ -6,6 +6,7 @@ anew; what it holds is read from /proc after each epoch.
 
     python benchmarks/epoch_resources.py --epochs 10
 """
+
 import argparse
 import gc
 import json
@@ -13,48 +14,51 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-import cnnlstm_mm  # noqa: E402, F401
-from mmengine.config import Config  # noqa: E402
-from mmengine.hooks import Hook  # noqa: E402
-from mmengine.registry import init_default_scope  # noqa: E402
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.registry import init_default_scope
 
-from cnnlstm_mm.engine.launch import build_runner  # noqa: E402
+import cnnlstm_mm  # noqa: F401
+from cnnlstm_mm.engine.launch import build_runner
 
 CONFIG = Path(__file__).with_name('kill_and_resume_config.py')
 
 
-def status_of(pid: Any) -> Dict[str, str]:
+def status_of(pid: Any) -> dict[str, str]:
     """The lines of a process's status."""
-    return dict(line.split(':', 1) for line in
-                Path(f'/proc/{pid}/status').read_text().splitlines())
+    return dict(line.split(':', 1) for line in Path(f'/proc/{pid}/status').read_text().splitlines())
 
 
-def held() -> Dict[str, Any]:
+def held() -> dict[str, Any]:
     """What this process and its children hold now."""
     status = status_of('self')
-    children = [int(pid) for task in Path('/proc/self/task').iterdir()
-                for pid in (task / 'children').read_text().split()]
-    return dict(memory_mb=int(status['VmRSS'].split()[0]) / 1024,
-                peak_mb=int(status['VmHWM'].split()[0]) / 1024,
-                files=len(os.listdir('/proc/self/fd')),
-                threads=int(status['Threads']),
-                processes=len(children),
-                worker_mb=sum(int(status_of(pid)['VmRSS'].split()[0])
-                              for pid in children) / 1024,
-                worker_files=sum(len(os.listdir(f'/proc/{pid}/fd'))
-                                 for pid in children))
+    children = [
+        int(pid)
+        for task in Path('/proc/self/task').iterdir()
+        for pid in (task / 'children').read_text().split()
+    ]
+    return dict(
+        memory_mb=int(status['VmRSS'].split()[0]) / 1024,
+        peak_mb=int(status['VmHWM'].split()[0]) / 1024,
+        files=len(os.listdir('/proc/self/fd')),
+        threads=int(status['Threads']),
+        processes=len(children),
+        worker_mb=sum(int(status_of(pid)['VmRSS'].split()[0]) for pid in children) / 1024,
+        worker_files=sum(len(os.listdir(f'/proc/{pid}/fd')) for pid in children),
+    )
 
 
 class ResourceHook(Hook):
     """Notes what is held at the end of each epoch."""
+
     priority = 'LOWEST'
 
     def __init__(self) -> None:
-        self.epochs: List[Dict[str, Any]] = []
+        self.epochs: list[dict[str, Any]] = []
 
     def before_train_epoch(self, runner: Any) -> None:
         if runner.epoch:  # after the validation of the epoch before
@@ -68,19 +72,15 @@ class ResourceHook(Hook):
         self.epochs.append(held())
 
 
-def measure(data: Path, work_dir: Path, epochs: int,
-            persistent: bool) -> List[Dict[str, Any]]:
+def measure(data: Path, work_dir: Path, epochs: int, persistent: bool) -> list[dict[str, Any]]:
     """Train and note what is held after each epoch."""
     cfg = Config.fromfile(CONFIG)
     init_default_scope('mmaction')
-    cfg.merge_from_dict(dict(
-        work_dir=str(work_dir), log_level='ERROR', randomness=dict(seed=0)))
+    cfg.merge_from_dict(dict(work_dir=str(work_dir), log_level='ERROR', randomness=dict(seed=0)))
     cfg.train_cfg.max_epochs = epochs
-    for loader, mode in ((cfg.train_dataloader, 'train'),
-                         (cfg.val_dataloader, 'val')):
+    for loader, mode in ((cfg.train_dataloader, 'train'), (cfg.val_dataloader, 'val')):
         loader.persistent_workers = persistent
-        loader.dataset.ann_file = str(
-            data / f'quickstart_{mode}_split_1_videos.txt')
+        loader.dataset.ann_file = str(data / f'quickstart_{mode}_split_1_videos.txt')
         loader.dataset.data_prefix.video = str(data / 'videos')
     hook = ResourceHook()
     runner = build_runner(cfg, ['train', 'val'])
@@ -89,7 +89,7 @@ def measure(data: Path, work_dir: Path, epochs: int,
     return hook.epochs
 
 
-def in_a_process(file: Path, *args: Any) -> List[Dict[str, Any]]:
+def in_a_process(file: Path, *args: Any) -> list[dict[str, Any]]:
     """:func:`measure` in a process of its own."""
     child = os.fork()
     if not child:
@@ -106,26 +106,42 @@ def in_a_process(file: Path, *args: Any) -> List[Dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--epochs', type=int, default=10)
-    parser.add_argument('--work-dir', type=Path,
-                        default=Path('work_dirs/epoch_resources'))
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/epoch_resources'))
     parser.add_argument('--json', type=Path, help='file for all figures')
     args = parser.parse_args()
     root = args.work_dir.resolve()
     subprocess.run(
-        [sys.executable, ROOT / 'tools/data/make_quickstart.py', '--out',
-         root / 'data', '--size', '32', '--frames', '8', '--train-per-class',
-         '4', '--val-per-class', '1'], check=True, stdout=subprocess.DEVNULL)
+        [
+            sys.executable,
+            ROOT / 'tools/data/make_quickstart.py',
+            '--out',
+            root / 'data',
+            '--size',
+            '32',
+            '--frames',
+            '8',
+            '--train-per-class',
+            '4',
+            '--val-per-class',
+            '1',
+        ],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
     found = {}
     for name in ('persistent', 'fresh'):
         found[name] = in_a_process(
-            root / f'{name}.json', root / 'data', root / name, args.epochs,
-            name == 'persistent')
-        print(f'\nworkers: {name}\n| epoch | ' +
-              ' | '.join(found[name][0]) + ' |\n' +
-              '| --- ' * (1 + len(found[name][0])) + '|')
+            root / f'{name}.json', root / 'data', root / name, args.epochs, name == 'persistent'
+        )
+        print(
+            f'\nworkers: {name}\n| epoch | '
+            + ' | '.join(found[name][0])
+            + ' |\n'
+            + '| --- ' * (1 + len(found[name][0]))
+            + '|'
+        )
         for epoch, row in enumerate(found[name], start=1):
-            print(f'| {epoch} | ' + ' | '.join(
-                f'{value:.0f}' for value in row.values()) + ' |')
+            print(f'| {epoch} | ' + ' | '.join(f'{value:.0f}' for value in row.values()) + ' |')
     if args.json:
         args.json.write_text(json.dumps(found, indent=1))
 

@@ -7,6 +7,7 @@ frames a second of the backbone alone on frames in memory and of the
 extraction, decoding included; and the seconds of an epoch of neck and head
 from videos and from stored features, for the LSTM and for a light ConvLSTM.
 """
+
 import argparse
 import json
 import os
@@ -14,33 +15,38 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
-from typing import Dict, List
 
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
-import cnnlstm_mm  # noqa: E402, F401  mends and registers first
-import torch  # noqa: E402
-from mmengine.config import Config  # noqa: E402
-from mmengine.hooks import Hook  # noqa: E402
-from mmengine.registry import init_default_scope  # noqa: E402
-from mmengine.runner import Runner  # noqa: E402
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
 
-from cnnlstm_mm.features.extraction import FeatureExtractor  # noqa: E402
-from cnnlstm_mm.features.feature_config import use_features  # noqa: E402
+import cnnlstm_mm  # noqa: F401  mends and registers first
+from cnnlstm_mm.features.extraction import FeatureExtractor
+from cnnlstm_mm.features.feature_config import use_features
 
 ROOT = Path(__file__).resolve().parent.parent
 FRAMES, SIZE = 16, 224
 LIGHT = dict(
-    type='ConvLSTMNeck', in_channels=1280, reduce_channels=128,
-    hidden_channels=128, kernel_size=3, padding='same', gate_conv='depthwise',
-    return_mode='last')
+    type='ConvLSTMNeck',
+    in_channels=1280,
+    reduce_channels=128,
+    hidden_channels=128,
+    kernel_size=3,
+    padding='same',
+    gate_conv='depthwise',
+    return_mode='last',
+)
 
 
 class EpochTimes(Hook):
     """Seconds of each training epoch."""
 
     def __init__(self) -> None:
-        self.seconds: List[float] = []
+        self.seconds: list[float] = []
 
     def before_train_epoch(self, runner: Runner) -> None:
         self._started = time.perf_counter()
@@ -49,19 +55,21 @@ class EpochTimes(Hook):
         self.seconds.append(time.perf_counter() - self._started)
 
 
-def make_config(args: argparse.Namespace, clips: Path, neck: str,
-                work_dir: str) -> Config:
+def make_config(args: argparse.Namespace, clips: Path, neck: str, work_dir: str) -> Config:
     """UCF101-mini10's recipe with MobileNetV2 and 16 frames."""
     base = ROOT / 'configs' / '_base_'
-    text = (f'_base_ = ["{base}/models/mobilenetv2_lstm.py", '
-            f'"{base}/datasets/ucf101_mini10.py", '
-            f'"{base}/schedules/adamw_8e.py", "{base}/default_runtime.py"]')
+    text = (
+        f'_base_ = ["{base}/models/mobilenetv2_lstm.py", '
+        f'"{base}/datasets/ucf101_mini10.py", '
+        f'"{base}/schedules/adamw_8e.py", "{base}/default_runtime.py"]'
+    )
     path = Path(work_dir, 'benchmark_config.py')
     path.write_text(text)
     cfg = Config.fromfile(path)
     cfg.model.backbone.frozen = True
     cfg.model.backbone.backbone.init_cfg = args.weights and dict(
-        type='Pretrained', checkpoint=args.weights)
+        type='Pretrained', checkpoint=args.weights
+    )
     cfg.model.data_preprocessor.mean = [127.5] * 3
     cfg.model.data_preprocessor.std = [127.5] * 3
     cfg.model.cls_head.num_classes = args.num_classes
@@ -80,7 +88,7 @@ def make_config(args: argparse.Namespace, clips: Path, neck: str,
     return cfg
 
 
-def epoch_seconds(cfg: Config) -> List[float]:
+def epoch_seconds(cfg: Config) -> list[float]:
     """Train and return the seconds of each epoch after the first."""
     runner = Runner.from_cfg(cfg)
     times = EpochTimes()
@@ -101,55 +109,57 @@ def backbone_rate(extractor: FeatureExtractor, batch_size: int) -> float:
     return batch_size * FRAMES / statistics.median(seconds[2:])
 
 
-def measure(args: argparse.Namespace) -> Dict[str, float]:
+def measure(args: argparse.Namespace) -> dict[str, float]:
     """Run all measurements."""
-    result: Dict[str, float] = {}
+    result: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         lines = Path(args.list).read_text().splitlines()
         step = max(len(lines) // args.clips, 1)
-        lines = lines[::step][:args.clips]
+        lines = lines[::step][: args.clips]
         clips = Path(folder, 'clips.txt')
         clips.write_text('\n'.join(lines) + '\n')
         for neck in ('LSTM', 'ConvLSTM'):
             store = Path(folder, neck)
             extractor = FeatureExtractor(
-                make_config(args, clips, neck, folder), store, ['train'],
-                batch_size=args.batch_size, num_workers=args.num_workers)
+                make_config(args, clips, neck, folder),
+                store,
+                ['train'],
+                batch_size=args.batch_size,
+                num_workers=args.num_workers,
+            )
             alone = backbone_rate(extractor, args.batch_size)
             started = time.perf_counter()
             extractor.run(lambda views: None)
             seconds = time.perf_counter() - started
             again = backbone_rate(extractor, args.batch_size)
             result[f'{neck}: backbone alone, frames/s'] = (alone + again) / 2
-            result[f'{neck}: extraction, frames/s'] = \
-                len(lines) * FRAMES / seconds
+            result[f'{neck}: extraction, frames/s'] = len(lines) * FRAMES / seconds
             del extractor
-            videos = statistics.median(
-                epoch_seconds(make_config(args, clips, neck, folder)))
+            videos = statistics.median(epoch_seconds(make_config(args, clips, neck, folder)))
             cached = statistics.median(
-                epoch_seconds(
-                    use_features(
-                        make_config(args, clips, neck, folder), str(store))))
+                epoch_seconds(use_features(make_config(args, clips, neck, folder), str(store)))
+            )
             result[f'{neck}: epoch from videos, s'] = videos
             result[f'{neck}: epoch from features, s'] = cached
             result[f'{neck}: epoch, times as fast'] = videos / cached
-            result[f'{neck}: extraction / backbone alone'] = \
-                result[f'{neck}: extraction, frames/s'] / \
-                result[f'{neck}: backbone alone, frames/s']
+            result[f'{neck}: extraction / backbone alone'] = (
+                result[f'{neck}: extraction, frames/s']
+                / result[f'{neck}: backbone alone, frames/s']
+            )
     return result
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(
-        description='Stored features against videos')
+    parser = argparse.ArgumentParser(description='Stored features against videos')
     parser.add_argument('--videos', required=True, help='folder of the clips')
     parser.add_argument('--list', required=True, help='training list')
     parser.add_argument('--weights', help='of MobileNetV2; default random')
     parser.add_argument('--num-classes', type=int, default=10)
     parser.add_argument('--clips', type=int, default=80)
-    parser.add_argument('--epochs', type=int, default=2,
-                        help='timed after the first; default 2, so one')
+    parser.add_argument(
+        '--epochs', type=int, default=2, help='timed after the first; default 2, so one'
+    )
     parser.add_argument('--batch-size', type=int, default=2)
     parser.add_argument('--num-workers', type=int, default=2)
     args = parser.parse_args()

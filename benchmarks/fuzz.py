@@ -7,6 +7,7 @@ moviepy brings. Each input is checked in a process of its own that may hang or
 die. Ends with code 1 if there is a fault: a refusal that is not in our words,
 a result that is not finite, a crash or a hang.
 """
+
 import argparse
 import json
 import sys
@@ -14,56 +15,69 @@ import time
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import (BarColumn, MofNCompleteColumn, Progress,
-                           TextColumn, TimeElapsedColumn)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'tests'))
-from fuzzing.campaign import FAULTS, KINDS, run  # noqa: E402
-from fuzzing.child import Child  # noqa: E402
+from fuzzing.campaign import FAULTS, KINDS, run
+from fuzzing.child import Child
 
-SHARES = dict(configs=.3, videos=.3, lists=.12, checkpoints=.13, states=.15)
+SHARES = dict(configs=0.3, videos=0.3, lists=0.12, checkpoints=0.13, states=0.15)
 
 
 def main() -> None:
     """Run, print a table, and the faults."""
     parser = argparse.ArgumentParser(description='Fuzz the package')
-    parser.add_argument(
-        '--count', type=int, default=2400, help='inputs of all classes')
+    parser.add_argument('--count', type=int, default=2400, help='inputs of all classes')
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument(
-        '--only', nargs='+', choices=KINDS, default=KINDS,
-        help='classes of input')
+    parser.add_argument('--only', nargs='+', choices=KINDS, default=KINDS, help='classes of input')
     parser.add_argument('--json', type=Path, help='write all here')
     args = parser.parse_args()
     part = sum(SHARES[kind] for kind in args.only)
-    counts = {kind: round(args.count * SHARES[kind] / part)
-              for kind in args.only}
+    counts = {kind: round(args.count * SHARES[kind] / part) for kind in args.only}
     rows, all_faults, start = [], [], time.time()
-    with Child() as child, Progress(
-            TextColumn('{task.description}'), BarColumn(),
-            MofNCompleteColumn(), TimeElapsedColumn(),
-            console=Console(stderr=True)) as progress:
+    with (
+        Child() as child,
+        Progress(
+            TextColumn('{task.description}'),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+        ) as progress,
+    ):
         for kind, count in counts.items():
             task = progress.add_task(kind, total=count)
-            verdicts, faults = run(child, kind, count, args.seed,
-                                   lambda: progress.advance(task))
+            verdicts, faults = run(child, kind, count, args.seed, lambda: progress.advance(task))
             all_faults += [(kind, *fault) for fault in faults]
-            rows.append((kind, sum(verdicts.values()), verdicts['refused'],
-                         verdicts['accepted'],
-                         *(verdicts[name] for name in FAULTS)))
-    rows.append(('all', *(sum(column) for column in
-                          list(zip(*rows))[1:])))
-    print('| class | inputs | refused | accepted | faults | crashes | hangs |'
-          '\n| --- | --- | --- | --- | --- | --- | --- |')
+            rows.append(
+                (
+                    kind,
+                    sum(verdicts.values()),
+                    verdicts['refused'],
+                    verdicts['accepted'],
+                    *(verdicts[name] for name in FAULTS),
+                )
+            )
+    rows.append(('all', *(sum(column) for column in list(zip(*rows))[1:])))
+    print(
+        '| class | inputs | refused | accepted | faults | crashes | hangs |'
+        '\n| --- | --- | --- | --- | --- | --- | --- |'
+    )
     for row in rows:
         print(f'| {" | ".join(map(str, row))} |')
     print(f'seed {args.seed}, {time.time() - start:.0f} s')
     for kind, verdict, reason, case in all_faults[:20]:
         print(f'\n{kind}: {verdict}: {reason[-500:]}\n  {case!r:.500}')
     if args.json:
-        args.json.write_text(json.dumps(
-            dict(seed=args.seed, rows=rows,
-                 faults=[list(map(repr, fault)) for fault in all_faults])))
+        args.json.write_text(
+            json.dumps(
+                dict(
+                    seed=args.seed,
+                    rows=rows,
+                    faults=[list(map(repr, fault)) for fault in all_faults],
+                )
+            )
+        )
     sys.exit(bool(all_faults))
 
 

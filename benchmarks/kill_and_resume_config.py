@@ -14,19 +14,14 @@ pipeline = [
     dict(type='Flip', flip_ratio=0.5),
     dict(type='ColorJitter'),
     dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs')
+    dict(type='PackActionInputs'),
 ]
 test_pipeline = [
     dict(type='DecordInit'),
-    dict(
-        type='SampleFrames',
-        clip_len=6,
-        frame_interval=1,
-        num_clips=1,
-        test_mode=True),
+    dict(type='SampleFrames', clip_len=6, frame_interval=1, num_clips=1, test_mode=True),
     dict(type='DecordDecode'),
     dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs', meta_keys=('img_shape', 'filename'))
+    dict(type='PackActionInputs', meta_keys=('img_shape', 'filename')),
 ]
 train_dataloader = dict(
     batch_size=4,
@@ -37,7 +32,9 @@ train_dataloader = dict(
         type='CheckedVideoDataset',
         ann_file=f'{data_root}/quickstart_train_split_1_videos.txt',
         data_prefix=dict(video=f'{data_root}/videos'),
-        pipeline=pipeline))
+        pipeline=pipeline,
+    ),
+)
 val_dataloader = dict(
     batch_size=4,
     num_workers=1,
@@ -48,7 +45,9 @@ val_dataloader = dict(
         ann_file=f'{data_root}/quickstart_val_split_1_videos.txt',
         data_prefix=dict(video=f'{data_root}/videos'),
         pipeline=test_pipeline,
-        test_mode=True))
+        test_mode=True,
+    ),
+)
 test_dataloader = val_dataloader
 val_evaluator = test_evaluator = dict(type='AccMetric')
 
@@ -57,10 +56,9 @@ model = dict(
     backbone=dict(
         type='TimeDistributed',
         backbone=dict(
-            type='MobileNetV1',
-            widen_factor=0.25,
-            out_indices=(2, ),
-            norm_cfg=dict(type='BN'))),
+            type='MobileNetV1', widen_factor=0.25, out_indices=(2,), norm_cfg=dict(type='BN')
+        ),
+    ),
     neck=dict(
         type='ConvLSTMNeck',
         in_channels=32,
@@ -70,33 +68,38 @@ model = dict(
         tbptt_len=2,
         carry_prob=0.5,
         dropout=0.2,
-        recurrent_dropout=0.2),
+        recurrent_dropout=0.2,
+    ),
     cls_head=dict(
         type='PerStepHead',
         num_classes=8,
         in_channels=8,
         clip_len=2,
         dropout_ratio=0.5,
-        average_clips='prob'),
+        average_clips='prob',
+    ),
     data_preprocessor=dict(
         type='ActionDataPreprocessor',
         mean=[127.5, 127.5, 127.5],
         std=[127.5, 127.5, 127.5],
-        format_shape='NCTHW'))
+        format_shape='NCTHW',
+    ),
+)
 
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=10)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, end=2, convert_to_iter_based=True),
-    dict(type='StepLR', step_size=2, gamma=0.7)
+    dict(type='StepLR', step_size=2, gamma=0.7),
 ]
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=1e-2, weight_decay=1e-2),
     accumulative_counts=2,
-    clip_grad=dict(max_norm=5, norm_type=2))
+    clip_grad=dict(max_norm=5, norm_type=2),
+)
 default_hooks = dict(
-    logger=dict(interval=1),
-    checkpoint=dict(by_epoch=False, interval=5, max_keep_ckpts=2))
+    logger=dict(interval=1), checkpoint=dict(by_epoch=False, interval=5, max_keep_ckpts=2)
+)
 custom_hooks = [dict(type='EMAHook', momentum=0.05)]

@@ -10,6 +10,7 @@ printed, beside MobileNetV2 alone in plain PyTorch. Weights are random.
 
 Then a stream of 10,000 frames through a small model: time and memory over it.
 """
+
 import argparse
 import json
 import os
@@ -17,37 +18,40 @@ import resource
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable, Dict, List
+from typing import Any
 
 import numpy as np
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
-import cnnlstm_mm  # noqa: E402, F401  before mmaction loads
-import cv2  # noqa: E402
-import torch  # noqa: E402
-from mmengine.config import Config  # noqa: E402
-from mmengine.registry import init_default_scope  # noqa: E402
-from streaming_onnx import exported  # noqa: E402
+import cv2
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from streaming_onnx import exported
 
-from cnnlstm_mm.models.acceleration.folded_copy import has_bfloat16  # noqa: E402
-from cnnlstm_mm.streaming import StreamingRecognizer  # noqa: E402
-from mmaction.registry import MODELS  # noqa: E402
+import cnnlstm_mm  # noqa: F401  before mmaction loads
+from cnnlstm_mm.models.acceleration.folded_copy import has_bfloat16
+from cnnlstm_mm.streaming import StreamingRecognizer
+from mmaction.registry import MODELS
 
 Peer = Callable[[np.ndarray], Any]
 ALONE = 'MobileNetV2 alone'
 NECKS = {
-    'LSTM 256': dict(
-        type='LSTMPoolingNeck', in_channels=1280, hidden_channels=256),
+    'LSTM 256': dict(type='LSTMPoolingNeck', in_channels=1280, hidden_channels=256),
     'ConvLSTM 256, depthwise gates': dict(
-        type='ConvLSTMNeck', in_channels=1280, hidden_channels=256,
-        gate_conv='depthwise'),
+        type='ConvLSTMNeck', in_channels=1280, hidden_channels=256, gate_conv='depthwise'
+    ),
     'light ConvLSTM 256': dict(
-        type='ConvLSTMNeck', in_channels=1280, hidden_channels=256,
-        gate_conv='depthwise', reduce_channels=256),
-    'ConvLSTM 256': dict(
-        type='ConvLSTMNeck', in_channels=1280, hidden_channels=256),
+        type='ConvLSTMNeck',
+        in_channels=1280,
+        hidden_channels=256,
+        gate_conv='depthwise',
+        reduce_channels=256,
+    ),
+    'ConvLSTM 256': dict(type='ConvLSTMNeck', in_channels=1280, hidden_channels=256),
 }
 
 
@@ -72,8 +76,8 @@ def stream(rec: Any) -> Peer:
 
 def window(rec: StreamingRecognizer, length: int, kept: bool) -> Peer:
     """The same model on the last frames at each frame."""
-    frames: List[np.ndarray] = []
-    prepared: List[torch.Tensor] = []
+    frames: list[np.ndarray] = []
+    prepared: list[torch.Tensor] = []
 
     def run(frame: np.ndarray) -> Any:
         if kept:
@@ -96,21 +100,28 @@ def tsm_window(rec: StreamingRecognizer, length: int = 8) -> Peer:
     model = MODELS.build(
         dict(
             type='Recognizer2D',
-            backbone=dict(type='MobileNetV2TSM', num_segments=length,
-                          shift_div=8, pretrained2d=False),
-            cls_head=dict(type='TSMHead', num_segments=length,
-                          num_classes=101, in_channels=1280, is_shift=True,
-                          average_clips='prob')))
+            backbone=dict(
+                type='MobileNetV2TSM', num_segments=length, shift_div=8, pretrained2d=False
+            ),
+            cls_head=dict(
+                type='TSMHead',
+                num_segments=length,
+                num_classes=101,
+                in_channels=1280,
+                is_shift=True,
+                average_clips='prob',
+            ),
+        )
+    )
     model.eval()
-    frames: List[torch.Tensor] = []
+    frames: list[torch.Tensor] = []
 
     @torch.no_grad()
     def run(frame: np.ndarray) -> Any:
         frames.append(rec.prepare(frame[None]).contiguous())
         del frames[:-length]
         clip = frames + frames[-1:] * (length - len(frames))
-        features, options = model.extract_feat(
-            torch.stack(clip, 1), test_mode=True)
+        features, options = model.extract_feat(torch.stack(clip, 1), test_mode=True)
         return model.cls_head(features, **options)
 
     return run
@@ -129,7 +140,7 @@ def alone() -> Peer:
     return run
 
 
-def all_peers() -> Dict[str, Peer]:
+def all_peers() -> dict[str, Peer]:
     """What is compared, by name."""
     peers = {ALONE: alone()}
     for neck in NECKS:
@@ -138,22 +149,19 @@ def all_peers() -> Dict[str, Peer]:
         for name, peer in exported(rec, torch.get_num_threads()).items():
             peers[f'stream: {neck}, {name}'] = stream(peer)
         if has_bfloat16(torch.device('cpu')):
-            peers[f'stream: {neck}, bf16'] = stream(
-                recognizer(neck, torch.bfloat16))
+            peers[f'stream: {neck}, bf16'] = stream(recognizer(neck, torch.bfloat16))
         if neck == 'LSTM 256':
             for length in (16, 32):
-                peers[f'window of {length}: {neck}'] = window(
-                    rec, length, False)
+                peers[f'window of {length}: {neck}'] = window(rec, length, False)
             peers[f'window of 16: {neck}, frames kept'] = window(rec, 16, True)
             peers['window of 8: TSM, frames kept'] = tsm_window(rec)
     return peers
 
 
-def measure(peers: Dict[str, Peer], repeats: int,
-            clock: Callable[[], float]) -> List[dict]:
+def measure(peers: dict[str, Peer], repeats: int, clock: Callable[[], float]) -> list[dict]:
     """Seconds a frame of each peer; they take turns."""
     random = np.random.default_rng(0)
-    times: Dict[str, List[float]] = {name: [] for name in peers}
+    times: dict[str, list[float]] = {name: [] for name in peers}
     for repeat in range(repeats + 2):
         frame = random.integers(0, 256, (240, 320, 3), np.uint8)
         for name, peer in peers.items():
@@ -166,27 +174,33 @@ def measure(peers: Dict[str, Peer], repeats: int,
         print(f'\r{repeat}/{repeats + 1}', end='', file=sys.stderr)
     print(file=sys.stderr)
     base = statistics.median(times[ALONE])
-    return [dict(peer=name, seconds=statistics.median(values),
-                 p95=float(np.percentile(values, 95)),
-                 ratio=statistics.median(values) / base, all=values)
-            for name, values in times.items()]
+    return [
+        dict(
+            peer=name,
+            seconds=statistics.median(values),
+            p95=float(np.percentile(values, 95)),
+            ratio=statistics.median(values) / base,
+            all=values,
+        )
+        for name, values in times.items()
+    ]
 
 
-def show(rows: List[dict], threads: int) -> None:
-    print(f'\n{threads} thread(s)\n{"":<42}{"ms":>8}{"p95":>8}'
-          f'{"frames/s":>10}{"x alone":>9}')
+def show(rows: list[dict], threads: int) -> None:
+    print(f'\n{threads} thread(s)\n{"":<42}{"ms":>8}{"p95":>8}{"frames/s":>10}{"x alone":>9}')
     for row in rows:
-        print(f'{row["peer"]:<42}{1e3 * row["seconds"]:>8.1f}'
-              f'{1e3 * row["p95"]:>8.1f}{1 / row["seconds"]:>10.1f}'
-              f'{row["ratio"]:>9.2f}')
+        print(
+            f'{row["peer"]:<42}{1e3 * row["seconds"]:>8.1f}'
+            f'{1e3 * row["p95"]:>8.1f}{1 / row["seconds"]:>10.1f}'
+            f'{row["ratio"]:>9.2f}'
+        )
 
 
 def long_stream(frames: int, clock: Callable[[], float]) -> dict:
     """Time and memory over one stream, through the quickstart's model."""
     cfg = Config.fromfile(ROOT / 'configs/mobilenet_convlstm_quickstart.py')
     rec = StreamingRecognizer(cfg)
-    images = np.random.default_rng(0).integers(
-        0, 256, (64, 96, 96, 3), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (64, 96, 96, 3), np.uint8)
     size = frames // 10
     state, medians, peaks = None, [], []
     for part in range(10):
@@ -199,11 +213,15 @@ def long_stream(frames: int, clock: Callable[[], float]) -> dict:
         peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
         print(f'\r{(part + 1) * size}/{frames}', end='', file=sys.stderr)
     print(file=sys.stderr)
-    state_bytes = sum(t.numel() * t.element_size()
-                      for t in state.tensors.values())
-    return dict(frames=frames, seconds=medians, peak_mib=peaks,
-                state_bytes=state_bytes, ratio=medians[-1] / medians[0],
-                grown_mib=peaks[-1] - peaks[0])
+    state_bytes = sum(t.numel() * t.element_size() for t in state.tensors.values())
+    return dict(
+        frames=frames,
+        seconds=medians,
+        peak_mib=peaks,
+        state_bytes=state_bytes,
+        ratio=medians[-1] / medians[0],
+        grown_mib=peaks[-1] - peaks[0],
+    )
 
 
 def main() -> None:
@@ -211,37 +229,42 @@ def main() -> None:
     parser.add_argument('--repeats', type=int, default=20)
     parser.add_argument('--threads', type=int, nargs='*', default=[1, 2])
     parser.add_argument('--peers', nargs='*', help='part of their names')
-    parser.add_argument('--frames', type=int, default=10000,
-                        help='length of the long stream, 0 for none')
+    parser.add_argument(
+        '--frames', type=int, default=10000, help='length of the long stream, 0 for none'
+    )
     parser.add_argument('--json', help='file for all figures')
     parser.add_argument(
-        '--cpu-time', action='store_true',
-        help='processor time, not the clock: with --threads 1 on a machine '
-        'that others use too')
+        '--cpu-time',
+        action='store_true',
+        help='processor time, not the clock: with --threads 1 on a machine that others use too',
+    )
     args = parser.parse_args()
     clock = time.process_time if args.cpu_time else time.perf_counter
     init_default_scope('mmaction')
-    found = dict(torch=torch.__version__, cpus=os.cpu_count(),
-                 clock=clock.__name__, speed={})
+    found = dict(torch=torch.__version__, cpus=os.cpu_count(), clock=clock.__name__, speed={})
     for threads in args.threads:
         torch.set_num_threads(threads)
         cv2.setNumThreads(threads)
         peers = all_peers()
-        peers = {name: peer for name, peer in peers.items()
-                 if not args.peers or name == ALONE or any(
-                     part in name for part in args.peers)}
+        peers = {
+            name: peer
+            for name, peer in peers.items()
+            if not args.peers or name == ALONE or any(part in name for part in args.peers)
+        }
         rows = measure(peers, args.repeats, clock)
         show(rows, threads)
         found['speed'][threads] = rows
     if args.frames:
         torch.set_num_threads(1)
         long = found['long'] = long_stream(args.frames, clock)
-        print(f'\n{long["frames"]} frames, MobileNet 0.25 + ConvLSTM 24 at '
-              f'64x64: median {1e3 * long["seconds"][0]:.2f} ms in the first '
-              f'tenth, {1e3 * long["seconds"][-1]:.2f} ms in the last (ratio '
-              f'{long["ratio"]:.3f}); peak memory grew by '
-              f'{long["grown_mib"]:.1f} MiB after the first tenth; the state '
-              f'holds {long["state_bytes"]} bytes')
+        print(
+            f'\n{long["frames"]} frames, MobileNet 0.25 + ConvLSTM 24 at '
+            f'64x64: median {1e3 * long["seconds"][0]:.2f} ms in the first '
+            f'tenth, {1e3 * long["seconds"][-1]:.2f} ms in the last (ratio '
+            f'{long["ratio"]:.3f}); peak memory grew by '
+            f'{long["grown_mib"]:.1f} MiB after the first tenth; the state '
+            f'holds {long["state_bytes"]} bytes'
+        )
     if args.json:
         Path(args.json).write_text(json.dumps(found, indent=1))
 

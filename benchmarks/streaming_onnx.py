@@ -1,7 +1,7 @@
 """onnxruntime's rows of streaming.py: float32 and int8."""
+
 import tempfile
 from pathlib import Path
-from typing import Dict
 
 import numpy as np
 
@@ -9,8 +9,7 @@ from cnnlstm_mm.export import StepGraph, quantize, save, step_facts, to_onnx
 from cnnlstm_mm.streaming import OnnxStreamingRecognizer, StreamingRecognizer
 
 
-def exported(rec: StreamingRecognizer,
-             threads: int) -> Dict[str, OnnxStreamingRecognizer]:
+def exported(rec: StreamingRecognizer, threads: int) -> dict[str, OnnxStreamingRecognizer]:
     """Export a recognizer's step, and quantize it.
 
     Args:
@@ -22,15 +21,17 @@ def exported(rec: StreamingRecognizer,
     """
     random = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
-        path, small = (Path(folder) / f'{kind}.onnx'
-                       for kind in ('fp32', 'int8'))
+        path, small = (Path(folder) / f'{kind}.onnx' for kind in ('fp32', 'int8'))
         graph = StepGraph(rec, rec.transform.size)
-        save(to_onnx(graph),
-             step_facts(rec, graph, [''] * rec.num_classes), path)
+        save(to_onnx(graph), step_facts(rec, graph, [''] * rec.num_classes), path)
         whole = OnnxStreamingRecognizer(path, threads)
         frames = random.integers(0, 256, (4, 240, 320, 3), np.uint8)
-        quantize(path, small, [
-            dict(whole.init_state().tensors, frames=frame[None])
-            for frame in whole.prepare(frames)])
-        return {'onnxruntime': whole, 'onnxruntime int8':
-                OnnxStreamingRecognizer(small, threads)}
+        quantize(
+            path,
+            small,
+            [
+                dict(whole.init_state().tensors, frames=frame[None])
+                for frame in whole.prepare(frames)
+            ],
+        )
+        return {'onnxruntime': whole, 'onnxruntime int8': OnnxStreamingRecognizer(small, threads)}

@@ -10,6 +10,7 @@ model runs as it stands, and once more with its memory kept.
 
     python benchmarks/training.py --ann-file LIST --videos DIR --json speed.json
 """
+
 import argparse
 import json
 import os
@@ -25,27 +26,27 @@ from rich.progress import track
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
-import training_runs as runs  # noqa: E402
-from worker import Worker  # noqa: E402
+import training_runs as runs
+from worker import Worker
 
 STOCK = 'TSN (stock)'
 KEPT = 'TSN (memory kept)'
-RUNS = ['LSTM', 'light ConvLSTM', 'LSTM, frozen', 'light ConvLSTM, frozen',
-        'LSTM, frozen bf16']
+RUNS = ['LSTM', 'light ConvLSTM', 'LSTM, frozen', 'light ConvLSTM, frozen', 'LSTM, frozen bf16']
 
 
 def models(data: runs.Data) -> dict:
     """All runs by their names."""
-    from cnnlstm_mm.models.acceleration.folded_copy import has_bfloat16
     import torch
+
+    from cnnlstm_mm.models.acceleration.folded_copy import has_bfloat16
+
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     found = {STOCK: runs.tsn(data), KEPT: runs.tsn(data)}
     for name, neck in runs.NECKS.items():
         found[name] = runs.recurrent(data, neck)
         found[f'{name}, frozen'] = runs.recurrent(data, neck, frozen=True)
         if has_bfloat16(device):
-            found[f'{name}, frozen bf16'] = runs.recurrent(
-                data, neck, frozen=True, bf16=True)
+            found[f'{name}, frozen bf16'] = runs.recurrent(data, neck, frozen=True, bf16=True)
     return found
 
 
@@ -67,19 +68,17 @@ def in_turns(workers: dict, mode: str, turns: int, seconds: float) -> dict:
             numbers[name] = np.memmap(path, np.int64)
             worker.start('go', mode, str(path))
             while numbers[name][0] < WARMUP:
-                if worker.pipe.poll(.1):
+                if worker.pipe.poll(0.1):
                     worker.answer()  # raises what went wrong
             worker.pause()
         speeds = {name: [] for name in workers}
-        for _ in track(range(turns), f'Turns of {mode}',
-                       console=Console(stderr=True)):
+        for _ in track(range(turns), f'Turns of {mode}', console=Console(stderr=True)):
             for name, worker in workers.items():
                 before, start = numbers[name][0], time.perf_counter()
                 worker.go_on()
                 time.sleep(seconds)
                 worker.pause()
-                speeds[name].append((numbers[name][0] - before)
-                                    / (time.perf_counter() - start))
+                speeds[name].append((numbers[name][0] - before) / (time.perf_counter() - start))
         for name, worker in workers.items():
             numbers[name][1] = 1
             worker.go_on()
@@ -91,63 +90,63 @@ def in_turns(workers: dict, mode: str, turns: int, seconds: float) -> dict:
 def measure(workers: dict, args: argparse.Namespace) -> list:
     """One row a run."""
     frames = args.batch * args.frames
-    turns = {mode: in_turns(workers, mode, args.turns, args.seconds)
-             for mode in args.modes}
-    alone = {name: [] for name in workers
-             if name in (STOCK, KEPT) or name.startswith('LSTM, frozen')}
-    for _ in track(range(args.turns), 'Turns of the backbone alone',
-                   console=Console(stderr=True)):
+    turns = {mode: in_turns(workers, mode, args.turns, args.seconds) for mode in args.modes}
+    alone = {
+        name: [] for name in workers if name in (STOCK, KEPT) or name.startswith('LSTM, frozen')
+    }
+    for _ in track(range(args.turns), 'Turns of the backbone alone', console=Console(stderr=True)):
         for name in alone:
             alone[name].append(workers[name].ask('frozen_backbone', 16))
     rows = []
     for name, worker in workers.items():
-        row = dict(run=name, peak_mb=worker.ask('peak'),
-                   parts_ms=worker.ask('profile'))
+        row = dict(run=name, peak_mb=worker.ask('peak'), parts_ms=worker.ask('profile'))
         worker.ask('rest')
         for mode, speeds in turns.items():
             row[f'all_{mode}'] = [speed * frames for speed in speeds[name]]
             row[mode] = statistics.mean(row[f'all_{mode}'])
         row['all_frozen_backbone'] = alone.get(name, [])
-        row['frozen_backbone'] = statistics.median(
-            alone[name]) if name in alone else None
+        row['frozen_backbone'] = statistics.median(alone[name]) if name in alone else None
         rows.append(row)
     return rows
 
 
 def show(rows: list) -> None:
     stock = rows[0]
-    print(f'{"":<24}{"training":>17}{"testing":>17}{"peak":>8}'
-          f'{"backbone alone":>18}')
-    print(f'{"":<24}{"frames/s":>9}{"x stock":>8}{"frames/s":>9}{"x stock":>8}'
-          f'{"MB":>8}{"ms/frame":>10}{"x stock":>8}')
+    print(f'{"":<24}{"training":>17}{"testing":>17}{"peak":>8}{"backbone alone":>18}')
+    print(
+        f'{"":<24}{"frames/s":>9}{"x stock":>8}{"frames/s":>9}{"x stock":>8}'
+        f'{"MB":>8}{"ms/frame":>10}{"x stock":>8}'
+    )
     for r in rows:
         line = f'{r["run"]:<24}'
         for mode in MODES:
-            line += f'{r[mode]:>9.1f}{r[mode] / stock[mode]:>8.2f}' \
-                if mode in r else ' ' * 17
+            line += f'{r[mode]:>9.1f}{r[mode] / stock[mode]:>8.2f}' if mode in r else ' ' * 17
         line += f'{r["peak_mb"]:>8.0f}'
         if r['frozen_backbone']:
-            line += f'{r["frozen_backbone"]:>10.1f}' \
+            line += (
+                f'{r["frozen_backbone"]:>10.1f}'
                 f'{stock["frozen_backbone"] / r["frozen_backbone"]:>8.2f}'
+            )
         print(line)
-    print('\nA training step, ms a frame (decoding and transforms: of one '
-          'worker)')
+    print('\nA training step, ms a frame (decoding and transforms: of one worker)')
     print(f'{"":<24}' + ''.join(f'{p:>12}' for p in runs.PARTS))
     for r in rows:
-        print(f'{r["run"]:<24}' +
-              ''.join(f'{r["parts_ms"][p]:>12.2f}' for p in runs.PARTS))
+        print(f'{r["run"]:<24}' + ''.join(f'{r["parts_ms"][p]:>12.2f}' for p in runs.PARTS))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument(
-        '--ann-file', default='data/quickstart/'
-        'quickstart_val_split_1_videos.txt', help='list of videos; default: '
-        'the built-in data (python tools/data/make_quickstart.py)')
+        '--ann-file',
+        default='data/quickstart/quickstart_val_split_1_videos.txt',
+        help='list of videos; default: the built-in data (python tools/data/make_quickstart.py)',
+    )
     parser.add_argument('--videos', default='data/quickstart/videos')
     parser.add_argument(
-        '--weights', help='checkpoint of MMAction2\'s MobileNetV2; give one: '
-        'with random weights a frozen backbone is slow')
+        '--weights',
+        help="checkpoint of MMAction2's MobileNetV2; give one: "
+        'with random weights a frozen backbone is slow',
+    )
     parser.add_argument('--frames', type=int, default=8)
     parser.add_argument('--side', type=int, default=224)
     parser.add_argument('--batch', type=int, default=4)
@@ -155,26 +154,38 @@ def main() -> None:
     parser.add_argument('--threads', type=int, default=os.cpu_count())
     parser.add_argument('--modes', nargs='+', choices=MODES, default=MODES)
     parser.add_argument('--turns', type=int, default=8)
-    parser.add_argument('--seconds', type=float, default=6,
-                        help='of each turn')
+    parser.add_argument('--seconds', type=float, default=6, help='of each turn')
     parser.add_argument(
-        '--runs', nargs='*', default=RUNS, help='of: LSTM, light ConvLSTM and '
+        '--runs',
+        nargs='*',
+        default=RUNS,
+        help='of: LSTM, light ConvLSTM and '
         'ConvLSTM, each alone and with ", frozen" or ", frozen bf16" (where '
-        'the device has it) behind it; default: %(default)s')
+        'the device has it) behind it; default: %(default)s',
+    )
     parser.add_argument('--json', help='file for all figures')
     args = parser.parse_args()
     for path in (args.ann_file, args.videos):
         if not Path(path).exists():
-            parser.error(f'{path} is not there: make the built-in data with '
-                         'python tools/data/make_quickstart.py, or name '
-                         '--ann-file and --videos')
-    data = runs.Data(args.ann_file, args.videos, args.frames, args.side,
-                     args.batch, args.workers, args.threads, args.weights)
+            parser.error(
+                f'{path} is not there: make the built-in data with '
+                'python tools/data/make_quickstart.py, or name '
+                '--ann-file and --videos'
+            )
+    data = runs.Data(
+        args.ann_file,
+        args.videos,
+        args.frames,
+        args.side,
+        args.batch,
+        args.workers,
+        args.threads,
+        args.weights,
+    )
     workers = {}
     for name, model in models(data).items():
         if name in (STOCK, KEPT, *args.runs):
-            workers[name] = Worker(
-                runs.Run, dict(OMP_NUM_THREADS=str(args.threads)))
+            workers[name] = Worker(runs.Run, dict(OMP_NUM_THREADS=str(args.threads)))
             workers[name].ask('build', model, data, name != STOCK)
     try:
         rows = measure(workers, args)
@@ -184,11 +195,13 @@ def main() -> None:
     show(rows)
     if args.json:
         import torch
-        device = torch.cuda.get_device_name() if torch.cuda.is_available(
-        ) else 'CPU'
-        Path(args.json).write_text(json.dumps(
-            dict(device=device, torch=torch.__version__, **vars(args),
-                 rows=rows), indent=1))
+
+        device = torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU'
+        Path(args.json).write_text(
+            json.dumps(
+                dict(device=device, torch=torch.__version__, **vars(args), rows=rows), indent=1
+            )
+        )
 
 
 if __name__ == '__main__':

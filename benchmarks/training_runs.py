@@ -4,23 +4,24 @@ A run is built from its model and the data, and has ``go()``,
 ``frozen_backbone()``, ``profile()`` and ``peak()``. All take the same videos,
 frame size, number of frames, batch and workers.
 """
+
 import gc
 import os
 import resource
 import tempfile
 import time
 from contextlib import contextmanager
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import numpy as np
 
 NORMALIZE = dict(mean=[127.5] * 3, std=[127.5] * 3)
-PARTS = ('decode', 'transforms', 'preprocess', 'backbone', 'neck', 'head',
-         'optimizer')
+PARTS = ('decode', 'transforms', 'preprocess', 'backbone', 'neck', 'head', 'optimizer')
 
 
 class Data(NamedTuple):
     """What all runs read, and how."""
+
     ann_file: str
     videos: str
     frames: int
@@ -28,7 +29,7 @@ class Data(NamedTuple):
     batch: int
     workers: int
     threads: int
-    weights: Optional[str] = None
+    weights: str | None = None
     classes: int = 101
 
     def mobilenet(self) -> dict:
@@ -46,32 +47,35 @@ def tsn(data: Data) -> dict:
         type='Recognizer2D',
         backbone=data.mobilenet(),
         cls_head=dict(
-            type='TSNHead', num_classes=data.classes, in_channels=1280,
-            spatial_type='avg', consensus=dict(type='AvgConsensus', dim=1),
-            dropout_ratio=0.4, init_std=0.01, average_clips='prob'),
-        data_preprocessor=dict(
-            type='ActionDataPreprocessor', format_shape='NCHW', **NORMALIZE))
+            type='TSNHead',
+            num_classes=data.classes,
+            in_channels=1280,
+            spatial_type='avg',
+            consensus=dict(type='AvgConsensus', dim=1),
+            dropout_ratio=0.4,
+            init_std=0.01,
+            average_clips='prob',
+        ),
+        data_preprocessor=dict(type='ActionDataPreprocessor', format_shape='NCHW', **NORMALIZE),
+    )
 
 
 def recurrent(data: Data, neck: dict, **time_distributed) -> dict:
     """MobileNetV2 on every frame and a neck of ours."""
     return dict(
         type='Recognizer3D',
-        backbone=dict(
-            type='TimeDistributed', backbone=data.mobilenet(),
-            **time_distributed),
+        backbone=dict(type='TimeDistributed', backbone=data.mobilenet(), **time_distributed),
         neck=dict(in_channels=1280, hidden_channels=256, **neck),
         cls_head=dict(
-            type='I3DHead', num_classes=data.classes, in_channels=256,
-            average_clips='prob'),
-        data_preprocessor=dict(
-            type='ActionDataPreprocessor', format_shape='NCTHW', **NORMALIZE))
+            type='I3DHead', num_classes=data.classes, in_channels=256, average_clips='prob'
+        ),
+        data_preprocessor=dict(type='ActionDataPreprocessor', format_shape='NCTHW', **NORMALIZE),
+    )
 
 
 NECKS = {
     'LSTM': dict(type='LSTMPoolingNeck'),
-    'light ConvLSTM': dict(
-        type='ConvLSTMNeck', reduce_channels=256, gate_conv='depthwise'),
+    'light ConvLSTM': dict(type='ConvLSTMNeck', reduce_channels=256, gate_conv='depthwise'),
     'ConvLSTM': dict(type='ConvLSTMNeck'),
 }
 
@@ -80,44 +84,69 @@ def config(model: dict, data: Data, work_dir: str, name: str):
     """The whole config of a run, which goes through the videos again and
     again."""
     from mmengine.config import Config
+
     flat = model['type'] == 'Recognizer2D'
     shape = 'NCHW' if flat else 'NCTHW'
 
     def pipeline(test):
-        sample = dict(type='SampleFrames', clip_len=1, frame_interval=1,
-                      num_clips=data.frames) if flat else dict(
-                          type='UniformSample', clip_len=data.frames)
-        crop = [dict(type='CenterCrop', crop_size=data.side)] if test else [
-            dict(type='RandomResizedCrop'),
-            dict(type='Resize', scale=(data.side, data.side),
-                 keep_ratio=False),
-            dict(type='Flip', flip_ratio=0.5)]
-        return [dict(type='DecordInit'), dict(sample, test_mode=test),
-                dict(type='DecordDecode'),
-                dict(type='Resize', scale=(-1, data.side * 8 // 7)), *crop,
-                dict(type='FormatShape', input_format=shape),
-                dict(type='PackActionInputs')]
+        sample = (
+            dict(type='SampleFrames', clip_len=1, frame_interval=1, num_clips=data.frames)
+            if flat
+            else dict(type='UniformSample', clip_len=data.frames)
+        )
+        crop = (
+            [dict(type='CenterCrop', crop_size=data.side)]
+            if test
+            else [
+                dict(type='RandomResizedCrop'),
+                dict(type='Resize', scale=(data.side, data.side), keep_ratio=False),
+                dict(type='Flip', flip_ratio=0.5),
+            ]
+        )
+        return [
+            dict(type='DecordInit'),
+            dict(sample, test_mode=test),
+            dict(type='DecordDecode'),
+            dict(type='Resize', scale=(-1, data.side * 8 // 7)),
+            *crop,
+            dict(type='FormatShape', input_format=shape),
+            dict(type='PackActionInputs'),
+        ]
 
     def loader(test):
         return dict(
-            batch_size=data.batch, num_workers=data.workers,
+            batch_size=data.batch,
+            num_workers=data.workers,
             sampler=dict(type='InfiniteSampler', shuffle=not test),
             dataset=dict(
-                type='VideoDataset', ann_file=data.ann_file,
-                data_prefix=dict(video=data.videos), pipeline=pipeline(test),
-                test_mode=test))
+                type='VideoDataset',
+                ann_file=data.ann_file,
+                data_prefix=dict(video=data.videos),
+                pipeline=pipeline(test),
+                test_mode=test,
+            ),
+        )
 
-    return Config(dict(
-        default_scope='mmaction', model=model, work_dir=work_dir,
-        experiment_name=name, log_level='ERROR',
-        train_dataloader=loader(False), test_dataloader=loader(True),
-        train_cfg=dict(type='IterBasedTrainLoop', max_iters=10**9,
-                       val_interval=10**9),
-        test_cfg=dict(type='TestLoop'), test_evaluator=dict(type='AccMetric'),
-        optim_wrapper=dict(
-            type='OptimWrapper', clip_grad=dict(max_norm=20),
-            optimizer=dict(type='SGD', lr=1e-3, momentum=0.9)),
-        default_hooks=dict(checkpoint=None, logger=None)))
+    return Config(
+        dict(
+            default_scope='mmaction',
+            model=model,
+            work_dir=work_dir,
+            experiment_name=name,
+            log_level='ERROR',
+            train_dataloader=loader(False),
+            test_dataloader=loader(True),
+            train_cfg=dict(type='IterBasedTrainLoop', max_iters=10**9, val_interval=10**9),
+            test_cfg=dict(type='TestLoop'),
+            test_evaluator=dict(type='AccMetric'),
+            optim_wrapper=dict(
+                type='OptimWrapper',
+                clip_grad=dict(max_norm=20),
+                optimizer=dict(type='SGD', lr=1e-3, momentum=0.9),
+            ),
+            default_hooks=dict(checkpoint=None, logger=None),
+        )
+    )
 
 
 class _End(Exception):
@@ -129,7 +158,9 @@ class Run:
 
     def __init__(self, model: dict, data: Data, keep: bool) -> None:
         import torch
+
         import cnnlstm_mm  # noqa: F401
+
         torch.set_num_threads(data.threads)
         torch.manual_seed(0)
         self.model, self.data, self.keep = model, data, keep
@@ -138,11 +169,13 @@ class Run:
 
     def runner(self):
         from mmengine.runner import Runner
+
         from cnnlstm_mm.engine import MemoryHook
+
         self.count += 1
         runner = Runner.from_cfg(
-            config(self.model, self.data, self.folder.name,
-                   f'{os.getpid()}_{self.count}'))
+            config(self.model, self.data, self.folder.name, f'{os.getpid()}_{self.count}')
+        )
         runner.model.init_weights()
         if self.keep:  # as tools/train.py and tools/test.py do
             runner.register_hook(MemoryHook())
@@ -157,10 +190,10 @@ class Run:
                 0 once the run shall end.
         """
         from mmengine.hooks import Hook
+
         numbers = np.memmap(count, np.int64)
 
         class Counter(Hook):
-
             def _after_iter(self, *args, **kwargs):
                 _synchronize()
                 numbers[0] += 1
@@ -181,6 +214,7 @@ class Run:
         """Milliseconds a frame of the backbone alone on frames in memory,
         without gradients and in evaluation mode."""
         import torch
+
         model = self.runner().model
         model.eval()
         x = torch.randn(frames, 3, self.data.side, self.data.side)
@@ -200,14 +234,13 @@ class Run:
         """Milliseconds a frame of every part of a training step; decoding and
         transforms as one worker does them."""
         from mmaction.registry import TRANSFORMS
+
         runner = self.runner()
-        model, loader = runner.model, runner.build_dataloader(
-            runner._train_dataloader)
+        model, loader = runner.model, runner.build_dataloader(runner._train_dataloader)
         wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
-        clock = dict.fromkeys(PARTS, 0.)
+        clock = dict.fromkeys(PARTS, 0.0)
         dataset = loader.dataset
-        steps = [TRANSFORMS.build(t) for t in
-                 runner._train_dataloader.dataset.pipeline]
+        steps = [TRANSFORMS.build(t) for t in runner._train_dataloader.dataset.pipeline]
         videos = min(len(dataset), self.data.batch * repeats)
         for k in range(videos):
             sample = dataset.get_data_info(k)
@@ -219,14 +252,15 @@ class Run:
         for repeat in range(repeats + 1):
             batch = next(batches)
             if repeat == 1:  # the first one warms up
-                clock.update(dict.fromkeys(PARTS[2:], 0.))
+                clock.update(dict.fromkeys(PARTS[2:], 0.0))
             self._profiled_step(model, wrapper, batch, clock)
         del batches
         frames = self.data.frames * self.data.batch * repeats
         per_video = self.data.frames * videos
-        return {part: seconds * 1e3 / (
-                    per_video if part in PARTS[:2] else frames)
-                for part, seconds in clock.items()}
+        return {
+            part: seconds * 1e3 / (per_video if part in PARTS[:2] else frames)
+            for part, seconds in clock.items()
+        }
 
     def _profiled_step(self, model, wrapper, batch, clock) -> None:
         """A training step, its parts added to ``clock``."""
@@ -273,6 +307,7 @@ class Run:
     def rest(self) -> None:
         """Give back memory, which other runs need in their turns."""
         from cnnlstm_mm.memory import return_freed_memory
+
         gc.collect()
         return_freed_memory()
 
@@ -280,6 +315,7 @@ class Run:
         """The most memory that this process has held, in MB; workers of the
         data loader not counted. On a GPU, its memory."""
         import torch
+
         if torch.cuda.is_available():
             return torch.cuda.max_memory_allocated() / 1e6
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
@@ -307,5 +343,6 @@ def _add(clock: dict, part: str):
 
 def _synchronize() -> None:
     import torch
+
     if torch.cuda.is_available():
         torch.cuda.synchronize()

@@ -1,8 +1,10 @@
 """Objects in processes of their own, to measure them in turns."""
+
 import multiprocessing
 import os
 import signal
-from typing import Any, Callable, Dict, Optional
+from collections.abc import Callable
+from typing import Any
 
 
 class Worker:
@@ -14,8 +16,7 @@ class Worker:
         environment: variables that the process starts with.
     """
 
-    def __init__(self, factory: Callable,
-                 environment: Optional[Dict[str, str]] = None) -> None:
+    def __init__(self, factory: Callable, environment: dict[str, str] | None = None) -> None:
         before = dict(os.environ)
         os.environ.update(environment or {})
         context = multiprocessing.get_context('spawn')

@@ -7,18 +7,17 @@ before any of its modules is imported.
 Where PyTorch or MMAction2 is not installed nothing is registered, and
 ``cnnlstm_mm.streaming.OnnxStreamingRecognizer`` still works.
 """
+
 from cnnlstm_mm.version import __version__
 
-__all__ = [
-    '__version__', 'compat', 'datasets', 'engine', 'models', 'visualization'
-]
+__all__ = ['__version__', 'compat', 'datasets', 'engine', 'features', 'models', 'visualization']
 
 try:
     from cnnlstm_mm import compat
 
     compat.apply()
 
-    from cnnlstm_mm import datasets, engine, models, visualization
+    from cnnlstm_mm import datasets, engine, features, models, visualization
 except ModuleNotFoundError as error:
     if error.name not in ('torch', 'mmengine', 'mmcv', 'mmaction'):
         raise
@@ -29,4 +28,6 @@ except ModuleNotFoundError as error:
             raise AttributeError(f'module {__name__!r} has no {name!r}')
         raise ModuleNotFoundError(
             f'cnnlstm_mm.{name} needs {_missing}, which is not installed: '
-            'pip install cnnlstm_mm with its requirements.', name=_missing)
+            'pip install cnnlstm_mm with its requirements.',
+            name=_missing,
+        )

@@ -3,6 +3,7 @@
 Each fix looks for the break first and leaves a mended library alone.
 :func:`apply` runs those that need no config; the others take one.
 """
+
 import contextlib
 import importlib.util
 import os
@@ -12,9 +13,10 @@ import re
 import sys
 import types
 import warnings
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Iterator, List
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,7 +52,9 @@ def stub_missing_drn() -> None:
     if spec is None or not spec.submodule_search_locations:
         raise ModuleNotFoundError(
             'cnnlstm_mm needs MMAction2, which is not installed here: '
-            'pip install "mmaction2>=1.2,<2"', name='mmaction')
+            'pip install "mmaction2>=1.2,<2"',
+            name='mmaction',
+        )
     root = Path(spec.submodule_search_locations[0])
     name = 'mmaction.models.localizers.drn'
     if (root / 'models/localizers/drn').is_dir() or name in sys.modules:
@@ -59,12 +63,12 @@ def stub_missing_drn() -> None:
 
     @MODELS.register_module()
     class DRN:
-
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             raise ImportError(
                 'DRN is missing from the mmaction2 1.2.0 wheel '
                 '(mmaction2#2714). Install MMAction2 from its git '
-                'repository to use it.')
+                'repository to use it.'
+            )
 
     package, module = types.ModuleType(name), types.ModuleType(f'{name}.drn')
     package.__path__ = []
@@ -107,13 +111,12 @@ def history_statistic(owner: Any, name: str) -> Any:
     Raises:
         UnpicklingError: For anything else.
     """
-    if owner is not HistoryBuffer or name not in ('min', 'max', 'mean',
-                                                  'current'):
+    if owner is not HistoryBuffer or name not in ('min', 'max', 'mean', 'current'):
         raise pickle.UnpicklingError(f'getattr({owner!r}, {name!r})')
     return getattr(owner, name)
 
 
-def runner_checkpoint_globals() -> List[Any]:
+def runner_checkpoint_globals() -> list[Any]:
     """What a Runner checkpoint holds beside tensors: log histories in numpy.
 
     Returns:
@@ -122,13 +125,22 @@ def runner_checkpoint_globals() -> List[Any]:
         them runs code from the file.
     """
     multiarray = (getattr(np, '_core', None) or np.core).multiarray
-    dtypes = {type(np.dtype(name)) for name in
-              ('f2', 'f4', 'f8', 'i1', 'i2', 'i4', 'i8', 'u1', 'bool')}
-    functions = [(getattr(multiarray, name), f'numpy.{core}.multiarray.{name}')
-                 for name in ('_reconstruct', 'scalar')
-                 for core in ('core', '_core')]  # numpy 1 and numpy 2
-    return [HistoryBuffer, (history_statistic, 'builtins.getattr'),
-            np.ndarray, np.dtype, *sorted(dtypes, key=str), *functions]
+    dtypes = {
+        type(np.dtype(name)) for name in ('f2', 'f4', 'f8', 'i1', 'i2', 'i4', 'i8', 'u1', 'bool')
+    }
+    functions = [
+        (getattr(multiarray, name), f'numpy.{core}.multiarray.{name}')
+        for name in ('_reconstruct', 'scalar')
+        for core in ('core', '_core')
+    ]  # numpy 1 and numpy 2
+    return [
+        HistoryBuffer,
+        (history_statistic, 'builtins.getattr'),
+        np.ndarray,
+        np.dtype,
+        *sorted(dtypes, key=str),
+        *functions,
+    ]
 
 
 def allow_runner_checkpoints() -> None:
@@ -154,12 +166,12 @@ def explain_refused_checkpoints() -> None:
 
     def load_checkpoint(cls, filename, map_location=None, logger='current'):
         from cnnlstm_mm.weights import refuse_nan
+
         try:
             loaded = original(cls, filename, map_location, logger)
         except OSError as error:
             # torch raises it for a file that was cut short, too.
-            if isinstance(error, PermissionError) or not os.path.isfile(
-                    filename):
+            if isinstance(error, PermissionError) or not os.path.isfile(filename):
                 raise
             raise RuntimeError(refusal(filename, error)) from None
         except Exception as error:
@@ -183,15 +195,18 @@ def refusal(filename: str, error: Exception) -> str:
     """
     found = re.search(r'GLOBAL (\S+)', str(error))
     if found is None:
-        return (f'{filename} is damaged or no PyTorch checkpoint '
-                f'({type(error).__name__}: {error}). Train or download it '
-                'again, or name another file.')
+        return (
+            f'{filename} is damaged or no PyTorch checkpoint '
+            f'({type(error).__name__}: {error}). Train or download it '
+            'again, or name another file.'
+        )
     return (
         f'{filename} was refused, and nothing in it was run: it asks for the '
         f'code {found[1]}. Only tensors, numbers and the log histories of a '
         'Runner are loaded from a checkpoint. Get it from a source that you '
         'trust as a plain state dict: '
-        'torch.save(dict(state_dict=model.state_dict()), PATH).')
+        'torch.save(dict(state_dict=model.state_dict()), PATH).'
+    )
 
 
 def mend_color_jitter_hue() -> None:
@@ -201,6 +216,7 @@ def mend_color_jitter_hue() -> None:
     for a negative one, and any numpy wraps a sum over 255 to a wrong hue.
     """
     import cv2
+
     from mmaction.datasets.transforms import ColorJitter
 
     black = np.zeros((1, 1, 3), np.uint8)
@@ -269,14 +285,15 @@ def use_gloo_without_cuda(cfg: Config) -> None:
     if cfg.get('launcher', 'none') == 'none' or torch.cuda.is_available():
         return
     wrapper = cfg.get('model_wrapper_cfg') or ConfigDict(
-        type='MMDistributedDataParallel', broadcast_buffers=False,
-        find_unused_parameters=cfg.get('find_unused_parameters', False))
+        type='MMDistributedDataParallel',
+        broadcast_buffers=False,
+        find_unused_parameters=cfg.get('find_unused_parameters', False),
+    )
     wrapper.device_ids = None
     cfg.model_wrapper_cfg = wrapper
     if cfg.get('strategy', {}).get('type') == 'FSDPStrategy':
         # Its default is the number of a GPU.
-        cfg.strategy.setdefault('model_wrapper', ConfigDict(
-            type='MMFullyShardedDataParallel'))
+        cfg.strategy.setdefault('model_wrapper', ConfigDict(type='MMFullyShardedDataParallel'))
         cfg.strategy.model_wrapper.device_id = torch.device('cpu')
     if not is_distributed():
         with _without_cuda_set_device():
@@ -315,8 +332,11 @@ def read_without_decord(cfg: Config) -> bool:
         elif kind == 'DecordDecode':
             node['type'] = 'OpenCVDecode'
             node.pop('mode', None)
-    print_log(f'decord is not installed (no wheel for {platform.machine()}?): '
-              'videos are read with OpenCV, slower.', 'current')
+    print_log(
+        f'decord is not installed (no wheel for {platform.machine()}?): '
+        'videos are read with OpenCV, slower.',
+        'current',
+    )
     return True
 
 

@@ -1,4 +1,5 @@
 """The C library's memory, for models that run on the CPU."""
+
 import ctypes
 import os
 
@@ -6,9 +7,14 @@ import os
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_MAX = -4
 # With one of these the user has chosen, or has another allocator.
-_CHOICES = ('MALLOC_MMAP_MAX_', 'MALLOC_MMAP_THRESHOLD_',
-            'MALLOC_TRIM_THRESHOLD_', 'MALLOC_TOP_PAD_', 'GLIBC_TUNABLES',
-            'LD_PRELOAD')
+_CHOICES = (
+    'MALLOC_MMAP_MAX_',
+    'MALLOC_MMAP_THRESHOLD_',
+    'MALLOC_TRIM_THRESHOLD_',
+    'MALLOC_TOP_PAD_',
+    'GLIBC_TUNABLES',
+    'LD_PRELOAD',
+)
 
 
 def keep_freed_memory() -> bool:

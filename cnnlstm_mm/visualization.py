@@ -1,5 +1,6 @@
 """Videos with the predicted labels on them."""
-from typing import Any, Optional
+
+from typing import Any
 
 import numpy as np
 from mmengine.structures import LabelData
@@ -22,18 +23,13 @@ class TopKVisualizer(ActionVisualizer):
         **kwargs: Arguments of ``ActionVisualizer``.
     """
 
-    def __init__(self,
-                 name: str = 'visualizer',
-                 topk: int = 3,
-                 **kwargs: Any) -> None:
+    def __init__(self, name: str = 'visualizer', topk: int = 3, **kwargs: Any) -> None:
         super().__init__(name, **kwargs)
         self.topk = topk
 
-    def add_datasample(self,
-                       name: str,
-                       video: Any,
-                       data_sample: Optional[ActionDataSample] = None,
-                       **kwargs: Any) -> np.ndarray:
+    def add_datasample(
+        self, name: str, video: Any, data_sample: ActionDataSample | None = None, **kwargs: Any
+    ) -> np.ndarray:
         """Draw the labels on every frame and save the video.
 
         Args:
@@ -49,7 +45,7 @@ class TopKVisualizer(ActionVisualizer):
         drawn = ActionDataSample()
         if data_sample is not None and 'pred_score' in data_sample:
             score = data_sample.pred_score
-            best = score.argsort(descending=True)[:self.topk]
+            best = score.argsort(descending=True)[: self.topk]
             drawn.pred_labels = LabelData(item=best, score=score)
         if data_sample is not None and 'gt_label' in data_sample:
             drawn.gt_labels = drawn.gt_label = data_sample.gt_label

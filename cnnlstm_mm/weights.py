@@ -1,10 +1,10 @@
 """Weights of a checkpoint, compared with the model before they go in."""
+
 import re
-from typing import Any, Dict, List, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from mmengine.runner.checkpoint import (_load_checkpoint,
-                                        _load_checkpoint_to_model)
+from mmengine.runner.checkpoint import _load_checkpoint, _load_checkpoint_to_model
 from torch import Tensor, nn
 
 SHOWN = 10
@@ -19,13 +19,14 @@ class Differences(NamedTuple):
         reshaped (list[str]): Weights of both in two shapes, with these.
         fitting (int): How many fit.
     """
-    missing: List[str]
-    unexpected: List[str]
-    reshaped: List[str]
+
+    missing: list[str]
+    unexpected: list[str]
+    reshaped: list[str]
     fitting: int
 
 
-def weights_in(checkpoint: Any, filename: str) -> Dict[str, Tensor]:
+def weights_in(checkpoint: Any, filename: str) -> dict[str, Tensor]:
     """The weights by name, without the prefix of a wrapped model.
 
     Args:
@@ -39,21 +40,22 @@ def weights_in(checkpoint: Any, filename: str) -> Dict[str, Tensor]:
     Raises:
         ValueError: If it holds anything else.
     """
-    cure = ('A checkpoint is a dict of tensors by name, or one that holds it '
-            'as state_dict: torch.save(dict(state_dict=model.state_dict()), '
-            'PATH).')
+    cure = (
+        'A checkpoint is a dict of tensors by name, or one that holds it '
+        'as state_dict: torch.save(dict(state_dict=model.state_dict()), '
+        'PATH).'
+    )
     if not isinstance(checkpoint, dict):
-        raise ValueError(f'{filename} holds a {type(checkpoint).__name__} '
-                         f'and no weights. {cure}')
+        raise ValueError(f'{filename} holds a {type(checkpoint).__name__} and no weights. {cure}')
     state = checkpoint.get('state_dict', checkpoint)
     if not isinstance(state, dict) or not state:
         raise ValueError(f'{filename} holds no weights. {cure}')
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise ValueError(f'{filename} holds a {type(value).__name__} as '
-                             f'{name!r} among its weights. {cure}')
-    return {re.sub(r'^module\.', '', name): value
-            for name, value in state.items()}
+            raise ValueError(
+                f'{filename} holds a {type(value).__name__} as {name!r} among its weights. {cure}'
+            )
+    return {re.sub(r'^module\.', '', name): value for name, value in state.items()}
 
 
 def refuse_nan(checkpoint: Any, filename: str) -> None:
@@ -76,8 +78,7 @@ def refuse_nan(checkpoint: Any, filename: str) -> None:
         _refuse_where(state, filename, torch.isnan)
 
 
-def compare(state: Dict[str, Tensor], model: nn.Module,
-            filename: str) -> Differences:
+def compare(state: dict[str, Tensor], model: nn.Module, filename: str) -> Differences:
     """Compare weights with a model, which must be of numbers.
 
     Args:
@@ -94,24 +95,33 @@ def compare(state: Dict[str, Tensor], model: nn.Module,
     """
     own = model.state_dict()
     there = {name: state[name] for name in own if name in state}
-    kinds = [f'{name}: {value.dtype}' for name, value in there.items()
-             if value.is_complex() or value.is_sparse
-             or value.is_floating_point() != own[name].is_floating_point()]
+    kinds = [
+        f'{name}: {value.dtype}'
+        for name, value in there.items()
+        if value.is_complex()
+        or value.is_sparse
+        or value.is_floating_point() != own[name].is_floating_point()
+    ]
     if kinds:
-        raise ValueError(f'{filename} has weights of another kind than the '
-                         f'model: {shown(kinds)}. It was not made for it.')
+        raise ValueError(
+            f'{filename} has weights of another kind than the '
+            f'model: {shown(kinds)}. It was not made for it.'
+        )
     _refuse_where(there, filename, lambda value: ~value.isfinite())
     reshaped = [
         f'{name} {list(value.shape)}, the model has {list(own[name].shape)}'
-        for name, value in there.items() if value.shape != own[name].shape]
+        for name, value in there.items()
+        if value.shape != own[name].shape
+    ]
     return Differences(
-        [name for name in own if name not in state
-         and not name.endswith('num_batches_tracked')],
-        [name for name in state if name not in own], reshaped,
-        len(there) - len(reshaped))
+        [name for name in own if name not in state and not name.endswith('num_batches_tracked')],
+        [name for name in state if name not in own],
+        reshaped,
+        len(there) - len(reshaped),
+    )
 
 
-def load_whole(model: nn.Module, filename: str) -> Dict[str, Any]:
+def load_whole(model: nn.Module, filename: str) -> dict[str, Any]:
     """Load weights that must be all of the model's, and numbers.
 
     Args:
@@ -130,23 +140,28 @@ def load_whole(model: nn.Module, filename: str) -> Dict[str, Any]:
     try:
         _load_checkpoint_to_model(model, checkpoint, strict=True)
     except RuntimeError as error:
-        raise RuntimeError(
-            f'{filename} does not fit the config: {error}') from None
+        raise RuntimeError(f'{filename} does not fit the config: {error}') from None
     return checkpoint
 
 
-def shown(names: List[str]) -> str:
+def shown(names: list[str]) -> str:
     """The first ``SHOWN`` of many names."""
     more = f' and {len(names) - SHOWN} more' if len(names) > SHOWN else ''
     return f'{", ".join(names[:SHOWN])}{more}'
 
 
-def _refuse_where(state: Dict[str, Any], filename: str, bad: Any) -> None:
-    names = [name for name, value in state.items()
-             if isinstance(value, Tensor) and value.is_floating_point()
-             and not value.is_sparse and bool(bad(value).any())]
+def _refuse_where(state: dict[str, Any], filename: str, bad: Any) -> None:
+    names = [
+        name
+        for name, value in state.items()
+        if isinstance(value, Tensor)
+        and value.is_floating_point()
+        and not value.is_sparse
+        and bool(bad(value).any())
+    ]
     if names:
         raise ValueError(
             f'{filename} has NaN or infinity in {len(names)} of {len(state)} '
             f'weights: {shown([str(name) for name in names])}. Its training '
-            'diverged or the file is damaged: take an earlier checkpoint.')
+            'diverged or the file is damaged: take an earlier checkpoint.'
+        )

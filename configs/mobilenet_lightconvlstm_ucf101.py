@@ -1,4 +1,6 @@
 _base_ = [
-    '_base_/models/mobilenet_lightconvlstm.py', '_base_/datasets/ucf101.py',
-    '_base_/schedules/sgd_50e.py', '_base_/default_runtime.py'
+    '_base_/models/mobilenet_lightconvlstm.py',
+    '_base_/datasets/ucf101.py',
+    '_base_/schedules/sgd_50e.py',
+    '_base_/default_runtime.py',
 ]

@@ -2,5 +2,6 @@
 _base_ = [
     '_base_/models/mobilenetv2_quickstart.py',
     '_base_/datasets/quickstart_48.py',
-    '_base_/schedules/adamw_4e.py', '_base_/default_runtime.py'
+    '_base_/schedules/adamw_4e.py',
+    '_base_/default_runtime.py',
 ]

@@ -7,5 +7,7 @@ model = dict(
         hidden_channels=24,
         kernel_size=3,
         padding='same',
-        return_mode='mean'),
-    cls_head=dict(in_channels=24))
+        return_mode='mean',
+    ),
+    cls_head=dict(in_channels=24),
+)

@@ -7,8 +7,9 @@ model = dict(
         hidden_channels=128,
         kernel_size=3,
         padding='same',
-        return_mode='mean'),
-    cls_head=dict(in_channels=128))
+        return_mode='mean',
+    ),
+    cls_head=dict(in_channels=128),
+)
 # At the full rate the neck learns the 240 clips by heart.
-optim_wrapper = dict(
-    paramwise_cfg=dict(custom_keys=dict(neck=dict(lr_mult=0.3))))
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(neck=dict(lr_mult=0.3))))

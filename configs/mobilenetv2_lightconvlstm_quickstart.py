@@ -2,6 +2,4 @@
 # hidden channels still less work.
 _base_ = 'mobilenetv2_convlstm_quickstart.py'
 
-model = dict(
-    neck=dict(hidden_channels=48, gate_conv='depthwise'),
-    cls_head=dict(in_channels=48))
+model = dict(neck=dict(hidden_channels=48, gate_conv='depthwise'), cls_head=dict(in_channels=48))

@@ -7,5 +7,7 @@ model = dict(
         hidden_channels=64,
         spatial_pool='flatten',
         spatial_size=6,
-        temporal_pool='mean'),
-    cls_head=dict(in_channels=64))
+        temporal_pool='mean',
+    ),
+    cls_head=dict(in_channels=64),
+)

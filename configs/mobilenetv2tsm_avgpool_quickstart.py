@@ -2,6 +2,5 @@
 _base_ = 'mobilenetv2_avgpool_quickstart.py'
 
 model = dict(
-    backbone=dict(
-        backbone=dict(
-            type='MobileNetV2TSM', num_segments=16, pretrained2d=False)))
+    backbone=dict(backbone=dict(type='MobileNetV2TSM', num_segments=16, pretrained2d=False))
+)

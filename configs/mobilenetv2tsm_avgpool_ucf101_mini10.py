@@ -8,4 +8,7 @@ model = dict(
             num_segments=8,
             pretrained2d=True,
             pretrained='checkpoints/mobilenet_v2_imagenet.pth',
-            init_cfg=None)))
+            init_cfg=None,
+        )
+    )
+)

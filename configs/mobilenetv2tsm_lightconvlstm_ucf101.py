@@ -1,5 +1,6 @@
 _base_ = [
     '_base_/models/mobilenetv2tsm_lightconvlstm.py',
     '_base_/datasets/ucf101_8.py',
-    '_base_/schedules/sgd_50e.py', '_base_/default_runtime.py'
+    '_base_/schedules/sgd_50e.py',
+    '_base_/default_runtime.py',
 ]

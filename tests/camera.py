@@ -1,4 +1,5 @@
 """A live source for tests: MJPEG over HTTP on the loopback interface."""
+
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,20 +23,18 @@ class Camera(ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     class Handler(BaseHTTPRequestHandler):
-
         def do_GET(self):
             self.server.connections += 1
             self.send_response(200)
-            self.send_header('Content-Type',
-                             'multipart/x-mixed-replace; boundary=frame')
+            self.send_header('Content-Type', 'multipart/x-mixed-replace; boundary=frame')
             self.end_headers()
             try:
                 for k in range(self.server.frames):
                     data = cv2.imencode('.jpg', picture(k))[1].tobytes()
                     self.wfile.write(
                         b'--frame\r\nContent-Type: image/jpeg\r\n'
-                        b'Content-Length: %d\r\n\r\n' % len(data) + data +
-                        b'\r\n')
+                        b'Content-Length: %d\r\n\r\n' % len(data) + data + b'\r\n'
+                    )
                     time.sleep(self.server.pause)
             except (BrokenPipeError, ConnectionResetError):
                 pass

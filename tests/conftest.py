@@ -1,4 +1,5 @@
 """What several tests need: seeds, real clips, a small built-in data set."""
+
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,10 @@ def _seed_and_scope():
 def shared() -> Path:
     """The folder with real clips and weights; tests of it skip elsewhere."""
     if not SHARED.is_dir():
-        pytest.skip(f'needs the real clips and weights of {SHARED}; set '
-                    'CNNLSTM_MM_SHARED to a folder that holds them')
+        pytest.skip(
+            f'needs the real clips and weights of {SHARED}; set '
+            'CNNLSTM_MM_SHARED to a folder that holds them'
+        )
     return SHARED
 
 
@@ -29,8 +32,9 @@ def shared() -> Path:
 def quickstart_data(tmp_path_factory) -> Path:
     """A small built-in data set, made once."""
     out = tmp_path_factory.mktemp('quickstart')
-    done = run_python('tools/data/make_quickstart.py', '--out', out,
-                      '--train-per-class', 4, '--val-per-class', 2)
+    done = run_python(
+        'tools/data/make_quickstart.py', '--out', out, '--train-per-class', 4, '--val-per-class', 2
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return out
 
@@ -40,7 +44,7 @@ def camera():
     """Start cameras: camera(frames a connection, seconds between them)."""
     servers = []
 
-    def start(frames, pause=.02):
+    def start(frames, pause=0.02):
         servers.append(Camera(frames, pause))
         return servers[-1]
 

@@ -1,4 +1,5 @@
 """Keras models with random weights, for the tests of conversion and parity."""
+
 import contextlib
 import io
 import os
@@ -35,28 +36,32 @@ def randomize(model, seed=0):
 def mobilenet(alpha=0.25, size=(None, None), **kwargs):
     """MobileNet without top."""
     return keras.applications.MobileNet(
-        include_top=False, weights=None, alpha=alpha, input_shape=(*size, 3),
-        **kwargs)
+        include_top=False, weights=None, alpha=alpha, input_shape=(*size, 3), **kwargs
+    )
 
 
-def seed_model(clip=(2, 128, 128), alpha=0.25, hidden=6, dense=7, classes=5,
-               kernel=3, inner=(), **options):
+def seed_model(
+    clip=(2, 128, 128), alpha=0.25, hidden=6, dense=7, classes=5, kernel=3, inner=(), **options
+):
     """The seed, small: MobileNet, ConvLSTM2D, Flatten, Dense, Dense."""
     cnn = mobilenet(alpha, clip[1:])
     return randomize(
-        keras.Sequential([
-            layers.Input((*clip, 3)),
-            layers.TimeDistributed(cnn), *inner,
-            layers.ConvLSTM2D(hidden, kernel, **options),
-            layers.Flatten(),
-            layers.Dense(dense, activation='relu'),
-            layers.Dropout(0.5),
-            layers.Dense(classes, activation='softmax')
-        ]))
+        keras.Sequential(
+            [
+                layers.Input((*clip, 3)),
+                layers.TimeDistributed(cnn),
+                *inner,
+                layers.ConvLSTM2D(hidden, kernel, **options),
+                layers.Flatten(),
+                layers.Dense(dense, activation='relu'),
+                layers.Dropout(0.5),
+                layers.Dense(classes, activation='softmax'),
+            ]
+        )
+    )
 
 
-def lstm_model(clip=(3, 64, 64), pooling='avg', hidden=6, classes=5,
-               **options):
+def lstm_model(clip=(3, 64, 64), pooling='avg', hidden=6, classes=5, **options):
     """MobileNet, average pooling, LSTM, Dense, by the functional API."""
     inputs = layers.Input((*clip, 3))
     cnn = mobilenet(0.25, clip[1:], pooling=pooling)
@@ -72,8 +77,10 @@ def run_tool(*args, fails=False):
     """Run tools/convert_keras_weights.py; return what it says."""
     tool = str(ROOT / 'tools' / 'convert_keras_weights.py')
     output = io.StringIO()
-    with mock.patch.object(sys, 'argv', [tool, *map(str, args)]), \
-            contextlib.redirect_stdout(output):
+    with (
+        mock.patch.object(sys, 'argv', [tool, *map(str, args)]),
+        contextlib.redirect_stdout(output),
+    ):
         if not fails:
             runpy.run_path(tool, run_name='__main__')
             return output.getvalue()

@@ -1,4 +1,5 @@
 """Small recognizers with every causal option, and their clip scores."""
+
 import torch
 from mmengine.config import Config
 
@@ -17,32 +18,35 @@ OPTIONS = dict(
     conv_mean=(dict(CONV, return_mode='mean', num_layers=2), I3D),
     conv_valid=(dict(CONV, padding='valid'), dict(FLAT, spatial_size=2)),
     conv_stride=(dict(CONV, stride=2, dilation=1, kernel_size=(3, 2)), I3D),
-    conv_peephole=(dict(CONV, peephole=(5, 5), num_layers=2,
-                        recurrent_activation='hard_sigmoid'), FLAT),
-    conv_depthwise=(dict(CONV, gate_conv='depthwise', norm=True,
-                         reduce_channels=3), I3D),
-    conv_pooled=(dict(CONV, gate_conv='pooled', return_mode='mean',
-                      peephole=True), I3D),
+    conv_peephole=(
+        dict(CONV, peephole=(5, 5), num_layers=2, recurrent_activation='hard_sigmoid'),
+        FLAT,
+    ),
+    conv_depthwise=(dict(CONV, gate_conv='depthwise', norm=True, reduce_channels=3), I3D),
+    conv_pooled=(dict(CONV, gate_conv='pooled', return_mode='mean', peephole=True), I3D),
     conv_plain=(dict(CONV, fused=False, bias=False, norm=True), I3D),
     conv_dropout=(dict(CONV, dropout=0.3, recurrent_dropout=0.3), I3D),
-    conv_per_step=(dict(CONV, return_mode='sequence', num_layers=2,
-                        tbptt_len=2, carry_prob=.5), PER_STEP),
-    conv_per_step_score=(dict(CONV, return_mode='sequence'),
-                         dict(PER_STEP, average_steps='score')),
+    conv_per_step=(
+        dict(CONV, return_mode='sequence', num_layers=2, tbptt_len=2, carry_prob=0.5),
+        PER_STEP,
+    ),
+    conv_per_step_score=(dict(CONV, return_mode='sequence'), dict(PER_STEP, average_steps='score')),
     lstm=(dict(LSTM, num_layers=2, dropout=0.3), I3D),
     lstm_mean=(dict(LSTM, temporal_pool='mean', dense_channels=3), I3D),
     lstm_max=(dict(LSTM, temporal_pool='max', spatial_pool='max'), PER_STEP),
-    lstm_attention=(dict(LSTM, temporal_pool='attention',
-                         spatial_pool='flatten', spatial_size=4), I3D),
-    lstm_per_step_prob=(dict(LSTM, temporal_pool='none'),
-                        dict(PER_STEP, average_steps='prob')))
+    lstm_attention=(
+        dict(LSTM, temporal_pool='attention', spatial_pool='flatten', spatial_size=4),
+        I3D,
+    ),
+    lstm_per_step_prob=(dict(LSTM, temporal_pool='none'), dict(PER_STEP, average_steps='prob')),
+)
 
 
 def config(neck, head, backbone=None, **pipeline):
     """A config with frames of 32x32, brought there from any size."""
     backbone = backbone or dict(
-        type='MobileNetV1', widen_factor=1 / 16, out_indices=(4, ),
-        norm_cfg=dict(type='BN'))
+        type='MobileNetV1', widen_factor=1 / 16, out_indices=(4,), norm_cfg=dict(type='BN')
+    )
     return Config(
         dict(
             model=dict(
@@ -51,8 +55,12 @@ def config(neck, head, backbone=None, **pipeline):
                 neck=neck and dict(neck, in_channels=16),
                 cls_head=head,
                 data_preprocessor=dict(
-                    type='ActionDataPreprocessor', mean=[120., 130., 110.],
-                    std=[60., 50., 70.], format_shape='NCTHW')),
+                    type='ActionDataPreprocessor',
+                    mean=[120.0, 130.0, 110.0],
+                    std=[60.0, 50.0, 70.0],
+                    format_shape='NCTHW',
+                ),
+            ),
             test_pipeline=[
                 dict(type='DecordInit'),
                 dict(type='SampleFrames', clip_len=6, frame_interval=3),
@@ -60,7 +68,10 @@ def config(neck, head, backbone=None, **pipeline):
                 dict(type='Resize', scale=(-1, 36)),
                 dict(type='CenterCrop', crop_size=32),
                 dict(type='FormatShape', input_format='NCTHW'),
-                dict(type='PackActionInputs')]))
+                dict(type='PackActionInputs'),
+            ],
+        )
+    )
 
 
 def build(cfg):
@@ -69,10 +80,10 @@ def build(cfg):
     for name, parameter in model.named_parameters():
         if parameter.dim() > 1:
             fan = parameter[0].numel()
-            torch.nn.init.normal_(parameter, std=1.5 * fan**-.5)
+            torch.nn.init.normal_(parameter, std=1.5 * fan**-0.5)
     norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     for norm in norms:
-        norm.train().momentum = 1.
+        norm.train().momentum = 1.0
     with torch.no_grad():
         model.backbone(torch.randn(4, 3, 4, 32, 32))
     model.eval()
@@ -83,6 +94,5 @@ def clip_scores(model, frames):
     """What a test gives for a clip of prepared uint8 frames [T, H, W, 3]."""
     video = torch.as_tensor(frames).permute(3, 0, 1, 2)[None]
     with torch.no_grad():
-        sample, = model.test_step(dict(
-            inputs=[video], data_samples=[ActionDataSample()]))
+        (sample,) = model.test_step(dict(inputs=[video], data_samples=[ActionDataSample()]))
     return sample.pred_score

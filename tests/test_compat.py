@@ -1,4 +1,5 @@
 """Each fix: the break shows without it and is gone with it."""
+
 import configparser
 import json
 import os
@@ -11,19 +12,18 @@ import types
 import numpy as np
 import pytest
 import torch
-from support import ROOT, run_python
 from mmengine.config import Config
 from mmengine.hooks import LoggerHook
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader, load_checkpoint
 from packaging.requirements import Requirement
+from support import ROOT, run_python
 
 from cnnlstm_mm import compat
 from cnnlstm_mm.engine import CPUAmpOptimWrapper
 from mmaction.datasets.transforms import ColorJitter
 from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
-
 
 
 def python(code):
@@ -34,8 +34,7 @@ def requirements():
     setup = configparser.ConfigParser()
     setup.read(ROOT / 'setup.cfg')
     lines = setup['options']['install_requires'].splitlines()
-    found = [Requirement(line) for line in lines
-             if line and not line.startswith('#')]
+    found = [Requirement(line) for line in lines if line and not line.startswith('#')]
     return {r.name: r for r in found}
 
 
@@ -59,7 +58,7 @@ def test_stub_leaves_a_whole_mmaction_alone(tmp_path):
     folder = tmp_path / 'mmaction' / 'models' / 'localizers' / 'drn'
     folder.mkdir(parents=True)
     (tmp_path / 'mmaction' / '__init__.py').touch()
-    done = python(f'''
+    done = python(f"""
         import importlib.util, sys
         sys.path.insert(0, {str(tmp_path)!r})
         spec = importlib.util.spec_from_file_location(
@@ -68,26 +67,26 @@ def test_stub_leaves_a_whole_mmaction_alone(tmp_path):
         spec.loader.exec_module(compat)
         compat.stub_missing_drn()
         assert 'mmaction.models.localizers.drn' not in sys.modules
-    ''')
+    """)
     assert done.returncode == 0, done.stderr
 
 
 def test_importlib_metadata_is_required_because_mmaction_imports_it():
-    broken = python('''
+    broken = python("""
         import sys
         sys.modules['importlib_metadata'] = None
         import mmaction.utils.dependency
-    ''')
+    """)
     assert 'importlib_metadata' in broken.stderr
     assert 'importlib_metadata' in requirements()
 
 
 def test_mmcv_range_is_the_one_mmaction_accepts():
-    broken = python('''
+    broken = python("""
         import mmcv
         mmcv.__version__ = '2.2.0'
         import mmaction
-    ''')
+    """)
     assert 'incompatible' in broken.stderr
     specifier = requirements()['mmcv-lite'].specifier
     assert '2.1.0' in specifier and '2.2.0' not in specifier
@@ -96,12 +95,12 @@ def test_mmcv_range_is_the_one_mmaction_accepts():
 def test_no_config_needs_pkg_resources(tmp_path):
     remote = tmp_path / 'remote.py'
     remote.write_text("_base_ = 'mmaction::_base_/default_runtime.py'")
-    broken = python(f'''
+    broken = python(f"""
         import sys
         sys.modules['pkg_resources'] = None
         from mmengine.config import Config
         Config.fromfile({str(remote)!r})
-    ''')
+    """)
     assert 'pkg_resources' in broken.stderr
     for config in (ROOT / 'configs').rglob('*.py'):
         assert not re.search(r"['\"]mmaction::", config.read_text()), config
@@ -116,16 +115,20 @@ def save_runner_like_checkpoint(path):
             message_hub=dict(
                 log_scalars=dict(loss=history),
                 runtime_info=dict(best=np.float32(0.5), n=np.int64(3)),
-                resumed_keys={})), path)
+                resumed_keys={},
+            ),
+        ),
+        path,
+    )
 
 
 def test_runner_checkpoint_loads_only_with_the_allow_list(tmp_path):
     path = tmp_path / 'runner.pth'
     save_runner_like_checkpoint(path)
-    broken = python(f'''
+    broken = python(f"""
         import mmengine, torch
         torch.load({str(path)!r}, weights_only=True)
-    ''')
+    """)
     assert 'HistoryBuffer' in broken.stderr
     loaded = CheckpointLoader.load_checkpoint(str(path))
     history = loaded['message_hub']['log_scalars']['loss']
@@ -140,7 +143,7 @@ class WritesAFile:
         self.path = path
 
     def __reduce__(self):
-        return os.system, (f'touch {self.path}', )
+        return os.system, (f'touch {self.path}',)
 
 
 def test_checkpoint_with_foreign_code_is_refused_and_nothing_ran(tmp_path):
@@ -163,7 +166,7 @@ def test_checkpoint_with_foreign_code_is_refused_and_nothing_ran(tmp_path):
 def test_init_dist_needs_cuda_without_the_fix():
     if torch.cuda.is_available():
         pytest.skip('this machine has CUDA, where init_dist works')
-    code = '''
+    code = """
         import os
         os.environ.update(RANK='0', LOCAL_RANK='0', WORLD_SIZE='1',
                           MASTER_ADDR='127.0.0.1', MASTER_PORT='{port}')
@@ -174,11 +177,10 @@ def test_init_dist_needs_cuda_without_the_fix():
         {call}
         assert get_backend() == 'gloo'
         assert cfg.model_wrapper_cfg.device_ids is None
-    '''
+    """
     broken = python(code.format(port=29611, call='init_dist("pytorch")'))
     assert broken.returncode != 0
-    mended = python(
-        code.format(port=29612, call='compat.use_gloo_without_cuda(cfg)'))
+    mended = python(code.format(port=29612, call='compat.use_gloo_without_cuda(cfg)'))
     assert mended.returncode == 0, mended.stderr
 
 
@@ -186,6 +188,7 @@ def test_amp_without_accelerator_needs_our_wrapper():
     if torch.cuda.is_available():
         pytest.skip('this machine has CUDA, where AmpOptimWrapper works')
     from mmengine.optim import AmpOptimWrapper
+
     model = torch.nn.Linear(4, 4)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     with pytest.raises(AssertionError):
@@ -206,18 +209,21 @@ def test_heads_take_bfloat16_scores():
     with pytest.raises(TypeError, match='BFloat16'):
         type(head).loss_by_feat.__wrapped__(head, scores, samples)
     loss = head.loss_by_feat(scores, samples)['loss_cls']
-    want = torch.nn.functional.cross_entropy(
-        scores.float(), torch.tensor([0, 5]))
+    want = torch.nn.functional.cross_entropy(scores.float(), torch.tensor([0, 5]))
     torch.testing.assert_close(loss, want)
 
 
 def test_only_the_main_process_writes_test_metrics(tmp_path, monkeypatch):
     """Two processes that dump different lengths at once damage the file."""
-    processor = types.SimpleNamespace(get_log_after_epoch=lambda *args, **kw: (
-        {'acc/top1': 0.5}, 'Epoch(test)'))
+    processor = types.SimpleNamespace(
+        get_log_after_epoch=lambda *args, **kw: ({'acc/top1': 0.5}, 'Epoch(test)')
+    )
     runner = types.SimpleNamespace(
-        log_processor=processor, test_dataloader=[], log_dir=str(tmp_path),
-        logger=types.SimpleNamespace(info=lambda text: None))
+        log_processor=processor,
+        test_dataloader=[],
+        log_dir=str(tmp_path),
+        logger=types.SimpleNamespace(info=lambda text: None),
+    )
     hook = LoggerHook()
     hook.json_log_path = 'metrics.json'
     written = tmp_path / 'metrics.json'
@@ -236,6 +242,7 @@ def test_only_the_main_process_writes_test_metrics(tmp_path, monkeypatch):
 
 def upstream_adjust_hue(img, factor):
     import cv2
+
     hsv = cv2.cvtColor(img.astype(np.uint8), cv2.COLOR_RGB2HSV)
     hsv[..., 0] = (hsv[..., 0] + int(factor * 255)) % 180
     return hsv
@@ -248,7 +255,8 @@ def test_color_jitter_shifts_the_hue_both_ways():
         with pytest.raises(OverflowError):
             upstream_adjust_hue(img, -0.25)
     import cv2
-    for factor in (-0.5, -0.25, 0., 0.25, 0.5):
+
+    for factor in (-0.5, -0.25, 0.0, 0.25, 0.5):
         shifted = ColorJitter.adjust_hue(img, factor)
         hue = cv2.cvtColor(shifted.astype(np.uint8), cv2.COLOR_RGB2HSV)[0, 0, 0]
         assert abs(int(hue) - int(factor * 255) % 180) <= 1
@@ -262,28 +270,33 @@ def test_moviepy_editor_is_there():
     if int(moviepy.__version__.split('.')[0]) >= 2:
         assert 'moviepy.editor' in python('import moviepy.editor').stderr
     from moviepy.editor import ImageSequenceClip
+
     assert ImageSequenceClip is moviepy.ImageSequenceClip
 
 
 def test_without_decord_the_pipelines_read_with_opencv(monkeypatch):
-    pipeline = [dict(type='DecordInit', num_threads=2), dict(type='SampleFrames'),
-                dict(type='DecordDecode', mode='efficient')]
+    pipeline = [
+        dict(type='DecordInit', num_threads=2),
+        dict(type='SampleFrames'),
+        dict(type='DecordDecode', mode='efficient'),
+    ]
     cfg = Config(dict(test_dataloader=dict(dataset=dict(pipeline=pipeline))))
     assert not compat.read_without_decord(cfg)
     real = compat.importlib.util.find_spec
     monkeypatch.setattr(
-        compat.importlib, 'util',
-        types.SimpleNamespace(
-            find_spec=lambda n: None if n == 'decord' else real(n)))
+        compat.importlib,
+        'util',
+        types.SimpleNamespace(find_spec=lambda n: None if n == 'decord' else real(n)),
+    )
     assert compat.read_without_decord(cfg)
     got = cfg.test_dataloader.dataset.pipeline
-    assert [t.type for t in got] == ['OpenCVInit', 'SampleFrames',
-                                     'OpenCVDecode']
+    assert [t.type for t in got] == ['OpenCVInit', 'SampleFrames', 'OpenCVDecode']
     assert 'num_threads' not in got[0] and 'mode' not in got[2]
 
 
-@pytest.mark.parametrize('owner, name', [(HistoryBuffer, '__init__'),
-                                         (os, 'system'), (torch, 'load')])
+@pytest.mark.parametrize(
+    'owner, name', [(HistoryBuffer, '__init__'), (os, 'system'), (torch, 'load')]
+)
 def test_getattr_in_a_checkpoint_reaches_log_statistics_only(owner, name):
     assert compat.history_statistic(HistoryBuffer, 'min') is HistoryBuffer.min
     with pytest.raises(pickle.UnpicklingError):
@@ -294,7 +307,7 @@ def test_damaged_checkpoint_is_named(tmp_path):
     path = tmp_path / 'damaged.pth'
     save_runner_like_checkpoint(path)
     whole = path.read_bytes()
-    for content in (b'', b'hello', whole[:len(whole) // 2]):
+    for content in (b'', b'hello', whole[: len(whole) // 2]):
         path.write_bytes(content)
         with pytest.raises(RuntimeError, match='damaged.pth is damaged'):
             load_checkpoint(torch.nn.Linear(1, 1), str(path))

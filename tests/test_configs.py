@@ -1,4 +1,5 @@
 """Every config: it loads alone, its parts build, and one step trains."""
+
 import copy
 import functools
 import itertools
@@ -7,9 +8,9 @@ import re
 
 import pytest
 import torch
-from support import ROOT
 from mmengine.config import Config
 from mmengine.dataset import Compose
+from support import ROOT
 
 from cnnlstm_mm import compat
 from cnnlstm_mm.engine.launch import check_files
@@ -19,12 +20,14 @@ from mmaction.structures import ActionDataSample
 CONFIGS = sorted((ROOT / 'configs').glob('*.py'))
 # That of word vectors trains in test_embeddings_quickstart.py.
 VIDEO_CONFIGS = [path for path in CONFIGS if 'embeddings' not in path.stem]
-CLASSES = dict(ucf101=101, hmdb51=51, kinetics400=400, weizmann=10, mini10=10,
-               quickstart=8)
-RECIPES = list(itertools.product(
-    ('mobilenet', 'mobilenetv2', 'mobilenetv2tsm', 'resnet50'),
-    ('avgpool', 'lstm', 'convlstm', 'lightconvlstm'),
-    ('ucf101', 'hmdb51', 'kinetics400', 'weizmann')))
+CLASSES = dict(ucf101=101, hmdb51=51, kinetics400=400, weizmann=10, mini10=10, quickstart=8)
+RECIPES = list(
+    itertools.product(
+        ('mobilenet', 'mobilenetv2', 'mobilenetv2tsm', 'resnet50'),
+        ('avgpool', 'lstm', 'convlstm', 'lightconvlstm'),
+        ('ucf101', 'hmdb51', 'kinetics400', 'weizmann'),
+    )
+)
 
 
 def load(path):
@@ -71,19 +74,20 @@ def test_config_trains_one_step(path):
     model = MODELS.build(cfg.model).train()
     clips = torch.randint(0, 256, (2, 1, 3, 2, side, side), dtype=torch.uint8)
     samples = [ActionDataSample().set_gt_label(k) for k in (0, classes - 1)]
-    data = model.data_preprocessor(
-        dict(inputs=list(clips), data_samples=samples), True)
+    data = model.data_preprocessor(dict(inputs=list(clips), data_samples=samples), True)
     assert data['inputs'].abs().max() < 3, 'the frames must be normalised'
     losses = model(**data, mode='loss')
     losses['loss_cls'].backward()
-    frozen = cfg.model.backbone.frozen if 'frozen' in cfg.model.backbone \
-        else False
+    frozen = cfg.model.backbone.frozen if 'frozen' in cfg.model.backbone else False
     stages = cfg.model.backbone.get('backbone', {}).get('frozen_stages', -1)
-    first = tuple(f'backbone.backbone.{stage}.' for stage in (
-        'conv1', *(f'layer{k}' for k in range(1, stages + 1)))[:stages + 1])
+    first = tuple(
+        f'backbone.backbone.{stage}.'
+        for stage in ('conv1', *(f'layer{k}' for k in range(1, stages + 1)))[: stages + 1]
+    )
     for name, parameter in model.named_parameters():
-        trained = not (frozen and name.startswith('backbone.')) and not \
-            (first and name.startswith(first))
+        trained = not (frozen and name.startswith('backbone.')) and not (
+            first and name.startswith(first)
+        )
         assert (parameter.grad is not None) == trained, name
 
 
@@ -91,22 +95,37 @@ def test_config_trains_one_step(path):
 def test_config_says_how_to_get_what_is_missing(path):
     cfg = load(path)
     assert 'data/' in cfg.data_help
-    weights = [node.checkpoint for node in compat.dicts(cfg.model)
-               if node.get('type') == 'Pretrained']
-    weights += [node.pretrained for node in compat.dicts(cfg.model)
-                if '://' not in (node.get('pretrained') or '://')]
+    weights = [
+        node.checkpoint for node in compat.dicts(cfg.model) if node.get('type') == 'Pretrained'
+    ]
+    weights += [
+        node.pretrained
+        for node in compat.dicts(cfg.model)
+        if '://' not in (node.get('pretrained') or '://')
+    ]
     assert bool(weights) == bool(cfg.get('weights_help'))
     assert cfg.optim_wrapper.clip_grad.max_norm > 0
 
 
-@pytest.mark.parametrize('weights', [
-    dict(init_cfg=dict(type='Pretrained', checkpoint='absent/w.pth')),
-    dict(pretrained='absent/w.pth')], ids=['init_cfg', 'pretrained'])
+@pytest.mark.parametrize(
+    'weights',
+    [
+        dict(init_cfg=dict(type='Pretrained', checkpoint='absent/w.pth')),
+        dict(pretrained='absent/w.pth'),
+    ],
+    ids=['init_cfg', 'pretrained'],
+)
 def test_missing_weights_are_named_before_anything_is_built(weights):
-    cfg = Config(dict(
-        weights_help='Ask the library.', model=dict(
-            backbone=dict(type='TimeDistributed', backbone=dict(
-                type='MobileNetV2TSM', **weights)))))
+    cfg = Config(
+        dict(
+            weights_help='Ask the library.',
+            model=dict(
+                backbone=dict(
+                    type='TimeDistributed', backbone=dict(type='MobileNetV2TSM', **weights)
+                )
+            ),
+        )
+    )
     with pytest.raises(FileNotFoundError, match='(?s)absent/w.pth.*library'):
         check_files(cfg, ['train'])
 
@@ -118,8 +137,7 @@ def test_the_seed_is_the_seed():
     model = MODELS.build(cfg.model)
     # MobileNet 3,206,976 trainable; ConvLSTM2D 4 (3 3 (1024 + 256) 256 + 256);
     # Dense 5 5 256 256 + 256; Dense 256 101 + 101.
-    wanted = 3206976 + 4 * (9 * 1280 * 256 + 256) + 6400 * 256 + 256 + \
-        256 * 101 + 101
+    wanted = 3206976 + 4 * (9 * 1280 * 256 + 256) + 6400 * 256 + 256 + 256 * 101 + 101
     assert sum(p.numel() for p in model.parameters()) == wanted
 
 
@@ -127,28 +145,26 @@ def readme_table():
     """The rows of the README's table of recipes: data to backbones by
     neck."""
     lines = (ROOT / 'README.md').read_text().splitlines()
-    start = next(k for k, line in enumerate(lines)
-                 if line.startswith('| `{data}` |'))
+    start = next(k for k, line in enumerate(lines) if line.startswith('| `{data}` |'))
     rows = {}
-    for line in lines[start + 2:]:
+    for line in lines[start + 2 :]:
         if not line.startswith('|'):
             return rows
-        data, *cells = [re.findall('`([^`]+)`', cell)
-                        for cell in line.strip('|').split('|')]
+        data, *cells = [re.findall('`([^`]+)`', cell) for cell in line.strip('|').split('|')]
         rows[data[0]] = cells
 
 
 def test_the_readme_names_every_recipe_and_no_other():
-    named = {(backbone, neck, data)
-             for data, cells in readme_table().items()
-             for neck, cell in zip(('avgpool', 'lstm', 'convlstm',
-                                    'lightconvlstm'), cells)
-             for backbone in cell}
+    named = {
+        (backbone, neck, data)
+        for data, cells in readme_table().items()
+        for neck, cell in zip(('avgpool', 'lstm', 'convlstm', 'lightconvlstm'), cells)
+        for backbone in cell
+    }
     assert named == set(RECIPES)
 
 
-@pytest.mark.parametrize('data', ['ucf101', 'hmdb51', 'kinetics400',
-                                  'weizmann'])
+@pytest.mark.parametrize('data', ['ucf101', 'hmdb51', 'kinetics400', 'weizmann'])
 def test_recipes_of_one_data_set_differ_in_the_model_alone(data, monkeypatch):
     monkeypatch.setenv('CNNLSTM_MM_SPLIT', '2')
     seen = {}
@@ -156,17 +172,31 @@ def test_recipes_of_one_data_set_differ_in_the_model_alone(data, monkeypatch):
         cfg = load(ROOT / f'configs/{backbone}_{neck}_{data}.py')
         frames = cfg.test_pipeline[1].clip_len
         assert cfg.test_dataloader.dataset.pipeline == cfg.test_pipeline
-        rest = {name: cfg[name] for name in
-                ('optim_wrapper', 'param_scheduler', 'train_cfg',
-                 'train_dataloader', 'val_dataloader', 'test_dataloader')}
+        rest = {
+            name: cfg[name]
+            for name in (
+                'optim_wrapper',
+                'param_scheduler',
+                'train_cfg',
+                'train_dataloader',
+                'val_dataloader',
+                'test_dataloader',
+            )
+        }
         assert seen.setdefault(frames, rest) == rest
         neck_cfg = cfg.model.neck or {}
-        assert neck_cfg.get('type') == dict(
-            avgpool=None, lstm='LSTMPoolingNeck').get(neck, 'ConvLSTMNeck')
+        assert neck_cfg.get('type') == dict(avgpool=None, lstm='LSTMPoolingNeck').get(
+            neck, 'ConvLSTMNeck'
+        )
         assert neck_cfg.get('gate_conv', 'full') == (
-            'depthwise' if neck == 'lightconvlstm' else 'full')
-        backbones = dict(mobilenet='MobileNetV1', mobilenetv2='MobileNetV2',
-                         mobilenetv2tsm='MobileNetV2TSM', resnet50='ResNet')
+            'depthwise' if neck == 'lightconvlstm' else 'full'
+        )
+        backbones = dict(
+            mobilenet='MobileNetV1',
+            mobilenetv2='MobileNetV2',
+            mobilenetv2tsm='MobileNetV2TSM',
+            resnet50='ResNet',
+        )
         assert cfg.model.backbone.backbone.type == backbones[backbone]
         split = cfg.train_dataloader.dataset.ann_file
         assert data == 'kinetics400' or 'train_split_2_' in split
@@ -180,11 +210,9 @@ def test_the_schedule_of_kinetics():
     assert cfg.train_cfg.max_epochs == 100
     assert cfg.param_scheduler[1].milestones == [40, 80]
     assert cfg.optim_wrapper.clip_grad.max_norm == 20
-    assert 'MultiScaleCrop' in [t.type for t in
-                                cfg.train_dataloader.dataset.pipeline]
+    assert 'MultiScaleCrop' in [t.type for t in cfg.train_dataloader.dataset.pipeline]
 
 
 def test_no_config_flips_the_order_only_data():
     cfg = load(ROOT / 'configs/mobilenet_convlstm_quickstart.py')
-    assert 'Flip' not in [t.type for t in
-                          cfg.train_dataloader.dataset.pipeline]
+    assert 'Flip' not in [t.type for t in cfg.train_dataloader.dataset.pipeline]

@@ -1,12 +1,13 @@
 """Some of what benchmarks/fuzz.py feeds in, and that its judge can judge."""
+
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip('hypothesis', reason='the fuzzing needs hypothesis')
-from fuzzing.campaign import run  # noqa: E402
-from fuzzing.child import Child  # noqa: E402
-from fuzzing.judge import Fault, judged  # noqa: E402
+from fuzzing.campaign import run
+from fuzzing.child import Child
+from fuzzing.judge import Fault, judged
 
 COUNTS = dict(configs=60, lists=50, checkpoints=20, states=40, videos=20)
 
@@ -28,8 +29,7 @@ def test_the_judge_can_tell():
     from cnnlstm_mm.options import check_whole
 
     def verdict(function, *words):
-        return judged(lambda case, place: (words, function), None,
-                      Path())[0]
+        return judged(lambda case, place: (words, function), None, Path())[0]
 
     def fault():
         raise Fault('not finite')
@@ -44,9 +44,8 @@ def test_the_judge_can_tell():
 
 def test_a_crash_and_a_hang_are_seen(child, monkeypatch):
     name = 'breaks'
-    monkeypatch.setattr('fuzzing.child.LIMIT', 1.)
+    monkeypatch.setattr('fuzzing.child.LIMIT', 1.0)
     assert child.ask(name, 'hang')[0] == 'hang'
-    monkeypatch.setattr('fuzzing.child.LIMIT', 60.)
-    assert child.ask(name, 'crash') == (
-        'crash', 'the process ended (-11)')
+    monkeypatch.setattr('fuzzing.child.LIMIT', 60.0)
+    assert child.ask(name, 'crash') == ('crash', 'the process ended (-11)')
     assert child.ask('lists', (b'a.avi 0', ' ', False))[0] == 'accepted'

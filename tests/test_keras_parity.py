@@ -1,12 +1,12 @@
 """Our modules with converted weights against Keras itself, in float32."""
+
 import numpy as np
 import pytest
 import torch
-from support import ROOT
-from keras_models import (keras, lstm_model, mobilenet, randomize, run_tool,
-                          seed_model)
+from keras_models import keras, lstm_model, mobilenet, randomize, run_tool, seed_model
 from mmengine.config import Config
 from mmengine.runner import load_checkpoint
+from support import ROOT
 
 from cnnlstm_mm.keras_weights import convert
 from mmaction.registry import MODELS
@@ -35,8 +35,7 @@ def features(backbone, images):
 
 def numbers(model):
     """Parameters and batch-norm statistics, which Keras counts as one."""
-    return sum(v.numel() for k, v in model.state_dict().items()
-               if 'num_batches_tracked' not in k)
+    return sum(v.numel() for k, v in model.state_dict().items() if 'num_batches_tracked' not in k)
 
 
 def clips(shape, count=2):
@@ -49,7 +48,8 @@ def check_recognizer(keras_model, model, videos):
     model.eval()
     data = dict(
         inputs=[torch.from_numpy(v).permute(3, 0, 1, 2)[None] for v in videos],
-        data_samples=[ActionDataSample() for _ in videos])
+        data_samples=[ActionDataSample() for _ in videos],
+    )
     with torch.no_grad():
         scores = [s.pred_score.numpy() for s in model.test_step(data)]
     wanted = keras_output(keras_model, videos.astype(np.float32) / 127.5 - 1)
@@ -57,11 +57,10 @@ def check_recognizer(keras_model, model, videos):
     assert relative_error(scores, wanted) <= TOLERANCE
 
 
-@pytest.mark.parametrize('alpha, sizes', [
-    (1.0, [(224, 224), (127, 97)]),
-    (0.5, [(97, 130), (33, 47)]),
-    (0.35, [(64, 96)]),
-])
+@pytest.mark.parametrize(
+    'alpha, sizes',
+    [(1.0, [(224, 224), (127, 97)]), (0.5, [(97, 130), (33, 47)]), (0.35, [(64, 96)])],
+)
 def test_mobilenet(tmp_path, alpha, sizes):
     theirs = randomize(mobilenet(alpha))
     theirs.save_weights(tmp_path / 'mobilenet.weights.h5')
@@ -80,17 +79,15 @@ def test_downloaded_mobilenet(shared, tmp_path):
     source = shared / 'weights' / 'mobilenet_1_0_224_tf_no_top.h5'
     target = tmp_path / 'mobilenet_v1.pth'
     run_tool(source, target)
-    ours = MODELS.build(dict(
-        type='MobileNetV1',
-        init_cfg=dict(type='Pretrained', checkpoint=str(target))))
+    ours = MODELS.build(
+        dict(type='MobileNetV1', init_cfg=dict(type='Pretrained', checkpoint=str(target)))
+    )
     ours.init_weights()
     ours.eval()
-    theirs = keras.applications.MobileNet(include_top=False,
-                                          weights=str(source))
+    theirs = keras.applications.MobileNet(include_top=False, weights=str(source))
     x = np.random.default_rng(2).uniform(-1, 1, (1, 224, 224, 3))
     x = x.astype(np.float32)
-    assert relative_error(features(ours, x),
-                          keras_output(theirs, x)) <= TOLERANCE
+    assert relative_error(features(ours, x), keras_output(theirs, x)) <= TOLERANCE
 
 
 def test_the_seed_itself_in_its_config(tmp_path):
@@ -107,13 +104,23 @@ def test_the_seed_itself_in_its_config(tmp_path):
     check_recognizer(theirs, ours, clips(clip, 1))
 
 
-@pytest.mark.parametrize('options, spatial_size', [
-    (dict(clip=(3, 128, 160)), (2, 3)),
-    (dict(clip=(3, 96, 96), kernel=(3, 1), padding='same', strides=2,
-          recurrent_activation='hard_sigmoid'), None),
-    (dict(clip=(3, 96, 96), padding='same', dilation_rate=2,
-          go_backwards=True), None),
-])
+@pytest.mark.parametrize(
+    'options, spatial_size',
+    [
+        (dict(clip=(3, 128, 160)), (2, 3)),
+        (
+            dict(
+                clip=(3, 96, 96),
+                kernel=(3, 1),
+                padding='same',
+                strides=2,
+                recurrent_activation='hard_sigmoid',
+            ),
+            None,
+        ),
+        (dict(clip=(3, 96, 96), padding='same', dilation_rate=2, go_backwards=True), None),
+    ],
+)
 def test_seed_model(tmp_path, options, spatial_size):
     theirs = seed_model(**options)
     theirs.save(tmp_path / 'seed.keras')

@@ -1,5 +1,5 @@
-"""Freed memory is used again: page faults counted in processes of their own.
-"""
+"""Freed memory is used again: page faults counted in processes of their own."""
+
 import os
 import platform
 import subprocess
@@ -25,16 +25,18 @@ for turn in range(12):  # the heap takes some to settle
 print(int(kept), faults() - before)
 """
 PAGES = 3 * 2**26 // os.sysconf('SC_PAGE_SIZE')
-linux = pytest.mark.skipif(
-    platform.libc_ver()[0] != 'glibc', reason='for the GNU C library')
+linux = pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='for the GNU C library')
 
 
 def run(how, **environment):
     """Whether the setting was made, and faults of the last turn."""
-    plain = {name: value for name, value in os.environ.items()
-             if 'MALLOC' not in name}
-    out = subprocess.run([sys.executable, '-c', PROGRAM, how, memory.__file__],
-                         check=True, env={**plain, **environment}, capture_output=True)
+    plain = {name: value for name, value in os.environ.items() if 'MALLOC' not in name}
+    out = subprocess.run(
+        [sys.executable, '-c', PROGRAM, how, memory.__file__],
+        check=True,
+        env={**plain, **environment},
+        capture_output=True,
+    )
     kept, faults = out.stdout.split()
     return bool(int(kept)), int(faults)
 

@@ -4,6 +4,7 @@ Both import torchvision for their image transforms, which no backbone needs.
 Where it is not installed (there may be none for this PyTorch), a stand-in
 without content lets them import; it is gone again afterwards.
 """
+
 import contextlib
 import enum
 import importlib
@@ -11,7 +12,7 @@ import importlib.machinery
 import importlib.util
 import sys
 import types
-from typing import Iterator
+from collections.abc import Iterator
 
 
 class _Nothing:
@@ -20,9 +21,14 @@ class _Nothing:
 
 class _Module(types.ModuleType):
     """A module with every submodule and every name."""
-    InterpolationMode = enum.Enum('InterpolationMode', {
-        name.upper(): name for name in
-        ('nearest', 'bilinear', 'bicubic', 'box', 'hamming', 'lanczos')})
+
+    InterpolationMode = enum.Enum(
+        'InterpolationMode',
+        {
+            name.upper(): name
+            for name in ('nearest', 'bilinear', 'bicubic', 'box', 'hamming', 'lanczos')
+        },
+    )
 
     def __getattr__(self, name: str) -> type:
         if name.startswith('__'):
@@ -31,7 +37,6 @@ class _Module(types.ModuleType):
 
 
 class _Finder:
-
     @classmethod
     def find_spec(cls, name, path=None, target=None):
         if name.partition('.')[0] == 'torchvision':
@@ -56,8 +61,7 @@ def _torchvision() -> Iterator[None]:
         yield
     finally:
         sys.meta_path.remove(_Finder)
-        for name in [n for n in sys.modules
-                     if n.partition('.')[0] == 'torchvision']:
+        for name in [n for n in sys.modules if n.partition('.')[0] == 'torchvision']:
             del sys.modules[name]
 
 

@@ -1,7 +1,8 @@
 """Convert weights that Keras saved into a checkpoint for this package."""
+
 import argparse
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -10,8 +11,8 @@ from cnnlstm_mm.keras_weights import convert
 
 CONFIGS = Path('configs')
 CONFIG_OF_NECK = dict(
-    ConvLSTMNeck='mobilenet_convlstm_ucf101.py',
-    LSTMPoolingNeck='mobilenet_lstm_ucf101.py')
+    ConvLSTMNeck='mobilenet_convlstm_ucf101.py', LSTMPoolingNeck='mobilenet_lstm_ucf101.py'
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -19,16 +20,17 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Convert the Keras MobileNet (no top), or a whole MobileNet'
         ' + ConvLSTM2D or LSTM model, into a checkpoint. Needs h5py, not '
-        'Keras.')
-    parser.add_argument(
-        'input', type=Path, help='a .keras, .weights.h5 or legacy .h5 file')
+        'Keras.'
+    )
+    parser.add_argument('input', type=Path, help='a .keras, .weights.h5 or legacy .h5 file')
     parser.add_argument('output', type=Path, help='the .pth file to write')
     parser.add_argument(
         '--spatial-size',
         type=int,
         nargs=2,
         metavar=('H', 'W'),
-        help='size of the output of ConvLSTM2D, where it is not square')
+        help='size of the output of ConvLSTM2D, where it is not square',
+    )
     return parser.parse_args()
 
 
@@ -43,24 +45,23 @@ def how_to_load(model: dict, output: Path) -> str:
         str: A line of a config for a backbone, a command for a recognizer.
     """
     if model['type'] == 'MobileNetV1':
-        return ('Load it in a config by:\n'
-                f"  backbone=dict(type='MobileNetV1', "
-                f"widen_factor={model['widen_factor']}, "
-                f"init_cfg=dict(type='Pretrained', checkpoint='{output}'))")
+        return (
+            'Load it in a config by:\n'
+            f"  backbone=dict(type='MobileNetV1', "
+            f'widen_factor={model["widen_factor"]}, '
+            f"init_cfg=dict(type='Pretrained', checkpoint='{output}'))"
+        )
     name = CONFIG_OF_NECK[model['neck']['type']]
     root = Path(__file__).resolve().parent.parent / CONFIGS
     options = differences(Config.fromfile(root / name).model.to_dict(), model)
     command = f'python tools/test.py {CONFIGS / name} {output}'
     if options:
-        values = ' '.join(f'"model.{k}={str(v).replace(" ", "")}"'
-                          for k, v in options.items())
+        values = ' '.join(f'"model.{k}={str(v).replace(" ", "")}"' for k, v in options.items())
         command += f' --cfg-options {values}'
-    return (f'Test it, or set load_from in {CONFIGS / name} to train on:\n'
-            f'  {command}')
+    return f'Test it, or set load_from in {CONFIGS / name} to train on:\n  {command}'
 
 
-def differences(base: Dict[str, Any], model: Dict[str, Any],
-                prefix: str = '') -> Dict[str, Any]:
+def differences(base: dict[str, Any], model: dict[str, Any], prefix: str = '') -> dict[str, Any]:
     """Settings of ``model`` that ``base`` lacks or sets otherwise.
 
     Args:
@@ -74,8 +75,7 @@ def differences(base: Dict[str, Any], model: Dict[str, Any],
     found = {}
     for key, value in model.items():
         if isinstance(value, dict):
-            found.update(
-                differences(base.get(key, {}), value, f'{prefix}{key}.'))
+            found.update(differences(base.get(key, {}), value, f'{prefix}{key}.'))
         elif key not in base or base[key] != value:
             found[prefix + key] = value
     return found
@@ -90,13 +90,14 @@ def main() -> None:
         raise SystemExit(f'error: {error}') from None
     args.output.parent.mkdir(parents=True, exist_ok=True)
     torch.save(
-        dict(
-            state_dict=weights,
-            meta=dict(keras_file=args.input.name, model=model)), args.output)
+        dict(state_dict=weights, meta=dict(keras_file=args.input.name, model=model)), args.output
+    )
     count = sum(w.numel() for w in weights.values())
-    print(f'{args.input}: {len(weights)} arrays, {count:,} numbers, for '
-          f'{model["type"]} -> {args.output}\n'
-          f'{how_to_load(model, args.output)}')
+    print(
+        f'{args.input}: {len(weights)} arrays, {count:,} numbers, for '
+        f'{model["type"]} -> {args.output}\n'
+        f'{how_to_load(model, args.output)}'
+    )
 
 
 if __name__ == '__main__':

@@ -8,15 +8,15 @@ It runs where MMAction2, decord or PyTorch are missing or broken, too: what
 may end or hang the interpreter is tried in processes of its own. The exit code
 is 1 if something fails.
 """
+
 import argparse
 import json
 import sys
 from pathlib import Path
-from typing import List
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from doctor_checks import environment, machine, package  # noqa: E402
-from doctor_checks.result import Result  # noqa: E402
+from doctor_checks import environment, machine, package
+from doctor_checks.result import Result
 
 STYLES = dict(ok='green', warning='yellow', failed='bold red')
 
@@ -24,21 +24,17 @@ STYLES = dict(ok='green', warning='yellow', failed='bold red')
 def parse_args() -> argparse.Namespace:
     """Parse the arguments."""
     parser = argparse.ArgumentParser(description='Check the environment')
+    parser.add_argument('config', nargs='?', help='check the files that this config needs')
+    parser.add_argument('--ann-file', nargs='+', default=[], help='check these video lists')
+    parser.add_argument('--videos', default='', help='the folder that their paths start from')
     parser.add_argument(
-        'config', nargs='?', help='check the files that this config needs')
-    parser.add_argument(
-        '--ann-file', nargs='+', default=[], help='check these video lists')
-    parser.add_argument(
-        '--videos', default='', help='the folder that their paths start from')
-    parser.add_argument(
-        '--work-dir', default='work_dirs',
-        help='where runs will be written: must be writable')
-    parser.add_argument(
-        '--json', action='store_true', help='print JSON instead of a table')
+        '--work-dir', default='work_dirs', help='where runs will be written: must be writable'
+    )
+    parser.add_argument('--json', action='store_true', help='print JSON instead of a table')
     return parser.parse_args()
 
 
-def examine(args: argparse.Namespace) -> List[Result]:
+def examine(args: argparse.Namespace) -> list[Result]:
     """Run all checks; none of them raises.
 
     Args:
@@ -48,29 +44,39 @@ def examine(args: argparse.Namespace) -> List[Result]:
         list[Result]: In the order of the checks.
     """
     checks = [
-        environment.python, environment.versions, environment.imports,
-        package.fixes, machine.accelerator, machine.distributed,
-        machine.decoder, lambda: machine.disk(args.work_dir),
-        machine.shared_memory, lambda: machine.write_access(args.work_dir)
+        environment.python,
+        environment.versions,
+        environment.imports,
+        package.fixes,
+        machine.accelerator,
+        machine.distributed,
+        machine.decoder,
+        lambda: machine.disk(args.work_dir),
+        machine.shared_memory,
+        lambda: machine.write_access(args.work_dir),
     ]
     if args.config:
         checks.append(lambda: package.config_files(args.config))
     for ann_file in args.ann_file:
-        checks.append(lambda path=ann_file: package.list_file(
-            path, args.videos))
-    results: List[Result] = []
+        checks.append(lambda path=ann_file: package.list_file(path, args.videos))
+    results: list[Result] = []
     for check in checks:
         try:
             results += check()
         except Exception as error:  # a doctor must not die of the patient
             name = getattr(check, '__name__', 'check')
-            results.append(Result(
-                name, 'failed', f'{type(error).__name__}: {error}',
-                'Report this as a bug of tools/doctor.py.'))
+            results.append(
+                Result(
+                    name,
+                    'failed',
+                    f'{type(error).__name__}: {error}',
+                    'Report this as a bug of tools/doctor.py.',
+                )
+            )
     return results
 
 
-def show(results: List[Result]) -> None:
+def show(results: list[Result]) -> None:
     """Print a table, with rich if it is there."""
     try:
         from rich.console import Console
@@ -86,9 +92,12 @@ def show(results: List[Result]) -> None:
         table.add_column(title, overflow='fold')
     for result in results:
         style = STYLES[result.state]
-        table.add_row(result.name, f'[{style}]{result.state}[/{style}]',
-                      result.found.replace('[', r'\['),
-                      result.cure.replace('[', r'\['))
+        table.add_row(
+            result.name,
+            f'[{style}]{result.state}[/{style}]',
+            result.found.replace('[', r'\['),
+            result.cure.replace('[', r'\['),
+        )
     Console().print(table)
 
 
@@ -102,8 +111,7 @@ def main() -> None:
     else:
         show(results)
         warned = sum(r.state == 'warning' for r in results)
-        print(f'{len(failed)} failed, {warned} warnings, '
-              f'{len(results) - len(failed) - warned} ok.')
+        print(f'{len(failed)} failed, {warned} warnings, {len(results) - len(failed) - warned} ok.')
     sys.exit(bool(failed))
 
 

@@ -9,15 +9,16 @@ The file is checked against PyTorch through onnxruntime over a whole video, and
 is not kept if it differs. Its metadata holds the labels, how frames are
 prepared and how a stream begins.
 """
+
 import argparse
 import os
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Dict, Iterator, List
+from typing import Any
 
-import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
 import numpy as np
 import onnxruntime
 import torch
@@ -26,16 +27,31 @@ from mmengine.registry import init_default_scope
 from rich.progress import Progress
 from torch import Tensor, nn
 
-from cnnlstm_mm.export import (ClipGraph, ListSamples, StepGraph, check_clip,
-                               check_step, clip_views, made_video,
-                               preprocessing, quantize, read_frames, save,
-                               step_facts, to_onnx)
+import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
+from cnnlstm_mm.export import (
+    ClipGraph,
+    ListSamples,
+    StepGraph,
+    check_clip,
+    check_step,
+    clip_views,
+    made_video,
+    preprocessing,
+    quantize,
+    read_frames,
+    save,
+    step_facts,
+    to_onnx,
+)
 from cnnlstm_mm.export.parity import prepared
 from cnnlstm_mm.export.samples import one_view
-from cnnlstm_mm.streaming import (FrameTransform, OnnxStreamingRecognizer,
-                                  StreamingRecognizer, read_labels)
-from cnnlstm_mm.streaming.facts import (fingerprint, normalization,
-                                        test_pipeline)
+from cnnlstm_mm.streaming import (
+    FrameTransform,
+    OnnxStreamingRecognizer,
+    StreamingRecognizer,
+    read_labels,
+)
+from cnnlstm_mm.streaming.facts import fingerprint, normalization, test_pipeline
 from cnnlstm_mm.weights import load_whole
 from mmaction.registry import MODELS
 
@@ -48,37 +64,55 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file path')
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument(
-        '--mode', choices=['clip', 'step'], required=True,
+        '--mode',
+        choices=['clip', 'step'],
+        required=True,
         help='clip: all views of a video to its scores; step: one frame and '
-        'the state of each stream to scores and the state')
+        'the state of each stream to scores and the state',
+    )
     parser.add_argument(
-        '--out', help='the file; default: CONFIG_NAME_MODE.onnx beside the '
-        'checkpoint')
+        '--out', help='the file; default: CONFIG_NAME_MODE.onnx beside the checkpoint'
+    )
     parser.add_argument('--opset', type=int, default=18, help='at least 18')
+    parser.add_argument('--video', help='the video to check with; default: a made one')
     parser.add_argument(
-        '--video', help='the video to check with; default: a made one')
+        '--frame-size',
+        type=int,
+        nargs=2,
+        metavar=('H', 'W'),
+        help='of prepared frames, where the test pipeline leaves it to the source',
+    )
     parser.add_argument(
-        '--frame-size', type=int, nargs=2, metavar=('H', 'W'),
-        help='of prepared frames, where the test pipeline leaves it to the '
-        'source')
+        '--int8',
+        action='store_true',
+        help='also write OUT_int8.onnx, whose backbone computes in int8',
+    )
     parser.add_argument(
-        '--int8', action='store_true',
-        help='also write OUT_int8.onnx, whose backbone computes in int8')
+        '--calibration',
+        help='list of videos and labels for --int8: gives '
+        'the ranges, and the top-1 of both models is printed over it',
+    )
     parser.add_argument(
-        '--calibration', help='list of videos and labels for --int8: gives '
-        'the ranges, and the top-1 of both models is printed over it')
+        '--calibration-videos',
+        type=int,
+        default=20,
+        help='how many of them give the ranges, spread over the list',
+    )
     parser.add_argument(
-        '--calibration-videos', type=int, default=20,
-        help='how many of them give the ranges, spread over the list')
+        '--data-prefix',
+        help='the folder that the paths of the list start '
+        "from; default: that of the config's test data",
+    )
     parser.add_argument(
-        '--data-prefix', help='the folder that the paths of the list start '
-        "from; default: that of the config's test data")
+        '--label-file',
+        help='one class a line; default: label_map.txt in the data_root of the config',
+    )
     parser.add_argument(
-        '--label-file', help='one class a line; default: label_map.txt in '
-        'the data_root of the config')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction,
-        help='override settings of the config, as key=value')
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='override settings of the config, as key=value',
+    )
     args = parser.parse_args()
     if args.int8 != bool(args.calibration):
         parser.error('--int8 and --calibration LIST go together')
@@ -106,38 +140,47 @@ class Exporter:
         load_whole(self.model, args.checkpoint)
         self.model.eval()
         self.pipeline = test_pipeline(self.cfg)
-        self.labels = read_labels(
-            self.cfg, self.model.cls_head.num_classes, args.label_file)
+        self.labels = read_labels(self.cfg, self.model.cls_head.num_classes, args.label_file)
 
     def step(self, video: str, path: Path) -> float:
         """Export a step; the largest difference over the video."""
         rec = StreamingRecognizer.from_model(self.model, self.cfg)
         size = self.args.frame_size or rec.transform.size
         if size is None:
-            raise ValueError('the test pipeline leaves the size of frames to '
-                             'the source: pass --frame-size H W.')
+            raise ValueError(
+                'the test pipeline leaves the size of frames to the source: pass --frame-size H W.'
+            )
         graph = StepGraph(rec, tuple(size))
         model = to_onnx(graph, self.args.opset)
         save(model, step_facts(rec, graph, self.labels), path)
-        return check_step(rec, OnnxStreamingRecognizer(path),
-                          read_frames(video, rec.frame_interval))
+        return check_step(
+            rec, OnnxStreamingRecognizer(path), read_frames(video, rec.frame_interval)
+        )
 
     def clip(self, video: str, path: Path) -> float:
         """Export whole clips; the largest difference over the video."""
         views = clip_views(self.pipeline, video)
         graph = ClipGraph(self.model, tuple(views.shape[2:]))
         model = to_onnx(graph, self.args.opset)
-        save(model, dict(
-            mode='clip', labels=self.labels, model_id=fingerprint(self.model),
-            clip=dict(views=len(views), length=views.shape[2]),
-            probabilities=graph.probabilities,
-            preprocessing=preprocessing(
-                FrameTransform.from_pipeline(self.pipeline).steps,
-                views.shape[3:], normalization(self.model.data_preprocessor))),
-            path)
+        save(
+            model,
+            dict(
+                mode='clip',
+                labels=self.labels,
+                model_id=fingerprint(self.model),
+                clip=dict(views=len(views), length=views.shape[2]),
+                probabilities=graph.probabilities,
+                preprocessing=preprocessing(
+                    FrameTransform.from_pipeline(self.pipeline).steps,
+                    views.shape[3:],
+                    normalization(self.model.data_preprocessor),
+                ),
+            ),
+            path,
+        )
         return check_clip(self.model, session(path), views)
 
-    def int8(self, path: Path, out: Path) -> Dict[str, float]:
+    def int8(self, path: Path, out: Path) -> dict[str, float]:
         """Quantize, and compare over the list.
 
         Args:
@@ -151,34 +194,39 @@ class Exporter:
         """
         args = self.args
         dataset = self.cfg.test_dataloader.dataset
-        root = args.data_prefix or Path(
-            dataset.get('data_root') or '') / dataset.data_prefix.video
+        root = args.data_prefix or Path(dataset.get('data_root') or '') / dataset.data_prefix.video
         step = args.mode == 'step'
         samples = ListSamples(
-            args.calibration, root,
-            one_view(self.pipeline) if step else self.pipeline)
+            args.calibration, root, one_view(self.pipeline) if step else self.pipeline
+        )
         used = samples.spread(args.calibration_videos)
         runners = {'fp32': Runner(self.model, path, step)}
-        convs = quantize(path, out, (
-            feed for views, _ in samples(used)
-            for feed in runners['fp32'].feeds(views)))
+        convs = quantize(
+            path, out, (feed for views, _ in samples(used) for feed in runners['fp32'].feeds(views))
+        )
         runners['int8'] = Runner(self.model, out, step)
-        answers: Dict[str, List[int]] = {name: [] for name in runners}
+        answers: dict[str, list[int]] = {name: [] for name in runners}
         labels = []
         with Progress() as progress:
             for views, label in progress.track(
-                    samples(range(len(samples))), total=len(samples),
-                    description='fp32 and int8 over the list'):
+                samples(range(len(samples))),
+                total=len(samples),
+                description='fp32 and int8 over the list',
+            ):
                 labels.append(label)
                 for name, runner in runners.items():
                     answers[name].append(runner(views))
-        top1 = {name: 100 * float(np.mean(np.equal(values, labels)))
-                for name, values in answers.items()}
+        top1 = {
+            name: 100 * float(np.mean(np.equal(values, labels))) for name, values in answers.items()
+        }
         agree = np.equal(answers['fp32'], answers['int8']).mean()
-        times = {f'{name}_ms': 1e3 * statistics.median(runner.seconds[2:])
-                 for name, runner in runners.items()}
-        return dict(top1, **times, agree=100 * float(agree),
-                    videos=len(labels), used=len(used), convs=convs)
+        times = {
+            f'{name}_ms': 1e3 * statistics.median(runner.seconds[2:])
+            for name, runner in runners.items()
+        }
+        return dict(
+            top1, **times, agree=100 * float(agree), videos=len(labels), used=len(used), convs=convs
+        )
 
 
 class Runner:
@@ -195,9 +243,9 @@ class Runner:
         self.session = session(path, threads=1)
         self.rec = OnnxStreamingRecognizer(path, threads=1) if step else None
         self.scores = np.zeros(0)
-        self.seconds: List[float] = []
+        self.seconds: list[float] = []
 
-    def feeds(self, views: Tensor) -> Iterator[Dict[str, np.ndarray]]:
+    def feeds(self, views: Tensor) -> Iterator[dict[str, np.ndarray]]:
         """The inputs of each run, while ``scores`` becomes the result."""
         clips = prepared(self.model, [views])  # [1, views, 3, T, h, w]
         if self.rec is None:
@@ -209,8 +257,7 @@ class Runner:
         for t in range(clips.shape[3]):
             frame = np.ascontiguousarray(clips[:, 0, :, t])
             yield dict(state.tensors, frames=frame)
-            self.scores, state = self._timed(
-                lambda: self.rec.step(frame, state))
+            self.scores, state = self._timed(lambda: self.rec.step(frame, state))
 
     def __call__(self, views: Tensor) -> int:
         """The class of a video, uint8 [views, 3, T, h, w]."""
@@ -229,8 +276,7 @@ def session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
     """Load a file on the CPU."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    return onnxruntime.InferenceSession(
-        str(path), options, providers=['CPUExecutionProvider'])
+    return onnxruntime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
 
 
 def export(args: argparse.Namespace) -> None:
@@ -250,12 +296,15 @@ def export(args: argparse.Namespace) -> None:
         elif not Path(video).is_file():
             raise FileNotFoundError(f'there is no video {video}')
         found = getattr(exporter, args.mode)(video, new)
-        print(f'largest difference of a score from PyTorch over '
-              f'{args.video or "a made video"}: {found:.1e}')
+        print(
+            f'largest difference of a score from PyTorch over '
+            f'{args.video or "a made video"}: {found:.1e}'
+        )
         if not found <= TOLERANCE:
             raise ValueError(
                 f'that is more than {TOLERANCE:.0e}: {out} was not written. '
-                'Try another --opset, and report the model.')
+                'Try another --opset, and report the model.'
+            )
         os.replace(new, out)
     print(f'wrote {out} ({out.stat().st_size / 2**20:.1f} MiB)')
     if args.int8:
@@ -268,14 +317,20 @@ def export(args: argparse.Namespace) -> None:
             '{loss:.1f} points), same answer for {agree:.1f} %\n'
             'one thread, a {unit}: fp32 {fp32_ms:.1f} ms, int8 {int8_ms:.1f} '
             'ms ({ratio:.2f} x)'.format(
-                path=small, size=small.stat().st_size / 2**20,
+                path=small,
+                size=small.stat().st_size / 2**20,
                 loss=found['fp32'] - found['int8'],
                 unit='frame' if args.mode == 'step' else 'video',
-                ratio=found['int8_ms'] / found['fp32_ms'], **found))
+                ratio=found['int8_ms'] / found['fp32_ms'],
+                **found,
+            )
+        )
         if found['int8_ms'] > found['fp32_ms']:
-            print('int8 is slower here: this CPU lacks fast int8 instructions '
-                  '(AVX512-VNNI, AVX-VNNI, or ARM dot products), or the '
-                  'backbone is too small.')
+            print(
+                'int8 is slower here: this CPU lacks fast int8 instructions '
+                '(AVX512-VNNI, AVX-VNNI, or ARM dot products), or the '
+                'backbone is too small.'
+            )
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ Webcam or video file in, scores out, by onnxruntime-web. The folder is all it
 needs: it works offline, and no frame leaves the browser. onnxruntime-web comes
 from npm when the page is written, or from --ort-dir.
 """
+
 import argparse
 import json
 import shutil
@@ -16,42 +17,43 @@ import sys
 import tarfile
 import tempfile
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any
 
 import onnx
 
 ORT_VERSION = '1.30.0'
-ORT_FILES = ('ort.wasm.min.js', 'ort-wasm-simd-threaded.mjs',
-             'ort-wasm-simd-threaded.wasm')
+ORT_FILES = ('ort.wasm.min.js', 'ort-wasm-simd-threaded.mjs', 'ort-wasm-simd-threaded.wasm')
 TOOLS = Path(__file__).resolve().parent
 
 
 def parse_args() -> argparse.Namespace:
     """Parse the arguments."""
     parser = argparse.ArgumentParser(
-        description='Write a page that recognizes actions in the browser')
+        description='Write a page that recognizes actions in the browser'
+    )
     parser.add_argument(
-        'model', help='a step model of tools/export_onnx.py (.onnx), or a '
-        'config file')
-    parser.add_argument(
-        'checkpoint', nargs='?', help='checkpoint file, with a config')
+        'model', help='a step model of tools/export_onnx.py (.onnx), or a config file'
+    )
+    parser.add_argument('checkpoint', nargs='?', help='checkpoint file, with a config')
     parser.add_argument('--out', required=True, help='folder to write')
     parser.add_argument(
-        '--ort-dir', help='folder with the dist files of onnxruntime-web '
-        f'{ORT_VERSION}; default: they are fetched with npm')
+        '--ort-dir',
+        help='folder with the dist files of onnxruntime-web '
+        f'{ORT_VERSION}; default: they are fetched with npm',
+    )
     parser.add_argument(
-        '--label-file', help='one class a line; default: label_map.txt in '
-        'the data_root of the config')
+        '--label-file',
+        help='one class a line; default: label_map.txt in the data_root of the config',
+    )
     args = parser.parse_args()
     if args.model.endswith('.onnx') == bool(args.checkpoint):
         parser.error('name either a step model (.onnx), or CONFIG CHECKPOINT')
     if args.label_file and not args.checkpoint:
-        parser.error('--label-file goes with CONFIG CHECKPOINT: an .onnx '
-                     'file has its labels')
+        parser.error('--label-file goes with CONFIG CHECKPOINT: an .onnx file has its labels')
     return args
 
 
-def read_facts(path: Path) -> Dict[str, Any]:
+def read_facts(path: Path) -> dict[str, Any]:
     """What the page must know of a step model.
 
     Args:
@@ -67,19 +69,21 @@ def read_facts(path: Path) -> Dict[str, Any]:
     """
     if not path.is_file():
         raise FileNotFoundError(f'there is no model {path}')
-    stored = {entry.key: entry.value
-              for entry in onnx.load(str(path)).metadata_props}
+    stored = {entry.key: entry.value for entry in onnx.load(str(path)).metadata_props}
     if stored.get('mode') != 'step':
-        raise ValueError(f'{path} is no step model: write one with '
-                         'tools/export_onnx.py --mode step.')
-    facts = {name: json.loads(stored[name]) for name in (
-        'labels', 'preprocessing', 'state', 'probabilities',
-        'frame_interval')}
+        raise ValueError(
+            f'{path} is no step model: write one with tools/export_onnx.py --mode step.'
+        )
+    facts = {
+        name: json.loads(stored[name])
+        for name in ('labels', 'preprocessing', 'state', 'probabilities', 'frame_interval')
+    }
     for step in facts['preprocessing']['steps']:
         if step.get('interpolation', 'bilinear') != 'bilinear':
             raise ValueError(
                 f'the page cannot do {step}: use interpolation="bilinear" in '
-                "the test pipeline's Resize.")
+                "the test pipeline's Resize."
+            )
     return facts
 
 
@@ -98,7 +102,8 @@ def copy_ort(folder: Path, ort_dir: Path) -> None:
         if not (ort_dir / name).is_file():
             raise FileNotFoundError(
                 f'{ort_dir} has no {name}: pass --ort-dir with the dist '
-                f'folder of onnxruntime-web {ORT_VERSION}.')
+                f'folder of onnxruntime-web {ORT_VERSION}.'
+            )
         if ort_dir.resolve() != folder.resolve():
             shutil.copy(ort_dir / name, folder / name)
 
@@ -116,14 +121,15 @@ def fetch_ort(folder: Path) -> None:
     if npm is None:
         raise RuntimeError(
             f'npm is not installed, and fetches {package}: install Node.js, '
-            f'or pass --ort-dir with the dist folder of that package.')
+            f'or pass --ort-dir with the dist folder of that package.'
+        )
     with tempfile.TemporaryDirectory() as place:
         done = subprocess.run(
-            [npm, 'pack', package, '--silent'], cwd=place,
-            capture_output=True, text=True)
+            [npm, 'pack', package, '--silent'], cwd=place, capture_output=True, text=True
+        )
         if done.returncode:
             raise RuntimeError(f'npm pack {package} failed:\n{done.stderr}')
-        archive, = Path(place).glob('*.tgz')
+        (archive,) = Path(place).glob('*.tgz')
         with tarfile.open(archive) as tar:
             for name in ORT_FILES:
                 tar.extract(f'package/dist/{name}', place, filter='data')
@@ -145,8 +151,18 @@ def write(args: argparse.Namespace) -> Path:
     if args.checkpoint:
         labels = ['--label-file', args.label_file] if args.label_file else []
         done = subprocess.run(
-            [sys.executable, str(TOOLS / 'export_onnx.py'), args.model,
-             args.checkpoint, '--mode', 'step', '--out', str(model), *labels])
+            [
+                sys.executable,
+                str(TOOLS / 'export_onnx.py'),
+                args.model,
+                args.checkpoint,
+                '--mode',
+                'step',
+                '--out',
+                str(model),
+                *labels,
+            ]
+        )
         if done.returncode:
             raise RuntimeError('the model was not exported, see above')
         title = Path(args.model).stem
@@ -174,9 +190,11 @@ def main() -> None:
     except (FileNotFoundError, RuntimeError, ValueError) as error:
         raise SystemExit(f'export_web: {error}') from None
     size = sum(file.stat().st_size for file in out.rglob('*'))
-    print(f'wrote {out} ({size / 2**20:.1f} MiB). Put it on any web server; '
-          f'here: python -m http.server -d {out}, then open '
-          'localhost:8000. (A webcam needs localhost or https.)')
+    print(
+        f'wrote {out} ({size / 2**20:.1f} MiB). Put it on any web server; '
+        f'here: python -m http.server -d {out}, then open '
+        'localhost:8000. (A webcam needs localhost or https.)'
+    )
 
 
 if __name__ == '__main__':

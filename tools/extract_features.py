@@ -8,6 +8,7 @@ byte for byte. Several processes share the work:
 
     torchrun --nproc_per_node 4 tools/extract_features.py CONFIG --out DIR --launcher pytorch
 """
+
 import argparse
 import os
 import time
@@ -15,50 +16,58 @@ import time
 # Threads that wait must not take the cores from the decoding workers.
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
-import cnnlstm_mm  # noqa: E402, F401  mends and registers first
-import torch  # noqa: E402
-from mmengine.dist import (all_gather_object, get_rank,  # noqa: E402
-                           init_dist)
-from rich.progress import (BarColumn, MofNCompleteColumn,  # noqa: E402
-                           Progress, TextColumn, TimeRemainingColumn)
+import torch
+from mmengine.dist import all_gather_object, get_rank, init_dist
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-import cnnlstm_mm.compat as compat  # noqa: E402
-from cnnlstm_mm.features.extraction import (DTYPES,  # noqa: E402
-                                            FeatureExtractor)
-from cnnlstm_mm.features.feature_config import SPLITS  # noqa: E402
-from cnnlstm_mm.engine.launch import (add_common_arguments,  # noqa: E402
-                               check_files, leave_process_group, load_config)
-from cnnlstm_mm.memory import keep_freed_memory  # noqa: E402
+import cnnlstm_mm  # noqa: F401  mends and registers first
+import cnnlstm_mm.compat as compat
+from cnnlstm_mm.engine.launch import (
+    add_common_arguments,
+    check_files,
+    leave_process_group,
+    load_config,
+)
+from cnnlstm_mm.features.extraction import DTYPES, FeatureExtractor
+from cnnlstm_mm.features.feature_config import SPLITS
+from cnnlstm_mm.memory import keep_freed_memory
 
 
 def parse_args() -> argparse.Namespace:
     """Parse the flags."""
-    parser = argparse.ArgumentParser(
-        description='Extract the features of a frozen backbone')
+    parser = argparse.ArgumentParser(description='Extract the features of a frozen backbone')
     parser.add_argument('config', help='config of videos')
     parser.add_argument('--out', required=True, help='folder of the store')
     parser.add_argument(
-        '--splits', nargs='+', choices=SPLITS, default=list(SPLITS),
-        help='which data loaders of the config; default all')
+        '--splits',
+        nargs='+',
+        choices=SPLITS,
+        default=list(SPLITS),
+        help='which data loaders of the config; default all',
+    )
     parser.add_argument(
-        '--train-views', type=int, default=1,
-        help='augmented views of each training clip; default 1')
+        '--train-views',
+        type=int,
+        default=1,
+        help='augmented views of each training clip; default 1',
+    )
     parser.add_argument('--dtype', choices=sorted(DTYPES), default='float16')
     parser.add_argument(
-        '--pool', choices=['auto', 'avg', 'none'], default='auto',
+        '--pool',
+        choices=['auto', 'avg', 'none'],
+        default='auto',
         help='avg keeps the mean of each frame, none the maps; default auto: '
-        "avg where the config's neck averages each frame")
+        "avg where the config's neck averages each frame",
+    )
+    parser.add_argument('--checkpoint', help='take the backbone of this checkpoint of the config')
     parser.add_argument(
-        '--checkpoint',
-        help='take the backbone of this checkpoint of the config')
-    parser.add_argument('--batch-size', type=int, default=2,
-                        help='views that run together; default 2')
-    parser.add_argument('--num-workers', type=int, default=2,
-                        help='processes that decode; default 2')
-    parser.add_argument('--shard-clips', type=int, default=32,
-                        help='clips of a file; default 32')
-    parser.add_argument('--seed', type=int, default=0,
-                        help='of the augmentation; default 0')
+        '--batch-size', type=int, default=2, help='views that run together; default 2'
+    )
+    parser.add_argument(
+        '--num-workers', type=int, default=2, help='processes that decode; default 2'
+    )
+    parser.add_argument('--shard-clips', type=int, default=32, help='clips of a file; default 32')
+    parser.add_argument('--seed', type=int, default=0, help='of the augmentation; default 0')
     parser.add_argument('--device', help='such as cpu or cuda:0')
     add_common_arguments(parser)
     return parser.parse_args()
@@ -74,17 +83,30 @@ def main() -> None:
     if args.launcher != 'none' and torch.cuda.is_available():
         init_dist(args.launcher)
     extractor = FeatureExtractor(
-        cfg, args.out, args.splits, train_views=args.train_views,
-        dtype=args.dtype, pool=args.pool, batch_size=args.batch_size,
-        num_workers=args.num_workers, shard_clips=args.shard_clips,
-        seed=args.seed, checkpoint=args.checkpoint, device=args.device)
+        cfg,
+        args.out,
+        args.splits,
+        train_views=args.train_views,
+        dtype=args.dtype,
+        pool=args.pool,
+        batch_size=args.batch_size,
+        num_workers=args.num_workers,
+        shard_clips=args.shard_clips,
+        seed=args.seed,
+        checkpoint=args.checkpoint,
+        device=args.device,
+    )
     total, done = extractor.num_views()
     if done and get_rank() == 0:
         print(f'{done} of {total} views are there already.')
     started = time.time()
-    with Progress(TextColumn('{task.description}'), BarColumn(),
-                  MofNCompleteColumn(), TimeRemainingColumn(),
-                  disable=get_rank() != 0) as progress:
+    with Progress(
+        TextColumn('{task.description}'),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        disable=get_rank() != 0,
+    ) as progress:
         # In a distributed run the bar shows the share of the first process.
         bar = progress.add_task('Views', total=total, completed=done)
         broken = extractor.run(lambda views: progress.advance(bar, views))
@@ -95,11 +117,12 @@ def main() -> None:
         for name, reason in sorted(union.items()):
             print(f'BROKEN {name}: {reason}')
         if union:
-            print(f'{len(union)} videos could not be read. Training on the '
-                  'store replaces them and testing stops at them, as with '
-                  'the videos themselves.')
-        print(f'{total - done} views in {time.time() - started:.0f} s -> '
-              f'{args.out}')
+            print(
+                f'{len(union)} videos could not be read. Training on the '
+                'store replaces them and testing stops at them, as with '
+                'the videos themselves.'
+            )
+        print(f'{total - done} views in {time.time() - started:.0f} s -> {args.out}')
     leave_process_group()
 
 

@@ -1,18 +1,19 @@
 """Put neck and head that were trained on features back on their backbone.
 
-    python tools/merge_checkpoint.py CONFIG CHECKPOINT --features DIR --out FULL.pth
-    python tools/test.py CONFIG FULL.pth
+python tools/merge_checkpoint.py CONFIG CHECKPOINT --features DIR --out FULL.pth
+python tools/test.py CONFIG FULL.pth
 """
+
 import argparse
 from pathlib import Path
 
-import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner.checkpoint import _load_checkpoint
 from safetensors.torch import load_file
 
+import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
 from cnnlstm_mm.features.feature_config import check_fingerprint
 from cnnlstm_mm.features.feature_store import BACKBONE, read_manifest
 from mmaction.registry import MODELS
@@ -37,25 +38,26 @@ def merge(cfg: Config, checkpoint: str, store: str) -> dict:
     loaded = _load_checkpoint(checkpoint, map_location='cpu')
     state = dict(loaded.get('state_dict', loaded))
     if any(key.startswith('backbone.') for key in state):
-        raise ValueError(f'{checkpoint} has a backbone already: it was not '
-                         'trained on features.')
+        raise ValueError(f'{checkpoint} has a backbone already: it was not trained on features.')
     for key, value in load_file(str(Path(store) / BACKBONE)).items():
         state[f'backbone.{key}'] = value
     try:
         MODELS.build(cfg.model).load_state_dict(state)
     except RuntimeError as error:
-        raise ValueError(f'{checkpoint} was not trained with this config: '
-                         f'{error}') from None
-    meta = {key: loaded['meta'][key]
-            for key in ('epoch', 'iter', 'seed', 'dataset_meta')
-            if key in loaded.get('meta', {})}
+        raise ValueError(f'{checkpoint} was not trained with this config: {error}') from None
+    meta = {
+        key: loaded['meta'][key]
+        for key in ('epoch', 'iter', 'seed', 'dataset_meta')
+        if key in loaded.get('meta', {})
+    }
     return dict(state_dict=state, meta=meta)
 
 
 def main() -> None:
     """Merge."""
     parser = argparse.ArgumentParser(
-        description='Make a full checkpoint of one trained on features')
+        description='Make a full checkpoint of one trained on features'
+    )
     parser.add_argument('config', help='the config of videos')
     parser.add_argument('checkpoint', help='trained with --features')
     parser.add_argument('--features', required=True, help='the store')

@@ -7,69 +7,97 @@ A run that is not finished, on a subset of its data, or of another version of
 its config than the file in configs/ shows as such. Runs of one config are
 averaged over splits and seeds.
 """
+
 import argparse
 import sys
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any
 
 from mmengine.config import Config
 from rich.progress import track
 
 from cnnlstm_mm.lab.benchmark import read_benchmark
 from cnnlstm_mm.lab.benchmark.plan import read_config
-from cnnlstm_mm.lab.report import (check_readme, group_runs, load_results,
-                               pictures, read_run, results_tables, runs_table,
-                               save_results, write_metafile, write_page,
-                               write_readme)
+from cnnlstm_mm.lab.report import (
+    check_readme,
+    group_runs,
+    load_results,
+    plots,
+    read_run,
+    results_tables,
+    runs_table,
+    save_results,
+    write_metafile,
+    write_page,
+    write_readme,
+)
 from cnnlstm_mm.lab.report.run_facts import data_name, innermost
 
 
 def parse_args() -> argparse.Namespace:
     """Parse the arguments."""
-    parser = argparse.ArgumentParser(
-        description='Collect runs into tables, pictures and one page')
+    parser = argparse.ArgumentParser(description='Collect runs into tables, pictures and one page')
     parser.add_argument(
-        'work_dirs', nargs='*', type=Path, metavar='WORK_DIR',
-        help='work directories of tools/train.py')
+        'work_dirs',
+        nargs='*',
+        type=Path,
+        metavar='WORK_DIR',
+        help='work directories of tools/train.py',
+    )
     parser.add_argument(
-        '--from', dest='stored', type=Path, metavar='RESULTS_JSON',
-        help='read what --json wrote instead of work directories')
+        '--from',
+        dest='stored',
+        type=Path,
+        metavar='RESULTS_JSON',
+        help='read what --json wrote instead of work directories',
+    )
     parser.add_argument(
-        '--planned', nargs='+', type=Path, default=[], metavar='LIST',
+        '--planned',
+        nargs='+',
+        type=Path,
+        default=[],
+        metavar='LIST',
         help='lists of configs/benchmarks; configs in them without any run '
-        'show as "not yet run", with the command')
+        'show as "not yet run", with the command',
+    )
     parser.add_argument(
-        '--configs', type=Path, default=Path('configs'),
-        help='the config files to compare with; default: %(default)s')
+        '--configs',
+        type=Path,
+        default=Path('configs'),
+        help='the config files to compare with; default: %(default)s',
+    )
     parser.add_argument('--json', type=Path, help='write the facts here')
     parser.add_argument('--markdown', type=Path, help='write the tables here')
     parser.add_argument(
-        '--metafile', type=Path,
-        help='write a metafile.yml here, and model-index.yml beside it')
-    parser.add_argument(
-        '--html', type=Path, help='write a page with all of it here')
+        '--metafile', type=Path, help='write a metafile.yml here, and model-index.yml beside it'
+    )
+    parser.add_argument('--html', type=Path, help='write a page with all of it here')
     parser.add_argument('--plot', type=Path, help='write the curves here')
     parser.add_argument(
-        '--pictures', type=Path, metavar='DIR',
-        help='write curves, confusion matrices and bars of the classes here')
+        '--pictures',
+        type=Path,
+        metavar='DIR',
+        help='write curves, confusion matrices and bars of the classes here',
+    )
     parser.add_argument(
-        '--readme', type=Path,
-        help='write the tables between the two markers of this file')
+        '--readme', type=Path, help='write the tables between the two markers of this file'
+    )
     parser.add_argument(
-        '--check', action='store_true',
-        help='change nothing; fail if --readme has other tables')
+        '--check', action='store_true', help='change nothing; fail if --readme has other tables'
+    )
     args = parser.parse_args()
     if bool(args.work_dirs) == bool(args.stored):
         parser.error('name work directories, or --from a results file')
     if args.stored and (args.html or args.plot or args.pictures):
-        parser.error('--html, --plot and --pictures need work directories: '
-                     'a results file holds no curves')
+        parser.error(
+            '--html, --plot and --pictures need work directories: a results file holds no curves'
+        )
     if args.check and not args.readme:
         parser.error('--check needs --readme')
     return args
 
 
-def planned_rows(lists: List[Path], done: List[str]) -> List[Dict[str, Any]]:
+def planned_rows(lists: list[Path], done: list[str]) -> list[dict[str, Any]]:
     """Of each list, the configs that have no run, for each data set.
 
     Args:
@@ -79,24 +107,30 @@ def planned_rows(lists: List[Path], done: List[str]) -> List[Dict[str, Any]]:
     Returns:
         list[dict]: ``data``, ``configs`` and ``command``.
     """
-    rows: List[Dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     for path in lists:
-        found: Dict[str, List[str]] = {}
+        found: dict[str, list[str]] = {}
         for config in read_benchmark(path).configs:
             if config.stem not in done:
                 cfg = read_config(config)
                 ann = innermost(cfg.test_dataloader.dataset)['ann_file']
                 found.setdefault(data_name(ann), []).append(config.stem)
-        rows += [dict(data=data, configs=names, command=(
-            f'python tools/run_benchmark.py {path.as_posix()}'))
-                 for data, names in found.items()]
+        rows += [
+            dict(
+                data=data,
+                configs=names,
+                command=(f'python tools/run_benchmark.py {path.as_posix()}'),
+            )
+            for data, names in found.items()
+        ]
     return rows
 
 
 def counter() -> Any:
     """Count each model once: runs of one config share it."""
     from cnnlstm_mm.lab.analysis.complexity import complexity
-    known: Dict[str, dict] = {}
+
+    known: dict[str, dict] = {}
 
     def count(cfg: Config) -> dict:
         key = str(cfg.model) + str(cfg.test_dataloader.dataset.pipeline)
@@ -114,22 +148,20 @@ def main() -> None:
     if args.stored:
         runs, planned = load_results(args.stored)
     else:
-        wanted = args.json or args.markdown or args.html or args.readme or \
-            args.metafile
+        wanted = args.json or args.markdown or args.html or args.readme or args.metafile
         count = counter() if wanted else None
-        read = [read_run(work_dir, args.configs, count) for work_dir in track(
-            args.work_dirs, 'Reading runs', disable=len(args.work_dirs) < 4)]
+        read = [
+            read_run(work_dir, args.configs, count)
+            for work_dir in track(args.work_dirs, 'Reading runs', disable=len(args.work_dirs) < 4)
+        ]
         runs, planned = [run for run, _ in read], []
     if args.planned:
-        planned = planned_rows(
-            args.planned, [Path(run.config).stem for run in runs])
+        planned = planned_rows(args.planned, [Path(run.config).stem for run in runs])
     tables = group_runs(runs)
     if args.check:
-        difference = check_readme(
-            args.readme, results_tables(tables, planned, files=False))
+        difference = check_readme(args.readme, results_tables(tables, planned, files=False))
         if difference:
-            sys.exit(f'{args.readme} has other tables than these runs:\n'
-                     f'{difference}')
+            sys.exit(f'{args.readme} has other tables than these runs:\n{difference}')
         print(f'{args.readme} has the tables of these runs.')
         return
     print(runs_table(runs, args.work_dirs or None))
@@ -141,16 +173,15 @@ def main() -> None:
     if args.metafile:
         write_metafile(args.metafile, tables)
     if args.readme:
-        write_readme(args.readme,
-                     results_tables(tables, planned, files=False))
+        write_readme(args.readme, results_tables(tables, planned, files=False))
     if args.pictures:
-        for name, figure in pictures.all_pictures(read, tables):
-            pictures.save(figure, args.pictures / f'{name}.png')
+        for name, figure in plots.all_pictures(read, tables):
+            plots.save(figure, args.pictures / f'{name}.png')
     if args.html:
         write_page(args.html, read, tables, planned)
         print(f'Page: {args.html}')
     if args.plot:
-        pictures.save(pictures.plot_curves(read), args.plot)
+        plots.save(plots.plot_curves(read), args.plot)
         print(f'Curves: {args.plot}')
 
 

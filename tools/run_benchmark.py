@@ -8,119 +8,151 @@ Start it again and it goes on: what is done is not repeated, what was killed is
 resumed from its last epoch. A run that fails stops no other; the exit code is
 then 1.
 """
+
 import argparse
 import os
 import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import List
 
 from mmengine.config import DictAction
 from rich.console import Console
 from rich.table import Table
 
-from cnnlstm_mm.lab.benchmark import (Launch, Outcome, Run, commands, execute,
-                                  plan_runs, read_benchmark, read_state,
-                                  stop_on_signals)
+from cnnlstm_mm.lab.benchmark import (
+    Launch,
+    Outcome,
+    Run,
+    commands,
+    execute,
+    plan_runs,
+    read_benchmark,
+    read_state,
+    stop_on_signals,
+)
 
 
 def parse_args() -> argparse.Namespace:
     """Parse the arguments."""
     parser = argparse.ArgumentParser(
-        description='Train and test all configs of a list, then report')
+        description='Train and test all configs of a list, then report'
+    )
     parser.add_argument(
-        'lists', nargs='+', type=Path, metavar='LIST',
-        help='list files, such as those of configs/benchmarks')
+        'lists',
+        nargs='+',
+        type=Path,
+        metavar='LIST',
+        help='list files, such as those of configs/benchmarks',
+    )
     parser.add_argument(
-        '--only', nargs='+', metavar='WORD',
-        help='of the configs, those with one of these words in their name')
+        '--only',
+        nargs='+',
+        metavar='WORD',
+        help='of the configs, those with one of these words in their name',
+    )
+    parser.add_argument('--splits', nargs='+', type=int, help="instead of the list's")
+    parser.add_argument('--seeds', nargs='+', type=int, help="instead of the list's")
     parser.add_argument(
-        '--splits', nargs='+', type=int, help="instead of the list's")
+        '--work-root',
+        type=Path,
+        default=Path('work_dirs/benchmarks'),
+        help='runs go to WORK_ROOT/LIST/CONFIG...; default: %(default)s',
+    )
+    parser.add_argument('--jobs', type=int, default=1, help='so many runs at once')
     parser.add_argument(
-        '--seeds', nargs='+', type=int, help="instead of the list's")
-    parser.add_argument(
-        '--work-root', type=Path, default=Path('work_dirs/benchmarks'),
-        help='runs go to WORK_ROOT/LIST/CONFIG...; default: %(default)s')
-    parser.add_argument(
-        '--jobs', type=int, default=1, help='so many runs at once')
-    parser.add_argument(
-        '--launcher', choices=['none', 'pytorch', 'slurm'], default='none',
-        help='how each run starts its processes')
-    parser.add_argument(
-        '--gpus', type=int, default=1, help='processes, one a GPU, of a run')
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm'],
+        default='none',
+        help='how each run starts its processes',
+    )
+    parser.add_argument('--gpus', type=int, default=1, help='processes, one a GPU, of a run')
     parser.add_argument('--partition', help='of Slurm')
+    parser.add_argument('--amp', action='store_true', help='train in mixed precision')
     parser.add_argument(
-        '--amp', action='store_true', help='train in mixed precision')
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate to the batch size of all processes',
+    )
     parser.add_argument(
-        '--auto-scale-lr', action='store_true',
-        help='scale the learning rate to the batch size of all processes')
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='override settings of all configs, as key=value',
+    )
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction,
-        help='override settings of all configs, as key=value')
-    parser.add_argument(
-        '--dry-run', action='store_true',
-        help='say what would be done, with the commands')
+        '--dry-run', action='store_true', help='say what would be done, with the commands'
+    )
     args = parser.parse_args()
     if args.jobs < 1:
         parser.error(f'--jobs must be at least 1, got {args.jobs}')
     return args
 
 
-def chosen(runs: List[Run], words: List[str]) -> List[Run]:
+def chosen(runs: list[Run], words: list[str]) -> list[Run]:
     """Keep the runs whose config has one of the words in its name.
 
     Raises:
         ValueError: If none has.
     """
-    kept = [run for run in runs
-            if any(word in run.config.stem for word in words)]
+    kept = [run for run in runs if any(word in run.config.stem for word in words)]
     if not kept:
         names = sorted({run.config.stem for run in runs})
-        raise ValueError(f'--only {" ".join(words)}: no config has that in '
-                         f'its name; there are {", ".join(names)}.')
+        raise ValueError(
+            f'--only {" ".join(words)}: no config has that in '
+            f'its name; there are {", ".join(names)}.'
+        )
     return kept
 
 
-def say_plan(runs: List[Run], launch: Launch, console: Console) -> None:
+def say_plan(runs: list[Run], launch: Launch, console: Console) -> None:
     """Print each run, how far it is, and the commands that are left."""
     for run in runs:
         state = read_state(run)
         console.print(f'{run.name}: {state.words(run)}', highlight=False)
         if state.tested or state.other:
             continue
-        left = commands(run, launch)[state.epochs >= run.max_epochs:]
+        left = commands(run, launch)[state.epochs >= run.max_epochs :]
         for command in left:
             print('   ', shlex.join(command))
 
 
-def summary(outcomes: List[Outcome], console: Console) -> None:
+def summary(outcomes: list[Outcome], console: Console) -> None:
     """Print how many runs are done, and each that is not with its reason."""
     failed = [o for o in outcomes if o.words == 'failed']
-    counts = {words: sum(o.words == words for o in outcomes)
-              for words in ('done', 'was done', 'failed', 'stopped')}
-    console.print(', '.join(f'{n} {words}' for words, n in counts.items()
-                            if n), highlight=False)
+    counts = {
+        words: sum(o.words == words for o in outcomes)
+        for words in ('done', 'was done', 'failed', 'stopped')
+    }
+    console.print(', '.join(f'{n} {words}' for words, n in counts.items() if n), highlight=False)
     if failed:
         table = Table('failed run', 'reason', 'log', title=None)
         for outcome in failed:
-            table.add_row(outcome.run.name, outcome.error,
-                          str(outcome.log or '-'), end_section=True)
+            table.add_row(
+                outcome.run.name, outcome.error, str(outcome.log or '-'), end_section=True
+            )
         console.print(table)
 
 
-def report(runs: List[Run], args: argparse.Namespace) -> int:
+def report(runs: list[Run], args: argparse.Namespace) -> int:
     """Call tools/report.py on all runs that have begun."""
-    begun = [str(run.work_dir) for run in runs
-             if any(run.work_dir.glob('*/vis_data'))]
+    begun = [str(run.work_dir) for run in runs if any(run.work_dir.glob('*/vis_data'))]
     if not begun:
         return 0
     out = args.work_root
-    command = [sys.executable, str(Path(__file__).with_name('report.py')),
-               *begun, '--planned', *map(str, args.lists),
-               '--json', str(out / 'results.json'), '--html',
-               str(out / 'report.html'), '--metafile',
-               str(out / 'metafile.yml')]
+    command = [
+        sys.executable,
+        str(Path(__file__).with_name('report.py')),
+        *begun,
+        '--planned',
+        *map(str, args.lists),
+        '--json',
+        str(out / 'results.json'),
+        '--html',
+        str(out / 'report.html'),
+        '--metafile',
+        str(out / 'metafile.yml'),
+    ]
     return subprocess.run(command).returncode
 
 
@@ -128,14 +160,18 @@ def main() -> None:
     """Run the lists."""
     args = parse_args()
     console = Console()
-    flags = tuple(flag for flag, on in (
-        ('--amp', args.amp), ('--auto-scale-lr', args.auto_scale_lr)) if on)
+    flags = tuple(
+        flag for flag, on in (('--amp', args.amp), ('--auto-scale-lr', args.auto_scale_lr)) if on
+    )
     try:
         launch = Launch(args.launcher, args.gpus, args.partition, flags)
-        runs = [run for path in args.lists
-                for run in plan_runs(read_benchmark(path), args.work_root,
-                                     args.splits, args.seeds,
-                                     args.cfg_options)]
+        runs = [
+            run
+            for path in args.lists
+            for run in plan_runs(
+                read_benchmark(path), args.work_root, args.splits, args.seeds, args.cfg_options
+            )
+        ]
         if args.only:
             runs = chosen(runs, args.only)
         devices = job_devices(args)
@@ -154,7 +190,7 @@ def main() -> None:
     sys.exit(1 if code or any(o.failed for o in outcomes) else 0)
 
 
-def job_devices(args: argparse.Namespace) -> List[str] | None:
+def job_devices(args: argparse.Namespace) -> list[str] | None:
     """The CUDA devices to share among the jobs; None where jobs see all.
 
     Raises:
@@ -163,6 +199,7 @@ def job_devices(args: argparse.Namespace) -> List[str] | None:
     if args.launcher == 'slurm':
         return None
     import torch
+
     count = torch.cuda.device_count()
     if count == 0:
         return None
@@ -171,7 +208,8 @@ def job_devices(args: argparse.Namespace) -> List[str] | None:
     if len(devices) < args.jobs * args.gpus:
         raise ValueError(
             f'--jobs {args.jobs} x --gpus {args.gpus} need '
-            f'{args.jobs * args.gpus} GPUs, and there are {len(devices)}.')
+            f'{args.jobs * args.gpus} GPUs, and there are {len(devices)}.'
+        )
     return devices
 
 

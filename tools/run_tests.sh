@@ -11,6 +11,7 @@ if [ $# -gt 0 ]; then
 fi
 say "ruff"
 "$PYTHON" -m ruff check .
+"$PYTHON" -m ruff format --check --quiet .
 say "mypy"
 "$PYTHON" -m mypy
 say "Tests"

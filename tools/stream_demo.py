@@ -9,6 +9,7 @@ A live source is never waited for: frames that come while the last one is
 worked on are dropped, but for the newest, and counted. A lost one is opened
 again, and its scores begin anew.
 """
+
 import argparse
 import json
 import sys
@@ -16,61 +17,72 @@ import time
 from contextlib import ExitStack, redirect_stdout
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import IO, Any, Dict, List, Optional
+from typing import IO, Any
 
-import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
 import cv2
 import numpy as np
 import torch
 from mmengine.config import Config, DictAction
 from rich.console import Console
-from rich.progress import (BarColumn, MofNCompleteColumn, Progress,
-                           TextColumn, TimeElapsedColumn)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from cnnlstm_mm.streaming import (ScoreOverlay, SourceError,
-                                  StreamingRecognizer, VideoSource,
-                                  read_labels)
+import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
+from cnnlstm_mm.streaming import (
+    ScoreOverlay,
+    SourceError,
+    StreamingRecognizer,
+    VideoSource,
+    read_labels,
+)
 
 
 def parse_args() -> argparse.Namespace:
     """Parse the arguments."""
     parser = argparse.ArgumentParser(
         description='Recognize actions frame by frame',
-        epilog='Press q in the window, or Ctrl-C, to end.')
+        epilog='Press q in the window, or Ctrl-C, to end.',
+    )
     parser.add_argument(
-        'source', help='a video file, the number of a webcam, or an RTSP or '
-        'HTTP address')
+        'source', help='a video file, the number of a webcam, or an RTSP or HTTP address'
+    )
     parser.add_argument('config', help='config file path')
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--out', help='write the annotated video here (.mp4)')
     parser.add_argument(
-        '--show', action='store_true',
-        help='show it in a window; default where neither --out nor --json is '
-        'given')
+        '--show',
+        action='store_true',
+        help='show it in a window; default where neither --out nor --json is given',
+    )
     parser.add_argument(
-        '--json', help='write the scores of each frame here, a JSON object a '
-        'line; - for standard output')
+        '--json',
+        help='write the scores of each frame here, a JSON object a line; - for standard output',
+    )
     parser.add_argument('--topk', type=int, default=5, help='classes to show')
     parser.add_argument(
-        '--every', type=int,
+        '--every',
+        type=int,
         help='recognize every so many frames of the source; default: the '
-        'frame_interval that the config was trained with')
+        'frame_interval that the config was trained with',
+    )
+    parser.add_argument('--max-frames', type=int, help='end after so many recognized frames')
     parser.add_argument(
-        '--max-frames', type=int, help='end after so many recognized frames')
+        '--retries', type=int, default=10, help='tries in a row to open a lost live source again'
+    )
     parser.add_argument(
-        '--retries', type=int, default=10,
-        help='tries in a row to open a lost live source again')
-    parser.add_argument(
-        '--label-file', help='one class a line; default: label_map.txt in '
-        'the data_root of the config')
+        '--label-file',
+        help='one class a line; default: label_map.txt in the data_root of the config',
+    )
     parser.add_argument('--device', default='cpu', help='cpu or cuda')
     parser.add_argument(
-        '--bf16', action='store_true',
-        help='convolutions in bfloat16, where the device has it')
+        '--bf16', action='store_true', help='convolutions in bfloat16, where the device has it'
+    )
     parser.add_argument('--threads', type=int, help='CPU threads of PyTorch')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction,
-        help='override settings of the config, as key=value')
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='override settings of the config, as key=value',
+    )
     args = parser.parse_args()
     if args.out and not args.out.endswith('.mp4'):
         parser.error(f'--out {args.out}: name an .mp4 file')
@@ -89,7 +101,7 @@ class VideoOut:
     def __init__(self, path: str, fps: float) -> None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         self.path, self.fps = path, fps
-        self.writer: Optional[cv2.VideoWriter] = None
+        self.writer: cv2.VideoWriter | None = None
         self.written = 0
         self.size = (0, 0)
 
@@ -98,8 +110,8 @@ class VideoOut:
         if self.writer is None:
             self.size = image.shape[1::-1]
             self.writer = cv2.VideoWriter(
-                self.path, cv2.VideoWriter_fourcc(*'mp4v'), self.fps,
-                self.size)
+                self.path, cv2.VideoWriter_fourcc(*'mp4v'), self.fps, self.size
+            )
             if not self.writer.isOpened():
                 raise SourceError(f'OpenCV cannot write {self.path}')
         if image.shape[1::-1] != self.size:  # the source changed its size
@@ -115,8 +127,7 @@ class VideoOut:
             self.writer.release()
 
 
-def line(frame: Any, scores: np.ndarray, labels: List[str],
-         topk: int) -> str:
+def line(frame: Any, scores: np.ndarray, labels: list[str], topk: int) -> str:
     """One frame's scores as JSON."""
     best = np.argsort(-scores, kind='stable')[:topk]
     return json.dumps(
@@ -125,13 +136,13 @@ def line(frame: Any, scores: np.ndarray, labels: List[str],
             time=round(frame.time, 4),
             timestamp=datetime.now(timezone.utc).isoformat(),
             session=frame.session,
-            top=[dict(label=labels[k], score=round(float(scores[k]), 6))
-                 for k in best],
-            scores=[round(float(score), 6) for score in scores]))
+            top=[dict(label=labels[k], score=round(float(scores[k]), 6)) for k in best],
+            scores=[round(float(score), 6) for score in scores],
+        )
+    )
 
 
-def summary(latencies: List[float], seconds: float,
-            source: VideoSource) -> Dict[str, Any]:
+def summary(latencies: list[float], seconds: float, source: VideoSource) -> dict[str, Any]:
     """Frame rate, latency in ms, and what was lost."""
     milliseconds = 1e3 * np.asarray(latencies)
     return dict(
@@ -140,10 +151,11 @@ def summary(latencies: List[float], seconds: float,
         latency_median=float(np.median(milliseconds)),
         latency_p95=float(np.percentile(milliseconds, 95)),
         dropped=source.dropped,
-        reconnects=source.reconnects)
+        reconnects=source.reconnects,
+    )
 
 
-def run(args: argparse.Namespace, console: Console) -> Dict[str, Any]:
+def run(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Recognize until the source ends, or the user does.
 
     Args:
@@ -159,8 +171,8 @@ def run(args: argparse.Namespace, console: Console) -> Dict[str, Any]:
         torch.set_num_threads(args.threads)
         cv2.setNumThreads(args.threads)
     rec = StreamingRecognizer(
-        cfg, args.checkpoint, args.device,
-        torch.bfloat16 if args.bf16 else torch.float32)
+        cfg, args.checkpoint, args.device, torch.bfloat16 if args.bf16 else torch.float32
+    )
     labels = read_labels(cfg, rec.num_classes, args.label_file)
     if rec.transform.size:
         rec.step(torch.zeros(1, 3, *rec.transform.size))  # warms up
@@ -168,8 +180,7 @@ def run(args: argparse.Namespace, console: Console) -> Dict[str, Any]:
     every = args.every or rec.frame_interval
     state, session, latencies = None, 0, []
     with ExitStack() as stack:
-        source = stack.enter_context(
-            VideoSource(args.source, every, retries=args.retries))
+        source = stack.enter_context(VideoSource(args.source, every, retries=args.retries))
         video = out = None
         if args.out:
             video = VideoOut(args.out, source.fps / every)
@@ -177,9 +188,14 @@ def run(args: argparse.Namespace, console: Console) -> Dict[str, Any]:
         if args.json:
             out = open_lines(args.json, stack)
         progress = stack.enter_context(
-            Progress(TextColumn('{task.description}'), BarColumn(),
-                     MofNCompleteColumn(), TimeElapsedColumn(),
-                     console=console))
+            Progress(
+                TextColumn('{task.description}'),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                console=console,
+            )
+        )
         total = args.max_frames or -(-source.frames // every) or None
         task = progress.add_task('', total=total)
         start = time.perf_counter()
@@ -196,9 +212,11 @@ def run(args: argparse.Namespace, console: Console) -> Dict[str, Any]:
                 if out is not None:
                     out.write(line(frame, scores, labels, args.topk) + '\n')
                     out.flush()
-                status = (f'{labels[scores.argmax()]} '
-                          f'{1e3 * np.median(latencies[-50:]):.1f} ms, '
-                          f'{source.dropped} dropped')
+                status = (
+                    f'{labels[scores.argmax()]} '
+                    f'{1e3 * np.median(latencies[-50:]):.1f} ms, '
+                    f'{source.dropped} dropped'
+                )
                 progress.update(task, advance=1, description=status)
                 if video is not None or args.show:
                     image = overlay(frame.image, scores, status)
@@ -232,7 +250,8 @@ def show(image: np.ndarray) -> bool:
     except cv2.error as error:
         raise SourceError(
             'there is no display for a window: pass --out FILE.mp4 or --json '
-            f'FILE instead of --show ({error.err})') from None
+            f'FILE instead of --show ({error.err})'
+        ) from None
 
 
 def main() -> None:
@@ -243,14 +262,14 @@ def main() -> None:
         # Standard output may be for JSON, and loading prints to it.
         with redirect_stdout(sys.stderr):
             found = run(args, console)
-    except (SourceError, ValueError, FileNotFoundError,
-            RuntimeError) as error:
+    except (SourceError, ValueError, FileNotFoundError, RuntimeError) as error:
         raise SystemExit(f'stream_demo: {error}') from None
     print(
         '{frames} frames, {fps:.1f} frames/s, latency {latency_median:.1f} ms '
         'median, {latency_p95:.1f} ms p95, {dropped} dropped, {reconnects} '
         'reconnects'.format(**found),
-        file=sys.stderr if args.json == '-' else sys.stdout)
+        file=sys.stderr if args.json == '-' else sys.stdout,
+    )
 
 
 if __name__ == '__main__':

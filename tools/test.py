@@ -1,12 +1,17 @@
 """Test a checkpoint with MMAction2's runner: on a CPU, a GPU, or many."""
+
 import argparse
 
-import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
 from mmengine.config import Config
 
+import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
 from cnnlstm_mm.datasets.decoder_guard import name_dead_decoders
-from cnnlstm_mm.engine.launch import (add_common_arguments, build_runner,
-                               leave_process_group, load_config)
+from cnnlstm_mm.engine.launch import (
+    add_common_arguments,
+    build_runner,
+    leave_process_group,
+    load_config,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -14,19 +19,13 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Test an action recognizer')
     parser.add_argument('config', help='test config file path')
     parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('--dump', help='dump the predictions to this pickle file')
+    parser.add_argument('--show-dir', help='save annotated frames of the clips here')
+    parser.add_argument('--show', action='store_true', help='show the clips in a window')
+    parser.add_argument('--interval', type=int, default=1, help='draw every INTERVAL-th clip')
     parser.add_argument(
-        '--dump', help='dump the predictions to this pickle file')
-    parser.add_argument(
-        '--show-dir', help='save annotated frames of the clips here')
-    parser.add_argument(
-        '--show', action='store_true', help='show the clips in a window')
-    parser.add_argument(
-        '--interval', type=int, default=1, help='draw every INTERVAL-th clip')
-    parser.add_argument(
-        '--wait-time',
-        type=float,
-        default=2,
-        help='seconds to show each window for')
+        '--wait-time', type=float, default=2, help='seconds to show each window for'
+    )
     add_common_arguments(parser)
     return parser.parse_args()
 
@@ -49,21 +48,22 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
         if 'visualization' not in cfg.default_hooks:
             raise ValueError(
                 '--show and --show-dir need a hook: set default_hooks='
-                'dict(visualization=dict(type="ClipVisualizationHook")).')
+                'dict(visualization=dict(type="ClipVisualizationHook")).'
+            )
         cfg.default_hooks.visualization.update(
             enable=True,
             show=args.show,
             wait_time=args.wait_time,
             out_dir=args.show_dir,
-            interval=args.interval)
+            interval=args.interval,
+        )
     if args.dump is not None:
         if not args.dump.endswith(('.pkl', '.pickle')):
             raise ValueError(f'--dump {args.dump}: name a .pkl file.')
         evaluators = cfg.test_evaluator
         if not isinstance(evaluators, (list, tuple)):
             evaluators = [evaluators]
-        cfg.test_evaluator = [
-            *evaluators, dict(type='DumpResults', out_file_path=args.dump)]
+        cfg.test_evaluator = [*evaluators, dict(type='DumpResults', out_file_path=args.dump)]
     cfg.load_from = args.checkpoint
     return cfg
 

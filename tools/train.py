@@ -1,13 +1,18 @@
 """Train a recognizer with MMAction2's runner: on a CPU, a GPU, or many."""
+
 import argparse
 
-import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
 import torch
 from mmengine.config import Config
 
+import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
 from cnnlstm_mm.datasets.decoder_guard import name_dead_decoders
-from cnnlstm_mm.engine.launch import (add_common_arguments, build_runner,
-                               leave_process_group, load_config)
+from cnnlstm_mm.engine.launch import (
+    add_common_arguments,
+    build_runner,
+    leave_process_group,
+    load_config,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -19,29 +24,28 @@ def parse_args() -> argparse.Namespace:
         nargs='?',
         const='auto',
         help='resume from the given checkpoint, or, without one, from the '
-        'latest in the work directory')
+        'latest in the work directory',
+    )
     parser.add_argument(
-        '--amp',
-        action='store_true',
-        help='automatic mixed precision; bfloat16 on a CPU')
+        '--amp', action='store_true', help='automatic mixed precision; bfloat16 on a CPU'
+    )
     parser.add_argument(
-        '--no-validate',
-        action='store_true',
-        help='do not evaluate the checkpoints during training')
+        '--no-validate', action='store_true', help='do not evaluate the checkpoints during training'
+    )
     parser.add_argument(
         '--auto-scale-lr',
         action='store_true',
-        help='scale the learning rate by the actual batch size over '
-        'auto_scale_lr.base_batch_size')
+        help='scale the learning rate by the actual batch size over auto_scale_lr.base_batch_size',
+    )
     parser.add_argument('--seed', type=int, help='random seed')
     parser.add_argument(
-        '--diff-rank-seed',
-        action='store_true',
-        help='set different seeds for different ranks')
+        '--diff-rank-seed', action='store_true', help='set different seeds for different ranks'
+    )
     parser.add_argument(
         '--deterministic',
         action='store_true',
-        help='set deterministic options for the cuDNN backend')
+        help='set deterministic options for the cuDNN backend',
+    )
     add_common_arguments(parser)
     return parser.parse_args()
 
@@ -66,7 +70,8 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
         if wrapper not in ('OptimWrapper', 'AmpOptimWrapper'):
             raise ValueError(
                 f'--amp replaces OptimWrapper, but the config has {wrapper}: '
-                'drop --amp, or set optim_wrapper.type=OptimWrapper.')
+                'drop --amp, or set optim_wrapper.type=OptimWrapper.'
+            )
         if torch.cuda.is_available():
             cfg.optim_wrapper.type = 'AmpOptimWrapper'
             cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')

@@ -1,7 +1,7 @@
 """Annotation lists, ``path label`` a line: read, or refused by line."""
+
 import os.path as osp
 import re
-from typing import List, Optional, Tuple
 
 from mmengine.fileio import list_from_file
 
@@ -9,9 +9,9 @@ SHOWN = 10  # of many faults, so many are named
 NUMBER = re.compile('-?[0-9]{1,18}')
 
 
-def read_list(ann_file: str,
-              delimiter: str = ' ',
-              multi_class: bool = False) -> List[Tuple[int, str, list]]:
+def read_list(
+    ann_file: str, delimiter: str = ' ', multi_class: bool = False
+) -> list[tuple[int, str, list]]:
     """Read an annotation list of MMAction2's VideoDataset.
 
     Args:
@@ -48,8 +48,7 @@ def read_list(ann_file: str,
             continue
         labels = [int(label) for label in labels]
         if len(labels) > 1 and not multi_class:
-            faults.append((number, f'{line.strip()!r} has {len(labels)} '
-                           'labels'))
+            faults.append((number, f'{line.strip()!r} has {len(labels)} labels'))
             continue
         rows.append((number, path, labels))
     if faults:
@@ -57,15 +56,16 @@ def read_list(ann_file: str,
             f'{fault_lines(ann_file, faults)}\nA path must not hold the '
             f'delimiter ({delimiter!r}): rename the files, or write the list '
             "with tabs and set the data set's delimiter='\\t'. Lists with "
-            'several labels a line need multi_class=True.')
+            'several labels a line need multi_class=True.'
+        )
     if not rows:
-        raise ValueError(f'{ann_file} is empty: it must hold "path label" '
-                         'lines.')
+        raise ValueError(f'{ann_file} is empty: it must hold "path label" lines.')
     return rows
 
 
-def check_labels(ann_file: str, rows: List[Tuple[int, str, list]],
-                 num_classes: int, labelled: bool = True) -> None:
+def check_labels(
+    ann_file: str, rows: list[tuple[int, str, list]], num_classes: int, labelled: bool = True
+) -> None:
     """Refuse labels that the classifier has no output for.
 
     Args:
@@ -78,21 +78,23 @@ def check_labels(ann_file: str, rows: List[Tuple[int, str, list]],
     Raises:
         ValueError: With file and lines.
     """
-    faults = [(number, f'label {label} of {path}')
-              for number, path, labels in rows for label in labels
-              if not 0 <= label < num_classes]
+    faults = [
+        (number, f'label {label} of {path}')
+        for number, path, labels in rows
+        for label in labels
+        if not 0 <= label < num_classes
+    ]
     if labelled:
-        faults += [(number, f'{path} has no label')
-                   for number, path, labels in rows if not labels]
+        faults += [(number, f'{path} has no label') for number, path, labels in rows if not labels]
     if faults:
         raise ValueError(
             f'{fault_lines(ann_file, faults)}\nThe head has num_classes='
             f'{num_classes}: labels go from 0 to {num_classes - 1}. Mend the '
-            'list, or set model.cls_head.num_classes.')
+            'list, or set model.cls_head.num_classes.'
+        )
 
 
-def check_there(ann_file: str, rows: List[Tuple[int, str, list]],
-                root: Optional[str]) -> None:
+def check_there(ann_file: str, rows: list[tuple[int, str, list]], root: str | None) -> None:
     """Refuse a list that names local files which are not there.
 
     Args:
@@ -116,11 +118,11 @@ def check_there(ann_file: str, rows: List[Tuple[int, str, list]],
             f'{fault_lines(ann_file, faults)}\nSet data_prefix to the folder '
             'that the paths start from, or write the list anew with '
             'tools/data/prepare_*.py, which leaves missing clips out and '
-            'reports them.')
+            'reports them.'
+        )
 
 
-def load_files(ann_file: str, root: Optional[str], delimiter: str,
-               multi_class: bool) -> List[dict]:
+def load_files(ann_file: str, root: str | None, delimiter: str, multi_class: bool) -> list[dict]:
     """Read a list and check that its files are there.
 
     Args:
@@ -141,15 +143,15 @@ def load_files(ann_file: str, root: Optional[str], delimiter: str,
     return [
         dict(
             filename=osp.join(root or '', path),
-            label=labels if multi_class else (labels or [-1])[0])
+            label=labels if multi_class else (labels or [-1])[0],
+        )
         for _, path, labels in rows
     ]
 
 
-def fault_lines(ann_file: str, faults: List[Tuple[int, str]]) -> str:
+def fault_lines(ann_file: str, faults: list[tuple[int, str]]) -> str:
     """Name faults as ``file, line: fault``, the first ``SHOWN`` of many."""
-    lines = [f'{ann_file}, line {number}: {fault}'
-             for number, fault in sorted(faults)[:SHOWN]]
+    lines = [f'{ann_file}, line {number}: {fault}' for number, fault in sorted(faults)[:SHOWN]]
     if len(faults) > SHOWN:
         lines.append(f'and {len(faults) - SHOWN} more lines')
     return '\n'.join(lines)

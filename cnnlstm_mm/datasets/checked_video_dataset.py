@@ -1,5 +1,6 @@
 """MMAction2's video data set that survives broken videos and names them."""
-from typing import Any, List, Optional, Tuple
+
+from typing import Any
 
 from cnnlstm_mm.options import check_number
 from mmaction.datasets import VideoDataset
@@ -37,24 +38,27 @@ class CheckedVideoDataset(ReplacingMixin, VideoDataset):
         FileNotFoundError: If a video of the list is not there.
     """
 
-    def __init__(self,
-                 ann_file: str,
-                 pipeline: List[Any],
-                 decode_timeout: Optional[float] = 120.,
-                 **kwargs: Any) -> None:
+    def __init__(
+        self,
+        ann_file: str,
+        pipeline: list[Any],
+        decode_timeout: float | None = 120.0,
+        **kwargs: Any,
+    ) -> None:
         if decode_timeout is not None:
             check_number(0, decode_timeout=decode_timeout)
         self.decode_timeout = decode_timeout
         super().__init__(ann_file, list(map(_by_path, pipeline)), **kwargs)
 
-    def load_data_list(self) -> List[dict]:
+    def load_data_list(self) -> list[dict]:
         """Read and check the list.
 
         Returns:
             list[dict]: ``filename`` and ``label`` of each video.
         """
-        return load_files(self.ann_file, self.data_prefix['video'],
-                          self.delimiter, self.multi_class)
+        return load_files(
+            self.ann_file, self.data_prefix['video'], self.delimiter, self.multi_class
+        )
 
     def read(self, idx: int) -> Any:
         """Run the pipeline on one video.
@@ -78,8 +82,8 @@ class CheckedVideoDataset(ReplacingMixin, VideoDataset):
         except Exception as error:
             reason = str(error).strip().splitlines()
             raise BrokenSampleError(
-                name, f'{type(error).__name__}: '
-                f'{reason[-1] if reason else ""}') from error
+                name, f'{type(error).__name__}: {reason[-1] if reason else ""}'
+            ) from error
         finally:
             note_reading('')
         for transform in left:
@@ -93,7 +97,7 @@ class CheckedVideoDataset(ReplacingMixin, VideoDataset):
             results['data_samples'].set_metainfo(dict(filename=name))
         return results
 
-    def _decode(self, results: dict) -> Tuple[Optional[dict], List[Any]]:
+    def _decode(self, results: dict) -> tuple[dict | None, list[Any]]:
         """The results with frames, and the transforms that are left."""
         left = list(self.pipeline.transforms)
         while left and results is not None and 'imgs' not in results:
@@ -102,9 +106,10 @@ class CheckedVideoDataset(ReplacingMixin, VideoDataset):
 
 
 def _by_path(transform: Any) -> Any:
-    if not isinstance(transform, dict) or \
-            transform.get('type') != 'DecordInit' or \
-            transform.get('io_backend', 'disk') != 'disk':
+    if (
+        not isinstance(transform, dict)
+        or transform.get('type') != 'DecordInit'
+        or transform.get('io_backend', 'disk') != 'disk'
+    ):
         return transform
-    return dict(type='PathDecordInit',
-                num_threads=transform.get('num_threads', 1))
+    return dict(type='PathDecordInit', num_threads=transform.get('num_threads', 1))

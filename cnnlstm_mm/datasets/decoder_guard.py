@@ -1,11 +1,13 @@
 """Decoders that hang or end their process, and the video that did it."""
+
 import contextlib
 import os
 import re
 import tempfile
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Callable, Iterator, List, Optional
+from typing import Any
 
 from torch.utils.data import get_worker_info
 
@@ -17,7 +19,7 @@ class DecodeTimeout(RuntimeError):
     """A decoder that did not return in time."""
 
 
-def within(seconds: Optional[float], function: Callable, *args: Any) -> Any:
+def within(seconds: float | None, function: Callable, *args: Any) -> Any:
     """Call a function that may hang in foreign code.
 
     It runs in a thread of its own; one that does not return is left behind
@@ -39,7 +41,7 @@ def within(seconds: Optional[float], function: Callable, *args: Any) -> Any:
     """
     if seconds is None:
         return function(*args)
-    done: List[Any] = []
+    done: list[Any] = []
 
     def run() -> None:
         try:
@@ -51,9 +53,7 @@ def within(seconds: Optional[float], function: Callable, *args: Any) -> Any:
     thread.start()
     thread.join(seconds)
     if not done:
-        raise DecodeTimeout(
-            f'the decoder did not return within decode_timeout={seconds:g} '
-            'seconds')
+        raise DecodeTimeout(f'the decoder did not return within decode_timeout={seconds:g} seconds')
     result, error = done[0]
     if error is not None:
         raise error
@@ -73,8 +73,10 @@ def note_reading(name: str) -> None:
     if folder is None or get_worker_info() is None:
         return
     if _notes.get('process') != os.getpid():
-        _notes.update(process=os.getpid(), file=os.open(
-            Path(folder, str(os.getpid())), os.O_RDWR | os.O_CREAT))
+        _notes.update(
+            process=os.getpid(),
+            file=os.open(Path(folder, str(os.getpid())), os.O_RDWR | os.O_CREAT),
+        )
     os.ftruncate(_notes['file'], 0)
     os.lseek(_notes['file'], 0, os.SEEK_SET)
     os.write(_notes['file'], os.fsencode(name))
@@ -101,14 +103,14 @@ def name_dead_decoders() -> Iterator[None]:
                 '(or the machine had no memory left: see dmesg). Take it off '
                 'the list; tools/data/prepare_*.py decode every video in '
                 'processes of their own and leave such ones out. Then go on '
-                'with --resume.') from error
+                'with --resume.'
+            ) from error
         finally:
             del os.environ[FOLDER_VARIABLE]
 
 
-def _read_by_the_dead(message: str, folder: Path) -> List[str]:
-    found = re.search(r'DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)',
-                      message)
+def _read_by_the_dead(message: str, folder: Path) -> list[str]:
+    found = re.search(r'DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)', message)
     names = []
     for process in re.findall(r'\d+', found[1]) if found else []:
         with contextlib.suppress(OSError):

@@ -1,6 +1,7 @@
 """Videos opened by their path, with their length checked."""
+
 import os.path as osp
-from typing import Any, Dict
+from typing import Any
 
 import cv2
 
@@ -41,13 +42,14 @@ class PathDecordInit(DecordInit):
 
     def _get_video_reader(self, filename: str) -> Any:
         import decord
+
         if osp.splitext(filename)[0] == filename:
             filename += '.mp4'  # as upstream
         if not osp.getsize(filename):
             raise ValueError('the file has 0 bytes')
         return decord.VideoReader(filename, num_threads=self.num_threads)
 
-    def transform(self, results: Dict) -> Dict:
+    def transform(self, results: dict) -> dict:
         """Add ``video_reader``, ``total_frames`` and ``avg_fps``.
 
         Args:
@@ -62,8 +64,9 @@ class PathDecordInit(DecordInit):
         if not frames:
             raise ValueError('the file has no frames')
         if frames < self.min_share * promised:
-            raise ValueError(f'the file ends early: {frames} frames of the '
-                             f'{promised} in its header')
+            raise ValueError(
+                f'the file ends early: {frames} frames of the {promised} in its header'
+            )
         return results
 
 

@@ -1,5 +1,7 @@
 """What a data set does with a sample that cannot be read."""
-from typing import Any, Callable, List, Tuple
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -34,6 +36,7 @@ class ReplacingMixin:
     Classes that mix it in have :meth:`read`, which raises
     :class:`BrokenSampleError`.
     """
+
     test_mode: bool
     ann_file: str
     get_data_info: Callable[[int], dict]
@@ -55,26 +58,24 @@ class ReplacingMixin:
         Raises:
             RuntimeError: If no sample can be read in ``MAX_ATTEMPTS`` places.
         """
-        broken: List[Tuple[str, str]] = []
+        broken: list[tuple[str, str]] = []
         place = idx
         for _ in range(MAX_ATTEMPTS):
             try:
                 data = self.read(place)
             except BrokenSampleError as error:
                 broken.append((error.name, error.reason))
-                place = (place + 1) % len(self) if self.test_mode else \
-                    np.random.randint(len(self))
+                place = (place + 1) % len(self) if self.test_mode else np.random.randint(len(self))
                 continue
             if broken and data is not None:
                 self._mark(data, idx, tuple(dict(broken).items()))
             return data
-        named = ''.join(f'\n  {name}: {reason}'
-                        for name, reason in dict(broken).items())
-        raise RuntimeError(f'{MAX_ATTEMPTS} samples of {self.ann_file} in a '
-                           f'row could not be read:{named}')
+        named = ''.join(f'\n  {name}: {reason}' for name, reason in dict(broken).items())
+        raise RuntimeError(
+            f'{MAX_ATTEMPTS} samples of {self.ann_file} in a row could not be read:{named}'
+        )
 
-    def _mark(self, data: dict, idx: int,
-              broken: Tuple[Tuple[str, str], ...]) -> None:
+    def _mark(self, data: dict, idx: int, broken: tuple[tuple[str, str], ...]) -> None:
         sample = data['data_samples']
         if self.test_mode:
             info = self.get_data_info(idx)

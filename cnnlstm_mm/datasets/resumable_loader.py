@@ -1,6 +1,8 @@
 """A data loader that can begin anywhere in an epoch, with the same samples."""
+
 import copy
-from typing import Any, Iterator, List, Tuple
+from collections.abc import Iterator
+from typing import Any
 
 from mmengine.dataset import DefaultSampler
 from mmengine.dist import get_dist_info
@@ -8,7 +10,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset
 
 from .seeding import seed_everything
 
-Item = Tuple[int, Tuple[int, ...]]
+Item = tuple[int, tuple[int, ...]]
 
 
 class SeededDataset(Dataset):
@@ -88,20 +90,20 @@ class ResumableBatchSampler:
         self.key = (seed, epoch)
         self.first = first
 
-    def __iter__(self) -> Iterator[List[Item]]:
+    def __iter__(self) -> Iterator[list[Item]]:
         return self._batches(self.key, self.first)
 
-    def _batches(self, key: Tuple[int, int],
-                 first: int) -> Iterator[List[Item]]:
+    def _batches(self, key: tuple[int, int], first: int) -> Iterator[list[Item]]:
         place = self.rank
         for number, batch in enumerate(self.batch_sampler):
-            places = range(place, place + len(batch) * self.processes,
-                           self.processes)
+            places = range(place, place + len(batch) * self.processes, self.processes)
             place += len(batch) * self.processes
             if number >= first:
                 own, _ = self._counts(number)
-                yield [(index, (*key, where)) for index, where in list(
-                    zip(batch, places))[:max(own, 1)]]
+                yield [
+                    (index, (*key, where))
+                    for index, where in list(zip(batch, places))[: max(own, 1)]
+                ]
 
     def weight(self, number: int) -> float:
         """How much the mean loss of this process counts in a batch.
@@ -116,7 +118,7 @@ class ResumableBatchSampler:
         own, all_ = self._counts(number)
         return own * self.processes / all_
 
-    def _counts(self, number: int) -> Tuple[int, int]:
+    def _counts(self, number: int) -> tuple[int, int]:
         """Samples of a batch in this and in all processes, each once."""
         full = self.batch_size, self.global_batch
         if not self._repeats:
@@ -129,8 +131,11 @@ class ResumableBatchSampler:
     @property
     def _repeats(self) -> bool:
         sampler = self.sampler
-        return type(sampler) is DefaultSampler and sampler.round_up and \
-            type(self.batch_sampler) is BatchSampler
+        return (
+            type(sampler) is DefaultSampler
+            and sampler.round_up
+            and type(self.batch_sampler) is BatchSampler
+        )
 
 
 def _attribute(wrapper: Any, wrapped: str, name: str) -> Any:
@@ -154,5 +159,6 @@ def resumable(loader: DataLoader) -> DataLoader:
     # DataLoader refuses to set them, and has too many options to build anew.
     vars(loader).update(
         dataset=SeededDataset(loader.dataset),
-        batch_sampler=ResumableBatchSampler(loader.batch_sampler))
+        batch_sampler=ResumableBatchSampler(loader.batch_sampler),
+    )
     return loader

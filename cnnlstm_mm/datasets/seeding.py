@@ -1,4 +1,5 @@
 """Random numbers that are a function of where they are drawn."""
+
 import random
 
 import numpy as np

@@ -1,4 +1,5 @@
 """Runner parts that MMAction2 and mmengine lack."""
+
 from .broken_video_hook import BrokenVideoHook
 from .clip_visualization_hook import ClipVisualizationHook
 from .cpu_amp_optim_wrapper import CPUAmpOptimWrapper
@@ -9,7 +10,12 @@ from .verified_checkpoint_hook import VerifiedCheckpointHook
 from .whole_checkpoint_hook import WholeCheckpointHook
 
 __all__ = [
-    'BrokenVideoHook', 'CPUAmpOptimWrapper', 'ClipVisualizationHook',
-    'ExactEpochBasedTrainLoop', 'FiniteLossHook', 'MemoryHook',
-    'VerifiedCheckpointHook', 'WholeCheckpointHook'
+    'BrokenVideoHook',
+    'CPUAmpOptimWrapper',
+    'ClipVisualizationHook',
+    'ExactEpochBasedTrainLoop',
+    'FiniteLossHook',
+    'MemoryHook',
+    'VerifiedCheckpointHook',
+    'WholeCheckpointHook',
 ]

@@ -1,5 +1,7 @@
 """Names and counts the broken videos of a run."""
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.dist import all_gather_object, get_world_size
@@ -9,7 +11,7 @@ from mmengine.runner import Runner
 from cnnlstm_mm.options import check_flag, check_number, check_whole
 from mmaction.registry import HOOKS
 
-Broken = Dict[str, str]
+Broken = dict[str, str]
 
 
 @HOOKS.register_module()
@@ -36,10 +38,9 @@ class BrokenVideoHook(Hook):
         RuntimeError: In the run, with the names, see above.
     """
 
-    def __init__(self,
-                 max_broken_share: float = 0.05,
-                 count_as_wrong: bool = False,
-                 interval: int = 50) -> None:
+    def __init__(
+        self, max_broken_share: float = 0.05, count_as_wrong: bool = False, interval: int = 50
+    ) -> None:
         check_number(0, 1, max_broken_share=max_broken_share)
         check_flag(count_as_wrong=count_as_wrong)
         check_whole(interval=interval)
@@ -49,11 +50,9 @@ class BrokenVideoHook(Hook):
         self._known: Broken = {}
         self._new: Broken = {}
 
-    def after_train_iter(self,
-                         runner: Runner,
-                         batch_idx: int,
-                         data_batch: Any = None,
-                         outputs: Optional[dict] = None) -> None:
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
+    ) -> None:
         """Note the broken videos of a batch."""
         self._new.update(broken_in(data_batch))
         if get_world_size() == 1:
@@ -71,10 +70,10 @@ class BrokenVideoHook(Hook):
             runner.logger.info(
                 f'{len(self._known)} of {size} training videos '
                 f'({len(self._known) / size:.1%}) are broken and were '
-                'replaced by others.')
+                'replaced by others.'
+            )
 
-    def before_save_checkpoint(self, runner: Runner,
-                               checkpoint: dict) -> None:
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Keep the broken videos met so far."""
         checkpoint['broken_videos'] = {**self._known, **self._new}
 
@@ -95,8 +94,7 @@ class BrokenVideoHook(Hook):
         for name, reason in gathered(self._new).items():
             if name not in self._known:
                 self._known[name] = reason
-                runner.logger.warning(
-                    f'Broken video, replaced by another: {name} ({reason})')
+                runner.logger.warning(f'Broken video, replaced by another: {name} ({reason})')
         self._new = {}
         size = num_videos(runner.train_dataloader.dataset)
         if len(self._known) > self.max_broken_share * size:
@@ -106,7 +104,8 @@ class BrokenVideoHook(Hook):
                 f'{listed(self._known)}\nMend or remove them '
                 '(tools/data/prepare_*.py reports all broken videos and '
                 'leaves them out of its lists), or allow more: --cfg-options '
-                'default_hooks.broken_videos.max_broken_share=0.2')
+                'default_hooks.broken_videos.max_broken_share=0.2'
+            )
 
     def _watch(self, runner: Runner, loop: Any) -> None:
         if not isinstance(loop.evaluator, _WatchedEvaluator):
@@ -128,8 +127,7 @@ class _WatchedEvaluator:
         self._count_as_wrong = count_as_wrong
         self._broken: Broken = {}
 
-    def process(self, data_samples: Sequence[Any],
-                data_batch: Any = None) -> None:
+    def process(self, data_samples: Sequence[Any], data_batch: Any = None) -> None:
         for given, done in zip(data_batch['data_samples'], data_samples):
             broken = given.metainfo.get('broken')
             if broken is not None:
@@ -145,17 +143,20 @@ class _WatchedEvaluator:
                 f'{len(broken)} of {size} videos could not be read, so there '
                 f'is no result:{listed(broken)}\nMend them or take them off '
                 'the list, or count them as wrong: --cfg-options '
-                'default_hooks.broken_videos.count_as_wrong=True')
+                'default_hooks.broken_videos.count_as_wrong=True'
+            )
         if broken:
             self._runner.logger.warning(
                 f'{len(broken)} of {size} videos could not be read and count '
-                f'as wrong:{listed(broken)}')
+                f'as wrong:{listed(broken)}'
+            )
         return self._evaluator.evaluate(size)
 
 
 def wrong_score(sample: Any) -> torch.Tensor:
     """The scores [classes] of a sample that is wrong as can be: 0 for its
-    classes, 1 for all others."""
+    classes, 1 for all others.
+    """
     label = sample.gt_label
     score = torch.ones_like(sample.pred_score)
     if label.numel() == score.numel() > 1:  # several labels, as 0 and 1
@@ -164,10 +165,11 @@ def wrong_score(sample: Any) -> torch.Tensor:
     return score
 
 
-def broken_in(data_batch: Any) -> List[Tuple[str, str]]:
+def broken_in(data_batch: Any) -> list[tuple[str, str]]:
     """The (file, reason) pairs that the samples of a batch carry."""
-    return [pair for sample in data_batch['data_samples']
-            for pair in sample.metainfo.get('broken', ())]
+    return [
+        pair for sample in data_batch['data_samples'] for pair in sample.metainfo.get('broken', ())
+    ]
 
 
 def gathered(broken: Broken) -> Broken:
@@ -180,8 +182,7 @@ def gathered(broken: Broken) -> Broken:
 
 def listed(broken: Broken) -> str:
     """One indented line for each video."""
-    return ''.join(f'\n  {name} ({reason})'
-                   for name, reason in sorted(broken.items()))
+    return ''.join(f'\n  {name} ({reason})' for name, reason in sorted(broken.items()))
 
 
 def num_videos(dataset: Any) -> int:

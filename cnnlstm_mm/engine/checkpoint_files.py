@@ -5,6 +5,7 @@ end: the hash of all bytes before it. torch and MMAction2 load such a file as
 any other, and file and hash cannot part. torch alone does not notice a
 flipped bit in a tensor.
 """
+
 import errno
 import hashlib
 import logging
@@ -13,7 +14,7 @@ import os.path as osp
 import re
 import shutil
 import zipfile
-from typing import Callable, List, Optional, Tuple
+from collections.abc import Callable
 
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.logging import print_log
@@ -39,7 +40,7 @@ def with_hash(data: bytes) -> bytes:
     return body + _PREFIX + hashlib.sha256(body).hexdigest().encode()
 
 
-def fault(path: str) -> Optional[str]:
+def fault(path: str) -> str | None:
     """Find out what is wrong with a checkpoint, without loading it.
 
     Args:
@@ -67,7 +68,7 @@ def fault(path: str) -> Optional[str]:
                 part = file.read(min(left, 1 << 24))
                 digest.update(part)
                 left -= len(part)
-            wanted = file.read()[len(_PREFIX):].decode()
+            wanted = file.read()[len(_PREFIX) :].decode()
             if digest.hexdigest() != wanted:
                 return 'its bytes do not match the hash in it'
     except (OSError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
@@ -102,10 +103,8 @@ def write_whole(path: str, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         with open(temporary, 'rb') as file:
-            if hashlib.sha256(file.read()).digest() != \
-                    hashlib.sha256(data).digest():
-                raise OSError(errno.EIO, 'what was read back is not what was '
-                              'written', temporary)
+            if hashlib.sha256(file.read()).digest() != hashlib.sha256(data).digest():
+                raise OSError(errno.EIO, 'what was read back is not what was written', temporary)
         os.replace(temporary, path)
     finally:
         if osp.exists(temporary):
@@ -158,11 +157,11 @@ class VerifiedLocalBackend(LocalBackend):
                 'checkpoints before it are intact. Free some space (or mend '
                 'the quota, the limit or the rights), or keep fewer: '
                 'default_hooks.checkpoint.max_keep_ckpts=1. Then start the '
-                'same command with --resume') from error
+                'same command with --resume',
+            ) from error
 
 
-def newest_valid(folder: str, template: str,
-                 work_dir: Optional[str] = None) -> Optional[str]:
+def newest_valid(folder: str, template: str, work_dir: str | None = None) -> str | None:
     """The newest checkpoint of a run that is whole.
 
     It is the one that ``last_checkpoint`` names, or a newer one, if the run
@@ -181,7 +180,7 @@ def newest_valid(folder: str, template: str,
     Raises:
         RuntimeError: If there are some, and all are broken.
     """
-    broken: List[Tuple[str, str]] = []
+    broken: list[tuple[str, str]] = []
     last = _named_last(work_dir or folder, folder)
     for path in _candidates(folder, template, last):
         wrong = fault(path)
@@ -189,13 +188,17 @@ def newest_valid(folder: str, template: str,
             for bad, reason in broken:
                 print_log(
                     f'The checkpoint {bad} is broken ({reason}) and is left '
-                    f'out: {path} is taken instead.', 'current',
-                    logging.WARNING)
+                    f'out: {path} is taken instead.',
+                    'current',
+                    logging.WARNING,
+                )
             if not has_hash(path):
                 print_log(
                     f'The checkpoint {path} has no hash: it was written by an '
                     'earlier version or another tool. Only the checksums in '
-                    'it could be tested.', 'current')
+                    'it could be tested.',
+                    'current',
+                )
             return path
         broken.append((path, wrong))
     if broken:
@@ -203,12 +206,12 @@ def newest_valid(folder: str, template: str,
         raise RuntimeError(
             f'There is nothing to resume from: every checkpoint in {folder} '
             f'is broken:{listed}\nRemove them to start anew, or name another '
-            'with --resume PATH.')
+            'with --resume PATH.'
+        )
     return None
 
 
-def _candidates(folder: str, template: str,
-                last: Optional[str]) -> List[str]:
+def _candidates(folder: str, template: str, last: str | None) -> list[str]:
     """Checkpoints of a run, the newest first."""
     if last is not None:
         template = re.sub(r'\d+(?=\D*$)', '{}', osp.basename(last))
@@ -224,13 +227,11 @@ def _candidates(folder: str, template: str,
         return sorted(steps, key=step_of, reverse=True)
     # An earlier run in this folder may have left files with higher numbers.
     time, step = osp.getmtime(last), steps.get(last, -1)
-    fitting = [path for path in steps if steps[path] <= step or
-               osp.getmtime(path) >= time]
-    return sorted({*fitting, last}, reverse=True,
-                  key=lambda path: steps.get(path, -1))
+    fitting = [path for path in steps if steps[path] <= step or osp.getmtime(path) >= time]
+    return sorted({*fitting, last}, reverse=True, key=lambda path: steps.get(path, -1))
 
 
-def _named_last(work_dir: str, folder: str) -> Optional[str]:
+def _named_last(work_dir: str, folder: str) -> str | None:
     try:
         with open(osp.join(work_dir, LAST)) as file:
             path = file.read().strip()

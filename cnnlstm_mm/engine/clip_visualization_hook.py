@@ -1,6 +1,8 @@
 """Annotated clips during validation and testing."""
+
 import os.path as osp
-from typing import Any, Optional, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -28,34 +30,37 @@ class ClipVisualizationHook(Hook):
             of the visualizer.
     """
 
-    def __init__(self,
-                 enable: bool = False,
-                 interval: int = 5000,
-                 show: bool = False,
-                 wait_time: float = 2.,
-                 out_dir: Optional[str] = None) -> None:
+    def __init__(
+        self,
+        enable: bool = False,
+        interval: int = 5000,
+        show: bool = False,
+        wait_time: float = 2.0,
+        out_dir: str | None = None,
+    ) -> None:
         self.enable = enable
         self.interval = interval
         self.show = show
         self.wait_time = wait_time
         self.out_dir = out_dir
 
-    def after_val_iter(self, runner: Runner, batch_idx: int,
-                       data_batch: dict,
-                       outputs: Sequence[ActionDataSample]) -> None:
+    def after_val_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict, outputs: Sequence[ActionDataSample]
+    ) -> None:
         """Draw after a validation step; the epoch goes into the name."""
         first = batch_idx * runner.val_loop.dataloader.batch_size
         self._draw(first, data_batch, outputs, runner.epoch)
 
-    def after_test_iter(self, runner: Runner, batch_idx: int,
-                        data_batch: dict,
-                        outputs: Sequence[ActionDataSample]) -> None:
+    def after_test_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict, outputs: Sequence[ActionDataSample]
+    ) -> None:
         """Draw after a test step."""
         first = batch_idx * runner.test_loop.dataloader.batch_size
         self._draw(first, data_batch, outputs, 0)
 
-    def _draw(self, first: int, data_batch: dict,
-              outputs: Sequence[ActionDataSample], step: int) -> None:
+    def _draw(
+        self, first: int, data_batch: dict, outputs: Sequence[ActionDataSample], step: int
+    ) -> None:
         if not self.enable:
             return
         clips = zip(data_batch['inputs'], outputs)
@@ -74,4 +79,5 @@ class ClipVisualizationHook(Hook):
                 show_frames=self.show,
                 wait_time=self.wait_time,
                 out_path=path,
-                step=step)
+                step=step,
+            )

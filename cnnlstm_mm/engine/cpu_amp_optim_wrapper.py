@@ -1,6 +1,7 @@
 """Mixed precision on a CPU."""
+
 import contextlib
-from typing import Iterator
+from collections.abc import Iterator
 
 import torch
 from mmengine.optim import OptimWrapper
@@ -21,6 +22,5 @@ class CPUAmpOptimWrapper(OptimWrapper):
     @contextlib.contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """Run the forward pass of ``model`` under autocast."""
-        with super().optim_context(model), torch.autocast(
-                'cpu', torch.bfloat16):
+        with super().optim_context(model), torch.autocast('cpu', torch.bfloat16):
             yield

@@ -1,5 +1,7 @@
 """An epoch-based training that can be left and taken up anywhere."""
-from typing import Any, Dict, Optional, Sequence
+
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.dist import all_reduce, get_rank, get_world_size
@@ -31,8 +33,7 @@ class ExactEpochBasedTrainLoop(EpochBasedTrainLoop):
     :class:`VerifiedCheckpointHook`.
     """
 
-    def __init__(self, runner: Runner, dataloader: Any,
-                 **kwargs: Any) -> None:
+    def __init__(self, runner: Runner, dataloader: Any, **kwargs: Any) -> None:
         super().__init__(runner, dataloader, **kwargs)
         self.dataloader = resumable(self.dataloader)
         self._batches: Any = self.dataloader.batch_sampler
@@ -41,7 +42,7 @@ class ExactEpochBasedTrainLoop(EpochBasedTrainLoop):
         self._validation_left_out = False
         self._settled = False
 
-    def state_dict(self, epoch: int) -> Dict[str, Any]:
+    def state_dict(self, epoch: int) -> dict[str, Any]:
         """Where the training is.
 
         Args:
@@ -51,15 +52,15 @@ class ExactEpochBasedTrainLoop(EpochBasedTrainLoop):
             dict: Numbers only.
         """
         return dict(
-            samples=self._done * self._batches.global_batch
-            if epoch == self._epoch else 0,
+            samples=self._done * self._batches.global_batch if epoch == self._epoch else 0,
             global_batch=self._batches.global_batch,
             processes=get_world_size(),
             length=len(self.dataloader),
             sampler_seed=getattr(self.dataloader.sampler, 'seed', None),
-            validated=self._validated)
+            validated=self._validated,
+        )
 
-    def load_state_dict(self, state: Dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where a checkpoint was written.
 
         Args:
@@ -71,14 +72,14 @@ class ExactEpochBasedTrainLoop(EpochBasedTrainLoop):
         if state['sampler_seed'] is not None:
             self.dataloader.sampler.seed = state['sampler_seed']
         before = state['processes'], state['global_batch'], state['length']
-        now = (get_world_size(), self._batches.global_batch,
-               len(self.dataloader))
+        now = (get_world_size(), self._batches.global_batch, len(self.dataloader))
         if before != now:
             self.runner.logger.warning(
                 'The checkpoint was written by {} processes with {} samples '
                 'an iteration and {} iterations an epoch; this run has {}, {} '
                 'and {}. It goes on, but not with the very same '
-                'numbers.'.format(*before, *now))
+                'numbers.'.format(*before, *now)
+            )
 
     def run(self) -> torch.nn.Module:
         """Train."""
@@ -93,10 +94,11 @@ class ExactEpochBasedTrainLoop(EpochBasedTrainLoop):
 
     def _validate_if_due(self) -> None:
         self._decide_current_val_interval()
-        if self.runner.val_loop is not None and \
-                self._epoch >= self.val_begin and (
-                    self._epoch % self.val_interval == 0
-                    or self._epoch == self._max_epochs):
+        if (
+            self.runner.val_loop is not None
+            and self._epoch >= self.val_begin
+            and (self._epoch % self.val_interval == 0 or self._epoch == self._max_epochs)
+        ):
             # Before: the best checkpoint is written at its end.
             self._validated = self._epoch
             self.runner.val_loop.run()
@@ -125,17 +127,17 @@ class ExactEpochBasedTrainLoop(EpochBasedTrainLoop):
         # The last number keeps these keys apart from those of samples.
         seed_everything(self.runner.seed, self._iter, get_rank(), 1)
         self._done = idx + 1
-        self.runner.call_hook(
-            'before_train_iter', batch_idx=idx, data_batch=data_batch)
+        self.runner.call_hook('before_train_iter', batch_idx=idx, data_batch=data_batch)
         weight = self._batches.weight(idx)
         outputs = self.runner.model.train_step(
-            data_batch,
-            optim_wrapper=_Weighted(self.runner.optim_wrapper, weight))
+            data_batch, optim_wrapper=_Weighted(self.runner.optim_wrapper, weight)
+        )
         self.runner.call_hook(
             'after_train_iter',
             batch_idx=idx,
             data_batch=data_batch,
-            outputs=mean_over_processes(outputs, weight))
+            outputs=mean_over_processes(outputs, weight),
+        )
         self._iter += 1
 
 
@@ -149,15 +151,13 @@ class _Weighted:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__['_wrapper'], name)
 
-    def update_params(self, loss: torch.Tensor, *args: Any,
-                      **kwargs: Any) -> None:
+    def update_params(self, loss: torch.Tensor, *args: Any, **kwargs: Any) -> None:
         if self._weight != 1:
             loss = loss * self._weight
         self._wrapper.update_params(loss, *args, **kwargs)
 
 
-def mean_over_processes(outputs: Optional[dict],
-                        weight: float) -> Optional[dict]:
+def mean_over_processes(outputs: dict | None, weight: float) -> dict | None:
     """The mean over all samples of means over those of each process.
 
     Args:
@@ -170,8 +170,11 @@ def mean_over_processes(outputs: Optional[dict],
     if get_world_size() == 1 or not outputs:
         return outputs
     tensors = list(map(torch.as_tensor, outputs.values()))
-    values = torch.stack([
-        tensor.detach().to(tensors[0].device, torch.float64).mean()
-        for tensor in tensors]) * weight  # [names]
+    values = (
+        torch.stack(
+            [tensor.detach().to(tensors[0].device, torch.float64).mean() for tensor in tensors]
+        )
+        * weight
+    )  # [names]
     all_reduce(values, op='mean')
     return dict(zip(outputs, values.float().unbind()))

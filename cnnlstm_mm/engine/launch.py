@@ -1,9 +1,10 @@
 """What tools/train.py and tools/test.py share: from arguments to a Runner."""
+
 import argparse
 import os
 import os.path as osp
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Iterable, List
 
 import torch
 from mmengine.config import Config, DictAction
@@ -16,8 +17,7 @@ from mmengine.runner import Runner
 import cnnlstm_mm.compat as compat
 from cnnlstm_mm.datasets.annotation_list import check_labels, read_list
 from cnnlstm_mm.features.feature_config import use_features
-from cnnlstm_mm.models.checks import check_channels
-from cnnlstm_mm.models.fit import check_fit
+from cnnlstm_mm.models.fit import check_channels, check_fit
 from mmaction.registry import RUNNERS
 
 SPLIT_VARIABLE = 'CNNLSTM_MM_SPLIT'
@@ -32,8 +32,8 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """
     parser.add_argument(
         '--work-dir',
-        help='the dir to save logs, models and metrics; default '
-        './work_dirs/CONFIG_NAME')
+        help='the dir to save logs, models and metrics; default ./work_dirs/CONFIG_NAME',
+    )
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -41,16 +41,19 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         help='override settings of the config, as key=value. A list is '
         'key="[a,b]" or key=a,b; nested lists and tuples are allowed, as in '
         'key="[(a,b),(c,d)]". No white space. split=2 chooses the split of a '
-        'data set that has several.')
+        'data set that has several.',
+    )
     parser.add_argument(
         '--features',
         help='read the features that tools/extract_features.py wrote into '
-        'this folder instead of the videos')
+        'this folder instead of the videos',
+    )
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
         default='none',
-        help='job launcher')
+        help='job launcher',
+    )
     # torch.distributed.launch passes the rank as an argument.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 
@@ -116,8 +119,7 @@ def build_runner(cfg: Config, modes: Iterable[str]) -> Runner:
     check_sync_bn(cfg)
     compat.read_without_decord(cfg)
     compat.use_gloo_without_cuda(cfg)
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(
-        cfg)
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     wrapped = is_model_wrapper(runner.model)
     check_channels(runner.model.module if wrapped else runner.model)
     return runner
@@ -136,12 +138,12 @@ def make_exact(cfg: Config) -> None:
     if cfg.get('runner_type', 'Runner') != 'Runner':
         return
     loop = cfg.get('train_cfg') or {}
-    if loop.get('type') == 'EpochBasedTrainLoop' or (
-            loop.get('by_epoch') and 'type' not in loop):
+    if loop.get('type') == 'EpochBasedTrainLoop' or (loop.get('by_epoch') and 'type' not in loop):
         loop.pop('by_epoch', None)
         loop['type'] = 'ExactEpochBasedTrainLoop'
     hook = cfg.setdefault('default_hooks', {}).setdefault(
-        'checkpoint', dict(type='CheckpointHook', interval=1))
+        'checkpoint', dict(type='CheckpointHook', interval=1)
+    )
     if hook and hook.get('type') == 'CheckpointHook':
         hook['type'] = 'VerifiedCheckpointHook'
 
@@ -155,13 +157,17 @@ def check_sync_bn(cfg: Config) -> None:
     Raises:
         ValueError: If the run is distributed, on CPUs, and has ``sync_bn``.
     """
-    if cfg.get('sync_bn') and cfg.get('launcher', 'none') != 'none' and \
-            not torch.cuda.is_available():
+    if (
+        cfg.get('sync_bn')
+        and cfg.get('launcher', 'none') != 'none'
+        and not torch.cuda.is_available()
+    ):
         raise ValueError(
             f'sync_bn={cfg.sync_bn!r} needs CUDA: PyTorch synchronizes batch '
             'norm on GPUs only. Drop it; to train on CPUs as one process '
             'would, freeze the batch norm (TimeDistributed(frozen=True), '
-            'norm_eval=True) or use GroupNorm.')
+            'norm_eval=True) or use GroupNorm.'
+        )
 
 
 def leave_process_group() -> None:
@@ -188,7 +194,7 @@ def check_files(cfg: Config, modes: Iterable[str]) -> None:
         ValueError: For a list that cannot be read, or a label that the head
             has no output for; with file and line.
     """
-    missing: List[str] = []
+    missing: list[str] = []
     for mode in modes:
         loader = cfg.get(f'{mode}_dataloader')
         if loader is not None:
@@ -197,8 +203,7 @@ def check_files(cfg: Config, modes: Iterable[str]) -> None:
     messages = []
     if missing:
         messages.append(_message('data', missing, cfg.get('data_help')))
-    weights = [path for path in _checkpoints(cfg)
-               if '://' not in path and not exists(path)]
+    weights = [path for path in _checkpoints(cfg) if '://' not in path and not exists(path)]
     if weights:
         messages.append(_message('weights', weights, cfg.get('weights_help')))
     if messages:
@@ -210,7 +215,7 @@ def check_files(cfg: Config, modes: Iterable[str]) -> None:
                 _check_list(cfg, dataset)
 
 
-def _innermost(dataset: dict) -> List[dict]:
+def _innermost(dataset: dict) -> list[dict]:
     """The data sets that RepeatDataset, ConcatDataset and the like hold."""
     if 'datasets' in dataset:
         return [d for part in dataset['datasets'] for d in _innermost(part)]
@@ -221,38 +226,41 @@ def _innermost(dataset: dict) -> List[dict]:
 
 def _check_list(cfg: Config, dataset: dict) -> None:
     head = cfg.model.get('cls_head') or {}
-    if not dataset.get('ann_file') or 'num_classes' not in head or \
-            dataset.get('type') not in ('CheckedVideoDataset',
-                                        'CachedFeatureDataset'):
+    if (
+        not dataset.get('ann_file')
+        or 'num_classes' not in head
+        or dataset.get('type') not in ('CheckedVideoDataset', 'CachedFeatureDataset')
+    ):
         return
     path = osp.join(dataset.get('data_root') or '', dataset['ann_file'])
-    rows = read_list(path, dataset.get('delimiter', ' '),
-                     dataset.get('multi_class', False))
+    rows = read_list(path, dataset.get('delimiter', ' '), dataset.get('multi_class', False))
     check_labels(path, rows, head['num_classes'])
 
 
-def _missing_data(dataset: dict) -> List[str]:
+def _missing_data(dataset: dict) -> list[str]:
     root = dataset.get('data_root') or ''
     paths = [dataset.get('ann_file'), *dataset.get('data_prefix', {}).values()]
     paths = [osp.join(root, path) for path in paths if path]
     return [path for path in paths if not exists(path)]
 
 
-def _checkpoints(cfg: Config) -> List[str]:
+def _checkpoints(cfg: Config) -> list[str]:
     """The checkpoints that the run will load, in the order it does."""
     if cfg.get('resume') and cfg.get('load_from') is None:
         return []
     if cfg.get('load_from') is not None:
         return [cfg.load_from]
     nodes = list(compat.dicts(cfg.get('model', {})))
-    return [node['checkpoint'] for node in nodes
-            if node.get('type') == 'Pretrained' and node.get('checkpoint')
-            ] + [node['pretrained'] for node in nodes
-                 if isinstance(node.get('pretrained'), str)]
+    return [
+        node['checkpoint']
+        for node in nodes
+        if node.get('type') == 'Pretrained' and node.get('checkpoint')
+    ] + [node['pretrained'] for node in nodes if isinstance(node.get('pretrained'), str)]
 
 
-def _message(what: str, paths: List[str], cure: str) -> str:
-    listed = ''.join(f'\n  {Path(path).absolute()}'
-                     for path in dict.fromkeys(paths))
-    return f'The {what} of this config are not there. Looked for:{listed}\n' \
+def _message(what: str, paths: list[str], cure: str) -> str:
+    listed = ''.join(f'\n  {Path(path).absolute()}' for path in dict.fromkeys(paths))
+    return (
+        f'The {what} of this config are not there. Looked for:{listed}\n'
         f'{cure or "Set the paths in the config or with --cfg-options."}'
+    )

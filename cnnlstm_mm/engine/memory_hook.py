@@ -1,4 +1,5 @@
 """Memory of runs on the CPU."""
+
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
@@ -16,6 +17,7 @@ class MemoryHook(Hook):
     faults an epoch: workers are forked, and would hold the old contents of
     whatever the training then overwrites.
     """
+
     priority = 'VERY_HIGH'
 
     def __init__(self) -> None:

@@ -1,7 +1,9 @@
 """What is said and kept of a batch whose loss is no number."""
+
 import os.path as osp
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any
 
 import torch
 from mmengine.dist import get_rank
@@ -13,7 +15,7 @@ from torch import Tensor
 SHOWN = 10
 
 
-def samples_of(data_batch: Any) -> List[str]:
+def samples_of(data_batch: Any) -> list[str]:
     """Name the samples of a batch.
 
     Args:
@@ -25,27 +27,34 @@ def samples_of(data_batch: Any) -> List[str]:
     faulty = faulty_samples(data_batch)
     named = []
     for k, sample in enumerate((data_batch or {}).get('data_samples', [])):
-        name = sample.metainfo.get('filename', f'sample {k} (PackActionInputs '
-                                   "with meta_keys=('img_shape', 'filename') "
-                                   'tells its file)')
+        name = sample.metainfo.get(
+            'filename',
+            f'sample {k} (PackActionInputs '
+            "with meta_keys=('img_shape', 'filename') "
+            'tells its file)',
+        )
         label = sample.get('gt_label')
         if isinstance(label, Tensor):
             name += f', label {label.flatten().tolist()}'
-        named.append(name + (': its input has NaN or infinity'
-                             if k in faulty else ''))
+        named.append(name + (': its input has NaN or infinity' if k in faulty else ''))
     return named
 
 
-def faulty_samples(data_batch: Any) -> List[int]:
+def faulty_samples(data_batch: Any) -> list[int]:
     """The numbers of samples whose floating-point input is not finite."""
     inputs = (data_batch or {}).get('inputs', [])
-    return [k for k, value in enumerate(inputs)
-            if isinstance(value, Tensor) and value.is_floating_point()
-            and not bool(value.isfinite().all())]
+    return [
+        k
+        for k, value in enumerate(inputs)
+        if isinstance(value, Tensor)
+        and value.is_floating_point()
+        and not bool(value.isfinite().all())
+    ]
 
 
-def told(what: str, samples: Sequence[str], weights: Sequence[str],
-         where: Optional[str] = None) -> str:
+def told(
+    what: str, samples: Sequence[str], weights: Sequence[str], where: str | None = None
+) -> str:
     """Put the report into words.
 
     Args:
@@ -60,14 +69,15 @@ def told(what: str, samples: Sequence[str], weights: Sequence[str],
     lines = [what + '.', 'The batch:', *(f'  {name}' for name in samples)]
     if weights:
         more = f' and {len(weights) - SHOWN} more' * (len(weights) > SHOWN)
-        lines.append(f'Weights that are NaN or infinite already: '
-                     f'{", ".join(weights[:SHOWN])}{more}')
+        lines.append(
+            f'Weights that are NaN or infinite already: {", ".join(weights[:SHOWN])}{more}'
+        )
     if where is not None:
         lines.append(f'To look at: {where}')
     return '\n'.join(lines)
 
 
-def dump(runner: Runner, data_batch: Any, losses: Dict[str, Tensor]) -> str:
+def dump(runner: Runner, data_batch: Any, losses: dict[str, Tensor]) -> str:
     """Write a batch and the model that it was fed to.
 
     ``torch.load`` opens both files with its default ``weights_only=True``;
@@ -88,8 +98,7 @@ def dump(runner: Runner, data_batch: Any, losses: Dict[str, Tensor]) -> str:
     weights = folder / f'iter_{step}_model.pth'
     model = runner.model
     model = model.module if is_model_wrapper(model) else model
-    labels = [sample.get('gt_label')
-              for sample in (data_batch or {}).get('data_samples', [])]
+    labels = [sample.get('gt_label') for sample in (data_batch or {}).get('data_samples', [])]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         torch.save(
@@ -100,11 +109,12 @@ def dump(runner: Runner, data_batch: Any, losses: Dict[str, Tensor]) -> str:
                 inputs=_on_cpu((data_batch or {}).get('inputs')),
                 labels=_on_cpu(labels),
                 losses=_on_cpu(losses),
-                model=osp.basename(weights)), batch)
+                model=osp.basename(weights),
+            ),
+            batch,
+        )
         if rank == 0:
-            torch.save(
-                dict(state_dict=weights_to_cpu(get_state_dict(model))),
-                weights)
+            torch.save(dict(state_dict=weights_to_cpu(get_state_dict(model))), weights)
     except (OSError, RuntimeError) as error:
         return f'nothing could be written to {folder} ({error})'
     return f'{batch} (inputs, labels, losses) and {weights} (the weights)'

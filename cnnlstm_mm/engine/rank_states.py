@@ -1,16 +1,16 @@
 """What the processes of a distributed training do not have in common."""
+
 import contextlib
 import hashlib
-from typing import Any, ContextManager, Dict, List, Optional
+from typing import Any, ContextManager
 
 import torch
-from mmengine.dist import (all_gather_object, get_backend, get_rank,
-                           get_world_size)
+from mmengine.dist import all_gather_object, get_backend, get_rank, get_world_size
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-State = Dict[str, Dict[str, Tensor]]
+State = dict[str, dict[str, Tensor]]
 
 
 def own_state(model: nn.Module) -> State:
@@ -27,14 +27,16 @@ def own_state(model: nn.Module) -> State:
     """
     model = model.module if is_model_wrapper(model) else model
     return dict(
-        buffers={name: buffer.detach().cpu()
-                 for name, buffer in model.named_buffers()},
-        grads={name: parameter.grad.detach().cpu()
-               for name, parameter in model.named_parameters()
-               if parameter.grad is not None})
+        buffers={name: buffer.detach().cpu() for name, buffer in model.named_buffers()},
+        grads={
+            name: parameter.grad.detach().cpu()
+            for name, parameter in model.named_parameters()
+            if parameter.grad is not None
+        },
+    )
 
 
-def differing_states(model: nn.Module) -> Optional[List[State]]:
+def differing_states(model: nn.Module) -> list[State] | None:
     """Gather the states of all processes; all of them call it.
 
     Args:
@@ -52,7 +54,7 @@ def differing_states(model: nn.Module) -> Optional[List[State]]:
     return all_gather_object(state)
 
 
-def load_own_state(model: nn.Module, states: List[State]) -> None:
+def load_own_state(model: nn.Module, states: list[State]) -> None:
     """Give this process its buffers and gradients back.
 
     Args:
@@ -68,7 +70,8 @@ def load_own_state(model: nn.Module, states: List[State]) -> None:
             'middle of an epoch, and each had batch-norm statistics or '
             f'gradients of its own: {get_world_size()} processes cannot go on '
             f'from it. Start {len(states)}, or take a checkpoint of the end '
-            'of an epoch.')
+            'of an epoch.'
+        )
     model = model.module if is_model_wrapper(model) else model
     _load(model, states[get_rank()])
 
@@ -86,12 +89,14 @@ def settle_gradients(model: nn.Module, batch: Any) -> None:
         model (nn.Module): Wrapped in DDP.
         batch (Any): A batch of this process.
     """
-    if get_world_size() < 3 or get_backend() != 'gloo' or \
-            not isinstance(model, DistributedDataParallel):
+    if (
+        get_world_size() < 3
+        or get_backend() != 'gloo'
+        or not isinstance(model, DistributedDataParallel)
+    ):
         return
     state = own_state(model)
-    state['buffers'] = {name: buffer.clone()
-                        for name, buffer in state['buffers'].items()}
+    state['buffers'] = {name: buffer.clone() for name, buffer in state['buffers'].items()}
     model.zero_grad()
     model.train_step(batch, optim_wrapper=_BackwardOnly())
     model.zero_grad()
@@ -117,7 +122,7 @@ def _load(model: nn.Module, state: State) -> None:
         parameters[name].grad = grad.to(parameters[name])
 
 
-def _hash(state: Dict[str, Any]) -> str:
+def _hash(state: dict[str, Any]) -> str:
     digest = hashlib.sha256()
     for name, buffer in state['buffers'].items():
         buffer = buffer.contiguous().reshape(-1).view(torch.uint8)

@@ -1,18 +1,17 @@
 """Checkpoints that survive a kill, a full disk and a flipped bit."""
+
 import os
 import os.path as osp
 from collections import deque
-from typing import Any, List, Optional, Tuple
+from typing import Any
 
-from mmengine.dist import (all_gather_object, broadcast_object_list,
-                           is_main_process)
+from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import BaseLoop, Runner
 
 from mmaction.registry import HOOKS
 
-from .checkpoint_files import (LAST, fault, has_hash, newest_valid,
-                               remove_parts, write_whole)
+from .checkpoint_files import LAST, fault, has_hash, newest_valid, remove_parts, write_whole
 from .exact_train_loop import ExactEpochBasedTrainLoop
 from .rank_states import differing_states, load_own_state
 
@@ -42,10 +41,13 @@ class VerifiedCheckpointHook(CheckpointHook):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if self.backend_args is None and self.file_client_args is None and \
-                '://' not in str(self.out_dir or ''):
+        if (
+            self.backend_args is None
+            and self.file_client_args is None
+            and '://' not in str(self.out_dir or '')
+        ):
             self.backend_args = dict(backend='verified')
-        self._rank_states: Optional[list] = None
+        self._rank_states: list | None = None
 
     @property
     def _verified(self) -> bool:
@@ -59,7 +61,7 @@ class VerifiedCheckpointHook(CheckpointHook):
             return
         # On several machines only some of the processes may know.
         restarted = max(all_gather_object(restarts())) > 0
-        choice: List[Any] = [None]
+        choice: list[Any] = [None]
         if is_main_process():
             try:
                 choice = [self._choose(runner, restarted)]
@@ -70,20 +72,17 @@ class VerifiedCheckpointHook(CheckpointHook):
             raise choice[0]
         runner._resume, runner._load_from = choice[0]
 
-    def _choose(self, runner: Runner,
-                restarted: bool) -> Tuple[bool, Optional[str]]:
+    def _choose(self, runner: Runner, restarted: bool) -> tuple[bool, str | None]:
         resume, path = runner._resume, runner._load_from
         restarted = restarted and _is_training(runner)
         if restarted or (resume and path is None):
             folder = runner.work_dir
             if self.out_dir is not None:
-                folder = osp.join(self.out_dir, osp.basename(
-                    runner.work_dir.rstrip(osp.sep)))
+                folder = osp.join(self.out_dir, osp.basename(runner.work_dir.rstrip(osp.sep)))
             newest = newest_valid(folder, self.filename_tmpl, runner.work_dir)
             if newest is not None:
                 return True, newest
-            runner.logger.info(f'There is no checkpoint in {folder} yet: the '
-                               'training begins.')
+            runner.logger.info(f'There is no checkpoint in {folder} yet: the training begins.')
             if not restarted:
                 return False, None
         if path is not None and osp.isfile(path) and has_hash(path):
@@ -92,7 +91,8 @@ class VerifiedCheckpointHook(CheckpointHook):
                 raise RuntimeError(
                     f'{path} is damaged: {wrong}. Take another copy of it, '
                     'or, to resume, --resume without a path: it takes the '
-                    'newest checkpoint that is whole.')
+                    'newest checkpoint that is whole.'
+                )
         return resume, path
 
     def before_train(self, runner: Runner) -> None:
@@ -104,8 +104,7 @@ class VerifiedCheckpointHook(CheckpointHook):
             load_own_state(runner.model, self._rank_states)
             self._rank_states = None
 
-    def before_save_checkpoint(self, runner: Runner,
-                               checkpoint: dict) -> None:
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Add where the training is."""
         loop = runner.train_loop
         if isinstance(loop, ExactEpochBasedTrainLoop):
@@ -114,21 +113,24 @@ class VerifiedCheckpointHook(CheckpointHook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Go on where the training was."""
-        if not runner._resume or not _is_training(runner) or \
-                not isinstance(runner.train_loop, ExactEpochBasedTrainLoop):
+        if (
+            not runner._resume
+            or not _is_training(runner)
+            or not isinstance(runner.train_loop, ExactEpochBasedTrainLoop)
+        ):
             return
         state = checkpoint.get(KEY)
         if state is None:
             runner.logger.info(
                 'This checkpoint does not say where in its epoch it was '
                 'written: it is of an earlier version or another tool. The '
-                'training goes on, but not with the very same numbers.')
+                'training goes on, but not with the very same numbers.'
+            )
             return
         runner.train_loop.load_state_dict(state)
         self._rank_states = state['rank_states']
 
-    def _save_checkpoint_with_step(self, runner: Runner, step: int,
-                                   meta: dict) -> None:
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         if not self._verified:
             super()._save_checkpoint_with_step(runner, step, meta)
             return
@@ -144,9 +146,14 @@ class VerifiedCheckpointHook(CheckpointHook):
         name = self.filename_tmpl.format(step)
         self.last_ckpt = osp.join(self.out_dir, name)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
-        self._save(runner, name, meta=meta, by_epoch=self.by_epoch,
-                   save_optimizer=self.save_optimizer,
-                   save_param_scheduler=self.save_param_scheduler)
+        self._save(
+            runner,
+            name,
+            meta=meta,
+            by_epoch=self.by_epoch,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+        )
         if not is_main_process():
             return
         write_whole(osp.join(runner.work_dir, LAST), self.last_ckpt.encode())
@@ -159,8 +166,8 @@ class VerifiedCheckpointHook(CheckpointHook):
         if isinstance(runner.train_loop, ExactEpochBasedTrainLoop):
             self._rank_states = differing_states(runner.model)
         runner.save_checkpoint(
-            self.out_dir, name, backend_args=self.backend_args, **kwargs,
-            **self.args)
+            self.out_dir, name, backend_args=self.backend_args, **kwargs, **self.args
+        )
         self._rank_states = None
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
@@ -170,8 +177,11 @@ class VerifiedCheckpointHook(CheckpointHook):
             super()._save_best_checkpoint(runner, metrics)
         finally:
             self.file_backend = backend
-        kept = [self.last_ckpt, getattr(self, 'best_ckpt_path', None),
-                *getattr(self, 'best_ckpt_path_dict', {}).values()]
+        kept = [
+            self.last_ckpt,
+            getattr(self, 'best_ckpt_path', None),
+            *getattr(self, 'best_ckpt_path_dict', {}).values(),
+        ]
         for path in deferred.removed:
             if path not in kept:
                 backend.remove(path)
@@ -182,7 +192,7 @@ class _DeferredRemoval:
 
     def __init__(self, backend: Any) -> None:
         self._backend = backend
-        self.removed: List[str] = []
+        self.removed: list[str] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__['_backend'], name)

@@ -1,5 +1,6 @@
 """No test and no training on half a checkpoint without a word."""
-from typing import Any, Dict
+
+from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
@@ -37,11 +38,9 @@ class WholeCheckpointHook(Hook):
         check_flag(allow_missing=allow_missing)
         self.allow_missing = allow_missing
 
-    def after_load_checkpoint(self, runner: Runner,
-                              checkpoint: Dict[str, Any]) -> None:
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Compare."""
-        name = str(runner._load_from or 'the latest checkpoint of '
-                   f'{runner.work_dir}')
+        name = str(runner._load_from or f'the latest checkpoint of {runner.work_dir}')
         model = runner.model
         model = model.module if is_model_wrapper(model) else model
         found = compare(weights_in(checkpoint, name), model, name)
@@ -53,7 +52,8 @@ class WholeCheckpointHook(Hook):
                     f'{name} cannot be resumed: it has no '
                     f'{", ".join(absent)}, so it holds weights alone. To '
                     'begin a training with them: --cfg-options '
-                    f'load_from={runner._load_from}, without --resume.')
+                    f'load_from={runner._load_from}, without --resume.'
+                )
         if not lost:
             return
         training = isinstance(runner._train_loop, BaseLoop)
@@ -61,25 +61,33 @@ class WholeCheckpointHook(Hook):
             raise RuntimeError(
                 f'{name} does not fit the config. {told(found)}\nName the '
                 'config that it was trained with'
-                + ('.' if runner._resume else
-                   ', or test with what fits: --cfg-options '
-                   'default_hooks.whole_checkpoint.allow_missing=True'))
+                + (
+                    '.'
+                    if runner._resume
+                    else ', or test with what fits: --cfg-options '
+                    'default_hooks.whole_checkpoint.allow_missing=True'
+                )
+            )
         if not found.fitting:
             raise RuntimeError(
                 f'nothing of {name} fits the model: it is of another '
                 f'architecture. {told(found)}\nName another load_from, or '
-                'none.')
+                'none.'
+            )
         runner.logger.warning(
             f'Only {found.fitting} of {found.fitting + lost} weights come '
-            f'from {name}; the others start anew. {told(found)}')
+            f'from {name}; the others start anew. {told(found)}'
+        )
 
 
 def told(found: Differences) -> str:
     """What differs, in words."""
     parts = []
-    for what, names in (('It lacks', found.missing),
-                        ('Other shapes:', found.reshaped),
-                        ('It has, and the model has not:', found.unexpected)):
+    for what, names in (
+        ('It lacks', found.missing),
+        ('Other shapes:', found.reshaped),
+        ('It has, and the model has not:', found.unexpected),
+    ):
         if names:
             parts.append(f'{what} {shown(names)}.')
     return ' '.join(parts)

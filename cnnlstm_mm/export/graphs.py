@@ -1,6 +1,6 @@
 """Recognizers as plain functions of tensors, to be exported."""
+
 import copy
-from typing import List, Tuple
 
 import torch
 from mmcv.cnn import fuse_conv_bn
@@ -18,16 +18,15 @@ class StepGraph(nn.Module):
         size (tuple[int]): Height and width of prepared frames.
     """
 
-    def __init__(self, rec: StreamingRecognizer,
-                 size: Tuple[int, int]) -> None:
+    def __init__(self, rec: StreamingRecognizer, size: tuple[int, int]) -> None:
         super().__init__()
         self.model = copy.deepcopy(rec.model)
         fold(self.model.backbone)
         state = rec.init_state(2, size).tensors
-        self.names: List[str] = list(state)
+        self.names: list[str] = list(state)
         self.example = (torch.zeros(2, 3, *size), *state.values())
 
-    def forward(self, frames: Tensor, *state: Tensor) -> Tuple[Tensor, ...]:
+    def forward(self, frames: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """[N, 3, h, w] and N states to [N, classes] and N states."""
         features = self.model.features(frames[:, :, None])
         scores, after = self.model(features, dict(zip(self.names, state)))
@@ -43,7 +42,7 @@ class ClipGraph(nn.Module):
         shape (tuple[int]): (T, height, width) of a prepared view.
     """
 
-    def __init__(self, model: nn.Module, shape: Tuple[int, int, int]) -> None:
+    def __init__(self, model: nn.Module, shape: tuple[int, int, int]) -> None:
         super().__init__()
         self.backbone = copy.deepcopy(model.backbone)
         self.neck = copy.deepcopy(model.neck) if model.with_neck else None
@@ -52,8 +51,8 @@ class ClipGraph(nn.Module):
         if isinstance(self.backbone, TimeDistributed):
             fold(self.backbone)
         self.eval()
-        self.names: List[str] = []
-        self.example = (torch.zeros(2, 2, 3, *shape), )
+        self.names: list[str] = []
+        self.example = (torch.zeros(2, 2, 3, *shape),)
 
     @property
     def probabilities(self) -> bool:
@@ -75,5 +74,4 @@ def fold(backbone: TimeDistributed) -> None:
     """Fold the batch norms of a backbone into its convolutions, in place."""
     # A permutation of memory that exported graphs do not need.
     backbone.channels_last = False
-    backbone.backbone = fuse_conv_bn(backbone.backbone).to(
-        memory_format=torch.contiguous_format)
+    backbone.backbone = fuse_conv_bn(backbone.backbone).to(memory_format=torch.contiguous_format)

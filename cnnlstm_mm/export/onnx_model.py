@@ -1,9 +1,11 @@
 """From a graph to an ONNX file that says how it is used."""
+
 import json
 import logging
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Sequence, Union
+from typing import Any, Union
 
 import onnx
 import torch
@@ -40,26 +42,30 @@ def to_onnx(graph: Graph, opset: int = 18) -> onnx.ModelProto:
     if graph.names:
         inputs = ['frames', *graph.names]
         outputs = ['scores', *(f'next.{name}' for name in graph.names)]
-        sizes: Sequence[Any] = ({0: batch}, ({0: batch}, ) * len(graph.names))
+        sizes: Sequence[Any] = ({0: batch}, ({0: batch},) * len(graph.names))
     else:
         inputs, outputs = ['clips'], ['scores']
-        sizes = ({0: batch, 1: torch.export.Dim('views')}, )
+        sizes = ({0: batch, 1: torch.export.Dim('views')},)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter('ignore')
         # It names each library that it finds no operators of.
         logging.getLogger('torch.onnx').setLevel(logging.ERROR)
         # Exported here rather than by torch.onnx, which makes sizes constant
         # where they cannot vary instead of saying so.
-        program = torch.export.export(
-            graph, graph.example, dynamic_shapes=sizes, strict=False)
+        program = torch.export.export(graph, graph.example, dynamic_shapes=sizes, strict=False)
         done = torch.onnx.export(
-            program, (), input_names=inputs, output_names=outputs,
-            opset_version=opset, dynamo=True, verbose=False)
+            program,
+            (),
+            input_names=inputs,
+            output_names=outputs,
+            opset_version=opset,
+            dynamo=True,
+            verbose=False,
+        )
     return done.model_proto
 
 
-def save(model: onnx.ModelProto, facts: Dict[str, Any],
-         path: Union[str, Path]) -> None:
+def save(model: onnx.ModelProto, facts: dict[str, Any], path: str | Path) -> None:
     """Write a model with its facts as metadata, each as JSON.
 
     Args:
@@ -68,15 +74,18 @@ def save(model: onnx.ModelProto, facts: Dict[str, Any],
         path (str or Path): The file.
     """
     del model.metadata_props[:]
-    onnx.helper.set_model_props(model, {
-        name: value if isinstance(value, str) else json.dumps(value)
-        for name, value in facts.items()})
+    onnx.helper.set_model_props(
+        model,
+        {
+            name: value if isinstance(value, str) else json.dumps(value)
+            for name, value in facts.items()
+        },
+    )
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     onnx.save(model, str(path))
 
 
-def preprocessing(steps: List[dict], size: Sequence[int],
-                  values: Dict[str, Any]) -> Dict[str, Any]:
+def preprocessing(steps: list[dict], size: Sequence[int], values: dict[str, Any]) -> dict[str, Any]:
     """How frames are prepared.
 
     Args:
@@ -88,13 +97,16 @@ def preprocessing(steps: List[dict], size: Sequence[int],
         dict: ``steps``, ``size``, ``mean``, ``std``, and ``channel_order``,
         that of the model; the frames are RGB.
     """
-    return dict(steps=steps, size=list(size), mean=values['mean'],
-                std=values['std'],
-                channel_order='BGR' if values['to_rgb'] else 'RGB')
+    return dict(
+        steps=steps,
+        size=list(size),
+        mean=values['mean'],
+        std=values['std'],
+        channel_order='BGR' if values['to_rgb'] else 'RGB',
+    )
 
 
-def step_facts(rec: StreamingRecognizer, graph: StepGraph,
-               labels: List[str]) -> Dict[str, Any]:
+def step_facts(rec: StreamingRecognizer, graph: StepGraph, labels: list[str]) -> dict[str, Any]:
     """What a caller must know of an exported step.
 
     Args:
@@ -108,13 +120,22 @@ def step_facts(rec: StreamingRecognizer, graph: StepGraph,
         ``start``, the value that a stream begins with.
     """
     frames, *parts = graph.example
-    state = [dict(input=name, output=f'next.{name}',
-                  shape=list(tensor.shape[1:]),
-                  dtype=str(tensor.dtype).replace('torch.', ''), start=0)
-             for name, tensor in zip(graph.names, parts)]
+    state = [
+        dict(
+            input=name,
+            output=f'next.{name}',
+            shape=list(tensor.shape[1:]),
+            dtype=str(tensor.dtype).replace('torch.', ''),
+            start=0,
+        )
+        for name, tensor in zip(graph.names, parts)
+    ]
     return dict(
-        mode='step', labels=labels, model_id=rec.model_id, state=state,
+        mode='step',
+        labels=labels,
+        model_id=rec.model_id,
+        state=state,
         frame_interval=rec.frame_interval,
         probabilities=rec.model.probabilities,
-        preprocessing=preprocessing(rec.transform.steps, frames.shape[2:],
-                                    rec.normalization))
+        preprocessing=preprocessing(rec.transform.steps, frames.shape[2:], rec.normalization),
+    )

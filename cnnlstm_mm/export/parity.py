@@ -1,5 +1,6 @@
 """Exported models against PyTorch."""
-from typing import Sequence
+
+from collections.abc import Sequence
 
 import numpy as np
 import onnxruntime
@@ -7,15 +8,20 @@ import torch
 from rich.progress import Progress
 from torch import Tensor, nn
 
-from cnnlstm_mm.streaming import (OnnxStreamingRecognizer, OnnxStreamState,
-                                  StreamingRecognizer, StreamState)
+from cnnlstm_mm.streaming import (
+    OnnxStreamingRecognizer,
+    OnnxStreamState,
+    StreamingRecognizer,
+    StreamState,
+)
 from mmaction.structures import ActionDataSample
 
 CHUNK = 64  # frames that a clip model gets at once
 
 
-def check_step(rec: StreamingRecognizer, exported: OnnxStreamingRecognizer,
-               frames: Sequence[np.ndarray]) -> float:
+def check_step(
+    rec: StreamingRecognizer, exported: OnnxStreamingRecognizer, frames: Sequence[np.ndarray]
+) -> float:
     """Run a video through both, as two streams of which one joins half way.
 
     Args:
@@ -27,14 +33,12 @@ def check_step(rec: StreamingRecognizer, exported: OnnxStreamingRecognizer,
         float: The largest difference of a score; of scores beyond 1 relative
         to the largest.
     """
-    largest, half = 0., len(frames) // 2
+    largest, half = 0.0, len(frames) // 2
     ours, theirs = None, None
     with Progress(transient=True) as progress:
-        for t in progress.track(range(len(frames)),
-                                description='against PyTorch'):
+        for t in progress.track(range(len(frames)), description='against PyTorch'):
             if t == half and half:
-                ours = StreamState.cat([ours, rec.init_state(
-                    1, exported.frame_size)])
+                ours = StreamState.cat([ours, rec.init_state(1, exported.frame_size)])
                 theirs = OnnxStreamState.cat([theirs, exported.init_state()])
             batch = [frames[t]]
             if t >= half:
@@ -47,8 +51,7 @@ def check_step(rec: StreamingRecognizer, exported: OnnxStreamingRecognizer,
     return largest
 
 
-def check_clip(model: nn.Module, session: onnxruntime.InferenceSession,
-               views: Tensor) -> float:
+def check_clip(model: nn.Module, session: onnxruntime.InferenceSession, views: Tensor) -> float:
     """Run all views of a video through both, and a batch of two videos.
 
     Args:
@@ -62,29 +65,27 @@ def check_clip(model: nn.Module, session: onnxruntime.InferenceSession,
     parts = views.split(max(1, CHUNK // views.shape[2]))
     batches = [[part] for part in parts]
     batches.append([views[:1], views[:1].flip(2)])
-    largest = 0.
+    largest = 0.0
     with Progress(transient=True) as progress:
         for videos in progress.track(batches, description='against PyTorch'):
-            data = dict(inputs=videos,
-                        data_samples=[ActionDataSample() for _ in videos])
+            data = dict(inputs=videos, data_samples=[ActionDataSample() for _ in videos])
             with torch.no_grad():
                 want = [sample.pred_score for sample in model.test_step(data)]
             have = session.run(None, dict(clips=prepared(model, videos)))[0]
-            largest = max(largest, difference(
-                torch.stack(want).numpy(), have))
+            largest = max(largest, difference(torch.stack(want).numpy(), have))
     return largest
 
 
 def prepared(model: nn.Module, videos: Sequence[Tensor]) -> np.ndarray:
     """uint8 [views, 3, T, h, w] of each to float32 [N, views, 3, T, h, w]."""
-    data = model.data_preprocessor(dict(
-        inputs=list(videos),
-        data_samples=[ActionDataSample() for _ in videos]))
+    data = model.data_preprocessor(
+        dict(inputs=list(videos), data_samples=[ActionDataSample() for _ in videos])
+    )
     return data['inputs'].numpy()
 
 
 def difference(want: np.ndarray, have: np.ndarray) -> float:
     """The largest, relative to the largest score if that is beyond 1."""
-    scale = max(1., float(np.abs(want).max()))
+    scale = max(1.0, float(np.abs(want).max()))
     found = float(np.abs(want - have).max()) / scale
     return float('inf') if np.isnan(found) else found

@@ -1,29 +1,33 @@
 """int8 models by onnxruntime's static quantization."""
+
 import logging
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Dict, Iterable, Iterator, List, Optional, Union
 
 import numpy as np
 import onnx
-from onnxruntime.quantization import (CalibrationDataReader, CalibrationMethod,
-                                      QuantFormat, QuantType, quantize_static)
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
 
-Feed = Dict[str, np.ndarray]
+Feed = dict[str, np.ndarray]
 # What stays int8 between convolutions, so that it is not converted twice.
 OPERATORS = ('Conv', 'Clip', 'Relu', 'Add', 'MaxPool', 'Pad')
 
 
 class _Reader(CalibrationDataReader):
-
     def __init__(self, feeds: Iterable[Feed]) -> None:
         self.feeds: Iterator[Feed] = iter(feeds)
 
-    def get_next(self) -> Optional[Feed]:
+    def get_next(self) -> Feed | None:
         return next(self.feeds, None)
 
 
-def quantize(source: Union[str, Path], out: Union[str, Path],
-             feeds: Iterable[Feed]) -> int:
+def quantize(source: str | Path, out: str | Path, feeds: Iterable[Feed]) -> int:
     """Write a model whose backbone computes in int8.
 
     Weights are int8 for each channel, activations uint8 with the range that
@@ -45,18 +49,24 @@ def quantize(source: Union[str, Path], out: Union[str, Path],
     nodes = backbone_nodes(model)
     convs = sum(node.op_type == 'Conv' for node in nodes)
     if not convs:
-        raise ValueError(f'the backbone of {source} has no convolution to '
-                         'quantize: export it without --int8.')
+        raise ValueError(
+            f'the backbone of {source} has no convolution to quantize: export it without --int8.'
+        )
     # It advises a preparation that the exporter has done.
     logging.getLogger().addFilter(_no_advice)
     try:
         quantize_static(
-            model, str(out), _Reader(feeds), quant_format=QuantFormat.QDQ,
-            per_channel=True, activation_type=QuantType.QUInt8,
+            model,
+            str(out),
+            _Reader(feeds),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             nodes_to_quantize=[node.name for node in nodes],
             op_types_to_quantize=list(OPERATORS),
-            calibrate_method=CalibrationMethod.MinMax)
+            calibrate_method=CalibrationMethod.MinMax,
+        )
     finally:
         logging.getLogger().removeFilter(_no_advice)
     done = onnx.load(str(out))
@@ -66,14 +76,24 @@ def quantize(source: Union[str, Path], out: Union[str, Path],
     return convs
 
 
-def backbone_nodes(model: onnx.ModelProto) -> List[onnx.NodeProto]:
+def backbone_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
     """The nodes of ``OPERATORS`` that come from the module ``backbone``."""
-    def scopes(node: onnx.NodeProto) -> str:
-        return next((entry.value for entry in node.metadata_props
-                     if entry.key == 'pkg.torch.onnx.name_scopes'), '')
 
-    return [node for node in model.graph.node if node.op_type in OPERATORS
-            and 'backbone.backbone' in scopes(node)]
+    def scopes(node: onnx.NodeProto) -> str:
+        return next(
+            (
+                entry.value
+                for entry in node.metadata_props
+                if entry.key == 'pkg.torch.onnx.name_scopes'
+            ),
+            '',
+        )
+
+    return [
+        node
+        for node in model.graph.node
+        if node.op_type in OPERATORS and 'backbone.backbone' in scopes(node)
+    ]
 
 
 def _no_advice(record: logging.LogRecord) -> bool:

@@ -1,6 +1,8 @@
 """Videos to check and to calibrate exported models with."""
+
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Iterator, List, Sequence, Tuple, Union
+from typing import Any, Union
 
 import cv2
 import numpy as np
@@ -23,19 +25,20 @@ def made_video(path: PathLike, frames: int = 48) -> None:
         OSError: If OpenCV cannot write it.
     """
     code = 'VP90' if str(path).endswith('.webm') else 'mp4v'
-    writer = cv2.VideoWriter(
-        str(path), cv2.VideoWriter_fourcc(*code), 25, (320, 240))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*code), 25, (320, 240))
     if not writer.isOpened():
         raise OSError(f'OpenCV cannot write {path}')
     y, x = np.mgrid[:240, :320]
     for t in range(frames):
-        waves = [np.sin(x / (17 + 9 * k) + t / 5 * (k - 1)) * np.cos(
-            y / (31 - 6 * k) + t / 7) for k in range(3)]
+        waves = [
+            np.sin(x / (17 + 9 * k) + t / 5 * (k - 1)) * np.cos(y / (31 - 6 * k) + t / 7)
+            for k in range(3)
+        ]
         writer.write((127.5 + 120 * np.stack(waves, 2)).astype(np.uint8))
     writer.release()
 
 
-def read_frames(path: PathLike, every: int = 1) -> List[np.ndarray]:
+def read_frames(path: PathLike, every: int = 1) -> list[np.ndarray]:
     """Read a whole video.
 
     Args:
@@ -56,8 +59,7 @@ def read_frames(path: PathLike, every: int = 1) -> List[np.ndarray]:
         frames.append(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
     video.release()
     if not frames:
-        raise ValueError(f'{path} gave no frame: is it a video that OpenCV '
-                         'reads?')
+        raise ValueError(f'{path} gave no frame: is it a video that OpenCV reads?')
     return frames[::every]
 
 
@@ -71,12 +73,12 @@ def clip_views(pipeline: Sequence[dict], path: PathLike) -> Tensor:
     Returns:
         Tensor: uint8 [views, 3, T, h, w].
     """
-    return Compose(list(pipeline))(dict(
-        filename=str(path), start_index=0, modality='RGB',
-        label=-1))['inputs']
+    return Compose(list(pipeline))(
+        dict(filename=str(path), start_index=0, modality='RGB', label=-1)
+    )['inputs']
 
 
-def one_view(pipeline: Sequence[dict]) -> List[dict]:
+def one_view(pipeline: Sequence[dict]) -> list[dict]:
     """A test pipeline with one clip and its middle crop.
 
     Args:
@@ -107,15 +109,13 @@ class ListSamples:
         ValueError: If the list is empty.
     """
 
-    def __init__(self, path: PathLike, root: PathLike,
-                 pipeline: Sequence[dict]) -> None:
+    def __init__(self, path: PathLike, root: PathLike, pipeline: Sequence[dict]) -> None:
         if not Path(path).is_file():
             raise FileNotFoundError(f'there is no list {path}')
         self.data: Any = VideoDataset(
-            str(path), list(pipeline), data_prefix=dict(video=str(root)),
-            test_mode=True)
-        files = [self.data.get_data_info(k)['filename']
-                 for k in range(len(self.data))]
+            str(path), list(pipeline), data_prefix=dict(video=str(root)), test_mode=True
+        )
+        files = [self.data.get_data_info(k)['filename'] for k in range(len(self.data))]
         if not files:
             raise ValueError(f'{path} names no video')
         missing = [file for file in files if not Path(file).is_file()]
@@ -123,18 +123,17 @@ class ListSamples:
             raise FileNotFoundError(
                 f'{len(missing)} of {len(files)} videos of {path} are missing,'
                 f' the first is {missing[0]}: pass --data-prefix with the '
-                'folder that the paths of the list start from.')
+                'folder that the paths of the list start from.'
+            )
 
     def __len__(self) -> int:
         return len(self.data)
 
-    def spread(self, count: int) -> List[int]:
+    def spread(self, count: int) -> list[int]:
         """Numbers of ``count`` videos, spread over the list."""
-        return sorted({int(k) for k in np.linspace(
-            0, len(self) - 1, min(count, len(self)))})
+        return sorted({int(k) for k in np.linspace(0, len(self) - 1, min(count, len(self)))})
 
-    def __call__(self, numbers: Sequence[int]
-                 ) -> Iterator[Tuple[Tensor, int]]:
+    def __call__(self, numbers: Sequence[int]) -> Iterator[tuple[Tensor, int]]:
         """Read videos.
 
         Args:

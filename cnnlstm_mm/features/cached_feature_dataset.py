@@ -1,16 +1,17 @@
 """Features in the place of videos."""
+
 import os.path as osp
-from typing import Any, List, Optional
+from typing import Any
 
 import numpy as np
 
+from cnnlstm_mm.datasets.annotation_list import load_files
+from cnnlstm_mm.datasets.replacing import BrokenSampleError, ReplacingMixin
 from mmaction.datasets import BaseActionDataset
 from mmaction.registry import DATASETS
 from mmaction.structures import ActionDataSample
 
-from cnnlstm_mm.datasets.annotation_list import load_files
 from .feature_store import FeatureStore
-from cnnlstm_mm.datasets.replacing import BrokenSampleError, ReplacingMixin
 from .sequence_file import read_sequence
 
 
@@ -39,23 +40,31 @@ class CachedFeatureDataset(ReplacingMixin, BaseActionDataset):
         FileNotFoundError: If a file of the list or the store is missing.
     """
 
-    def __init__(self,
-                 ann_file: str = '',
-                 data_prefix: dict = dict(feature=''),
-                 store: Optional[str] = None,
-                 split: str = 'train',
-                 delimiter: str = ' ',
-                 **kwargs: Any) -> None:
+    def __init__(
+        self,
+        ann_file: str = '',
+        data_prefix: dict = dict(feature=''),
+        store: str | None = None,
+        split: str = 'train',
+        delimiter: str = ' ',
+        **kwargs: Any,
+    ) -> None:
         if bool(ann_file) == bool(store):
-            raise ValueError('CachedFeatureDataset takes ann_file, a list of '
-                             'sequence files, or store, the folder of '
-                             'tools/extract_features.py: one of them.')
+            raise ValueError(
+                'CachedFeatureDataset takes ann_file, a list of '
+                'sequence files, or store, the folder of '
+                'tools/extract_features.py: one of them.'
+            )
         self.delimiter = delimiter
         self.store = FeatureStore(store, split) if store else None
-        super().__init__(ann_file or osp.join(store or '', split), pipeline=[],
-                         data_prefix=dict(data_prefix), **kwargs)
+        super().__init__(
+            ann_file or osp.join(store or '', split),
+            pipeline=[],
+            data_prefix=dict(data_prefix),
+            **kwargs,
+        )
 
-    def load_data_list(self) -> List[dict]:
+    def load_data_list(self) -> list[dict]:
         """Read the list.
 
         Returns:
@@ -64,8 +73,9 @@ class CachedFeatureDataset(ReplacingMixin, BaseActionDataset):
         """
         if self.store is not None:
             return [dict(clip) for clip in self.store.clips]
-        return load_files(self.ann_file, self.data_prefix['feature'],
-                          self.delimiter, self.multi_class)
+        return load_files(
+            self.ann_file, self.data_prefix['feature'], self.delimiter, self.multi_class
+        )
 
     def read(self, idx: int) -> dict:
         """Read one sequence.
@@ -87,11 +97,9 @@ class CachedFeatureDataset(ReplacingMixin, BaseActionDataset):
             try:
                 feature = read_sequence(info['filename'])
             except ValueError as error:
-                raise BrokenSampleError(info['filename'],
-                                        str(error)) from error
+                raise BrokenSampleError(info['filename'], str(error)) from error
         else:
-            view = None if self.test_mode else np.random.randint(
-                self.store.views(info['index']))
+            view = None if self.test_mode else np.random.randint(self.store.views(info['index']))
             feature = self.store.read(info['index'], view)
         sample = ActionDataSample().set_gt_label(info['label'])
         sample.set_metainfo(dict(filename=info['filename']))

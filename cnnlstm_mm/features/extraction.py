@@ -1,7 +1,8 @@
 """Run a frozen backbone once over the clips of a config."""
+
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import (Any, Callable, Dict, Iterator, List, Optional, Sequence,
-                    Tuple)
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -14,13 +15,19 @@ from cnnlstm_mm.compat import read_without_decord
 from mmaction.registry import DATASETS, MODELS
 
 from .feature_config import fingerprint, load_backbone, plain
-from .feature_store import (BACKBONE, MANIFEST, read_manifest, shard_path,
-                            state_hash, write_atomically, write_manifest,
-                            write_shard)
+from .feature_store import (
+    BACKBONE,
+    MANIFEST,
+    read_manifest,
+    shard_path,
+    state_hash,
+    write_atomically,
+    write_manifest,
+    write_shard,
+)
 from .seeded_views import SeededViews, shard_batches
 
-DTYPES = dict(
-    float16=torch.float16, bfloat16=torch.bfloat16, float32=torch.float32)
+DTYPES = dict(float16=torch.float16, bfloat16=torch.bfloat16, float32=torch.float32)
 
 
 class FeatureExtractor:
@@ -48,35 +55,40 @@ class FeatureExtractor:
             config blends the frames of several clips.
     """
 
-    def __init__(self,
-                 cfg: Config,
-                 out: Path,
-                 splits: List[str],
-                 train_views: int = 1,
-                 dtype: str = 'float16',
-                 pool: str = 'auto',
-                 batch_size: int = 2,
-                 num_workers: int = 2,
-                 shard_clips: int = 32,
-                 seed: int = 0,
-                 checkpoint: Optional[str] = None,
-                 device: Optional[str] = None) -> None:
+    def __init__(
+        self,
+        cfg: Config,
+        out: Path,
+        splits: list[str],
+        train_views: int = 1,
+        dtype: str = 'float16',
+        pool: str = 'auto',
+        batch_size: int = 2,
+        num_workers: int = 2,
+        shard_clips: int = 32,
+        seed: int = 0,
+        checkpoint: str | None = None,
+        device: str | None = None,
+    ) -> None:
         self.out = Path(out)
         self.dtype = DTYPES[dtype]
         self.batch_size = batch_size
         self.num_workers = num_workers
-        self.device = torch.device(
-            device or ('cuda' if torch.cuda.is_available() else 'cpu'))
+        self.device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
 
         if cfg.model.data_preprocessor.get('blending'):
             raise ValueError(
                 'model.data_preprocessor.blending mixes clips, which features '
-                'of single clips cannot hold: set it to None.')
+                'of single clips cannot hold: set it to None.'
+            )
         torch.manual_seed(seed)  # of a backbone without pretrained weights
         model = MODELS.build(
             dict(
-                type='Recognizer3D', backbone=cfg.model.backbone,
-                data_preprocessor=cfg.model.data_preprocessor))
+                type='Recognizer3D',
+                backbone=cfg.model.backbone,
+                data_preprocessor=cfg.model.data_preprocessor,
+            )
+        )
         model.init_weights()
         if checkpoint is not None:
             load_backbone(model, checkpoint)
@@ -90,7 +102,7 @@ class FeatureExtractor:
         self.pool = made_of['pool']
         self.in_index = made_of['in_index']
         self.datasets, entries = {}, {}
-        folders: Dict[str, Any] = {}
+        folders: dict[str, Any] = {}
         for split in splits:
             dataset = cfg[f'{split}_dataloader'].dataset
             same = repr(plain(dataset))
@@ -103,17 +115,24 @@ class FeatureExtractor:
             if not hasattr(built, 'read'):
                 raise ValueError(
                     f'{split}_dataloader.dataset is a {type(built).__name__}: '
-                    "set its type to 'CheckedVideoDataset'.")
+                    "set its type to 'CheckedVideoDataset'."
+                )
             views = train_views if split == 'train' else 1
             entries[split]['clips'] = len(built)
             self.datasets[split] = SeededViews(built, views, seed)
-        made_of['splits'] = {split: made_of['splits'][split]
-                             for split in splits}
+        made_of['splits'] = {split: made_of['splits'][split] for split in splits}
         self.manifest = dict(
-            format=1, made_of=made_of, splits=entries, dtype=dtype,
-            seed=seed, train_views=train_views, batch_size=batch_size,
-            shard_clips=shard_clips, config=text,
-            weights_sha256=state_hash(self.model.backbone.state_dict()))
+            format=1,
+            made_of=made_of,
+            splits=entries,
+            dtype=dtype,
+            seed=seed,
+            train_views=train_views,
+            batch_size=batch_size,
+            shard_clips=shard_clips,
+            config=text,
+            weights_sha256=state_hash(self.model.backbone.state_dict()),
+        )
         self.shard_clips = shard_clips
 
     def prepare(self) -> None:
@@ -129,22 +148,26 @@ class FeatureExtractor:
             old = read_manifest(self.out)
             # The text of the config holds paths, which may change.
             different = sorted(
-                key for key in self.manifest
-                if key != 'config' and old.get(key) != self.manifest[key])
+                key
+                for key in self.manifest
+                if key != 'config' and old.get(key) != self.manifest[key]
+            )
             if different:
                 raise ValueError(
                     f'{self.out} holds features made with another '
                     f'{", ".join(different)}: name another --out, or remove '
-                    'that folder.')
+                    'that folder.'
+                )
             return
         if get_rank() == 0:
-            state = {key: value.cpu().contiguous() for key, value in
-                     self.model.backbone.state_dict().items()}
-            write_atomically(self.out / BACKBONE,
-                             lambda path: save_file(state, str(path)))
+            state = {
+                key: value.cpu().contiguous()
+                for key, value in self.model.backbone.state_dict().items()
+            }
+            write_atomically(self.out / BACKBONE, lambda path: save_file(state, str(path)))
             write_manifest(self.out, self.manifest)
 
-    def run(self, advance: Callable[[int], None]) -> Dict[str, str]:
+    def run(self, advance: Callable[[int], None]) -> dict[str, str]:
         """Extract what is not there yet; each process takes every n-th shard.
 
         Args:
@@ -156,46 +179,52 @@ class FeatureExtractor:
         """
         self.prepare()
         barrier()
-        broken: Dict[str, str] = {}
+        broken: dict[str, str] = {}
         for split, views in self.datasets.items():
-            todo = self.todo(split)[get_rank()::get_world_size()]
+            todo = self.todo(split)[get_rank() :: get_world_size()]
             if todo:
-                for shard, features, clips in self._shards(
-                        views, todo, advance):
+                for shard, features, clips in self._shards(views, todo, advance):
                     write_shard(self.out / split, shard, features, clips)
-                    broken.update((clip['filename'], clip['broken'])
-                                  for clip in clips if 'broken' in clip)
+                    broken.update(
+                        (clip['filename'], clip['broken']) for clip in clips if 'broken' in clip
+                    )
         barrier()
         return broken
 
-    def todo(self, split: str) -> List[int]:
+    def todo(self, split: str) -> list[int]:
         """The shards of a split that are not there."""
         count = -(-len(self.datasets[split].dataset) // self.shard_clips)
-        return [shard for shard in range(count)
-                if not shard_path(self.out / split, shard).is_file()]
+        return [
+            shard for shard in range(count) if not shard_path(self.out / split, shard).is_file()
+        ]
 
-    def num_views(self) -> Tuple[int, int]:
+    def num_views(self) -> tuple[int, int]:
         """How many views there are in all, and how many are done."""
         total = done = 0
         for split, views in self.datasets.items():
             total += len(views)
             left = shard_batches(
-                len(views.dataset), views.views, self.todo(split),
-                self.shard_clips, self.batch_size)
+                len(views.dataset), views.views, self.todo(split), self.shard_clips, self.batch_size
+            )
             done += len(views) - sum(map(len, left))
         return total, done
 
-    def _shards(self, views: SeededViews, todo: List[int],
-                advance: Callable[[int], None]) -> Iterator[Tuple]:
+    def _shards(
+        self, views: SeededViews, todo: list[int], advance: Callable[[int], None]
+    ) -> Iterator[tuple]:
         batches = shard_batches(
-            len(views.dataset), views.views, todo, self.shard_clips,
-            self.batch_size)
+            len(views.dataset), views.views, todo, self.shard_clips, self.batch_size
+        )
         loader = DataLoader(
-            views, batch_sampler=batches, collate_fn=list,
-            num_workers=self.num_workers, worker_init_fn=one_thread,
-            prefetch_factor=4 if self.num_workers else None)
-        parts: Dict[int, List[Tensor]] = {}
-        reasons: Dict[int, str] = {}
+            views,
+            batch_sampler=batches,
+            collate_fn=list,
+            num_workers=self.num_workers,
+            worker_init_fn=one_thread,
+            prefetch_factor=4 if self.num_workers else None,
+        )
+        parts: dict[int, list[Tensor]] = {}
+        reasons: dict[int, str] = {}
         shard = None
         for items, batch in zip(batches, loader):
             now = items[0] // views.views // self.shard_clips
@@ -212,9 +241,13 @@ class FeatureExtractor:
             advance(len(items))
         yield self._shard(views, shard, parts, reasons)
 
-    def _shard(self, views: SeededViews, shard: int,
-               parts: Dict[int, List[Tensor]],
-               reasons: Dict[int, str]) -> Tuple:
+    def _shard(
+        self,
+        views: SeededViews,
+        shard: int,
+        parts: dict[int, list[Tensor]],
+        reasons: dict[int, str],
+    ) -> tuple:
         first = shard * self.shard_clips
         last = min(first + self.shard_clips, len(views.dataset))
         clips, features = [], {}
@@ -223,8 +256,11 @@ class FeatureExtractor:
             label = info['label']
             clips.append(
                 dict(
-                    index=index, filename=info['filename'],
-                    label=label if isinstance(label, int) else list(label)))
+                    index=index,
+                    filename=info['filename'],
+                    label=label if isinstance(label, int) else list(label),
+                )
+            )
             if index in reasons:
                 clips[-1]['broken'] = reasons[index]
             else:
@@ -232,7 +268,7 @@ class FeatureExtractor:
         return shard, features, clips
 
     @torch.no_grad()
-    def features(self, batch: List[dict]) -> List[Any]:
+    def features(self, batch: list[dict]) -> list[Any]:
         """Run the backbone on a batch.
 
         Args:
@@ -246,13 +282,13 @@ class FeatureExtractor:
             ValueError: If a feature is too large for the stored type, or NaN.
         """
         good = [item for item in batch if 'broken' not in item]
-        views = [(view[None], item['data_samples'])
-                 for item in good for view in item['inputs']]
+        views = [(view[None], item['data_samples']) for item in good for view in item['inputs']]
         parts = []
         for start in range(0, len(views), self.batch_size):
-            inputs, samples = zip(*views[start:start + self.batch_size])
+            inputs, samples = zip(*views[start : start + self.batch_size])
             data = self.model.data_preprocessor(
-                dict(inputs=list(inputs), data_samples=list(samples)))
+                dict(inputs=list(inputs), data_samples=list(samples))
+            )
             # [n, 1, 3, T, H, W] -> [n, 3, T, H, W]
             feature = self.model.backbone(data['inputs'].flatten(0, 1))
             if isinstance(feature, tuple):
@@ -265,34 +301,34 @@ class FeatureExtractor:
                     f'features of {named(samples)} reach '
                     f'{feature.abs().max():.3g}, which {self.dtype} cannot '
                     'hold: extract with --dtype float32, or mend the weights '
-                    'if that is no number.')
+                    'if that is no number.'
+                )
             parts.append(stored)
         done: Iterator[Tensor] = iter(())
         if good:
             # [N*V, C, T, h, w] -> N of [V, C, T, h, w]
-            done = iter(
-                torch.cat(parts).split([len(item['inputs'])
-                                        for item in good]))
-        return [item['broken'] if 'broken' in item else next(done)
-                for item in batch]
+            done = iter(torch.cat(parts).split([len(item['inputs']) for item in good]))
+        return [item['broken'] if 'broken' in item else next(done) for item in batch]
 
 
 def named(samples: Sequence[Any]) -> str:
     """The files of a batch."""
-    return ', '.join(sorted({sample.metainfo.get('filename', 'a video')
-                             for sample in samples}))
+    return ', '.join(sorted({sample.metainfo.get('filename', 'a video') for sample in samples}))
 
 
 def config_text(cfg: Config) -> str:
     """The config as text, without how and where it was run."""
-    kept = {key: value for key, value in cfg._cfg_dict.items()
-            if key not in ('launcher', 'model_wrapper_cfg', 'work_dir',
-                           'features')}
+    kept = {
+        key: value
+        for key, value in cfg._cfg_dict.items()
+        if key not in ('launcher', 'model_wrapper_cfg', 'work_dir', 'features')
+    }
     return Config(kept).pretty_text
 
 
 def one_thread(worker: int) -> None:
     """Let a worker that decodes use one thread; there is one a core."""
     import cv2
+
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

@@ -1,10 +1,11 @@
 """From a config of videos to the same config on stored features."""
+
 import copy
 import hashlib
 import json
 import os.path as osp
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.fileio import exists, get
@@ -45,8 +46,8 @@ def use_features(cfg: Config, store: str) -> Config:
         # A config may have one loader under two names.
         loader = copy.deepcopy(loader)
         loader.dataset = ConfigDict(
-            type='CachedFeatureDataset', store=str(store), split=split,
-            test_mode=split != 'train')
+            type='CachedFeatureDataset', store=str(store), split=split, test_mode=split != 'train'
+        )
         # Reading a mapped file is quicker than another process.
         loader.num_workers, loader.persistent_workers = 0, False
         loader.pop('prefetch_factor', None)
@@ -77,30 +78,35 @@ def check_fingerprint(cfg: Config, manifest: dict, store: str) -> None:
     if have['pool'] != want['pool'] and have['pool'] == 'avg':
         differences.append(
             'the features are averaged over the frame (--pool avg), and the '
-            f'neck {cfg.model.neck and cfg.model.neck.type} needs maps')
+            f'neck {cfg.model.neck and cfg.model.neck.type} needs maps'
+        )
     if have['in_index'] != want['in_index']:
-        differences.append(f'model.neck.in_index: {have["in_index"]} in the '
-                           f'store, {want["in_index"]} in the config')
+        differences.append(
+            f'model.neck.in_index: {have["in_index"]} in the '
+            f'store, {want["in_index"]} in the config'
+        )
     for split in sorted(set(want['splits']) & set(have['splits'])):
-        differences += differing(
-            want['splits'][split], have['splits'][split], f'{split} data')
+        differences += differing(want['splits'][split], have['splits'][split], f'{split} data')
     weights = pretrained_hash(cfg)
     if weights not in (None, manifest['weights_sha256']):
         differences.append(
             f'weights: SHA-256 {manifest["weights_sha256"][:12]} in the '
-            f'store, {weights[:12]} in the config')
+            f'store, {weights[:12]} in the config'
+        )
     if differences:
         listed = ''.join(f'\n  {line}' for line in differences)
         raise ValueError(
             f'The features in {store} do not belong to this config:{listed}\n'
             'Extract them anew into another folder, or use the config that '
-            'they were made with.')
+            'they were made with.'
+        )
     if weights is None:
-        print_log('The config names no pretrained backbone: its weights are '
-                  f'those in {store}.', 'current')
+        print_log(
+            f'The config names no pretrained backbone: its weights are those in {store}.', 'current'
+        )
 
 
-def fingerprint(cfg: Config) -> Dict[str, Any]:
+def fingerprint(cfg: Config) -> dict[str, Any]:
     """What the features of a config depend on, beside the weights.
 
     Args:
@@ -113,8 +119,7 @@ def fingerprint(cfg: Config) -> Dict[str, Any]:
     """
     model = cfg.model
     neck = model.get('neck') or {}
-    averaged = neck.get('type') == 'LSTMPoolingNeck' and neck.get(
-        'spatial_pool', 'avg') == 'avg'
+    averaged = neck.get('type') == 'LSTMPoolingNeck' and neck.get('spatial_pool', 'avg') == 'avg'
     splits = {}
     for split in SPLITS:
         loader = cfg.get(f'{split}_dataloader')
@@ -122,26 +127,24 @@ def fingerprint(cfg: Config) -> Dict[str, Any]:
             dataset = loader.dataset
             splits[split] = dict(
                 pipeline=plain(dataset.pipeline),
-                list_sha256=list_hash(
-                    osp.join(dataset.get('data_root') or '',
-                             dataset.ann_file)))
+                list_sha256=list_hash(osp.join(dataset.get('data_root') or '', dataset.ann_file)),
+            )
     return dict(
         backbone=plain(model.backbone),
         data_preprocessor=plain(model.data_preprocessor),
         in_index=neck.get('in_index', -1),
         pool='avg' if averaged else 'none',
-        splits=splits)
+        splits=splits,
+    )
 
 
 def plain(node: Any) -> Any:
     """A config node as JSON gives it back, less what is not compared."""
     if isinstance(node, dict):
-        return {key: plain(value) for key, value in node.items()
-                if key not in NOT_COMPARED}
+        return {key: plain(value) for key, value in node.items() if key not in NOT_COMPARED}
     if isinstance(node, (list, tuple)):
         return [plain(value) for value in node]
-    return node if isinstance(node, (str, int, float, bool)) or \
-        node is None else str(node)
+    return node if isinstance(node, (str, int, float, bool)) or node is None else str(node)
 
 
 def list_hash(ann_file: str) -> Any:
@@ -151,7 +154,7 @@ def list_hash(ann_file: str) -> Any:
     return hashlib.sha256(get(ann_file)).hexdigest()
 
 
-def differing(want: Any, have: Any, where: str) -> List[str]:
+def differing(want: Any, have: Any, where: str) -> list[str]:
     """Name each leaf that differs between two plain config nodes."""
     if isinstance(want, dict) and isinstance(have, dict):
         lines = []
@@ -162,8 +165,7 @@ def differing(want: Any, have: Any, where: str) -> List[str]:
         return []
     if want == have:
         return []
-    return [f'{where}: {json.dumps(have)} in the store, {json.dumps(want)} in '
-            'the config']
+    return [f'{where}: {json.dumps(have)} in the store, {json.dumps(want)} in the config']
 
 
 def pretrained_hash(cfg: Config) -> Any:
@@ -190,10 +192,14 @@ def load_backbone(model: Any, checkpoint: str) -> None:
     """
     state = _load_checkpoint(checkpoint, map_location='cpu')
     state = state.get('state_dict', state)
-    state = {key[len('backbone.'):]: value for key, value in state.items()
-             if key.startswith('backbone.')}
+    state = {
+        key[len('backbone.') :]: value
+        for key, value in state.items()
+        if key.startswith('backbone.')
+    }
     try:
         model.backbone.load_state_dict(state)
     except RuntimeError as error:
-        raise ValueError(f'{checkpoint} holds no such backbone as the config '
-                         f'has: {error}') from None
+        raise ValueError(
+            f'{checkpoint} holds no such backbone as the config has: {error}'
+        ) from None

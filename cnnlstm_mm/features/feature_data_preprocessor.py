@@ -1,5 +1,4 @@
 """Batches of sequences of different lengths."""
-from typing import Tuple, Union
 
 import torch
 from mmengine.model import BaseDataPreprocessor
@@ -17,9 +16,7 @@ class FeatureDataPreprocessor(BaseDataPreprocessor):
     does not know of them gives NaN instead of wrong numbers.
     """
 
-    def forward(self,
-                data: dict,
-                training: bool = False) -> Union[dict, Tuple[dict]]:
+    def forward(self, data: dict, training: bool = False) -> dict | tuple[dict]:
         """Stack the sequences of a batch.
 
         Args:
@@ -42,20 +39,21 @@ class FeatureDataPreprocessor(BaseDataPreprocessor):
         views, channels, _, *size = inputs[0].shape
         # [N, views, C, T, h, w]
         batch = inputs[0].new_empty(
-            (len(inputs), views, channels, steps, *size), dtype=torch.float32)
+            (len(inputs), views, channels, steps, *size), dtype=torch.float32
+        )
         for row, sequence in zip(batch, inputs):
-            row[:, :, :sequence.shape[2]] = sequence
-            row[:, :, sequence.shape[2]:] = torch.nan
+            row[:, :, : sequence.shape[2]] = sequence
+            row[:, :, sequence.shape[2] :] = torch.nan
         return dict(data, inputs=batch)
 
     @staticmethod
     def _check(sequence: Tensor, first: Tensor, sample: object) -> None:
         name = sample.metainfo.get('filename', 'a sequence')
-        if sequence.dim() != 5 or sequence[:, :, 0].shape != first[:, :,
-                                                                   0].shape:
+        if sequence.dim() != 5 or sequence[:, :, 0].shape != first[:, :, 0].shape:
             raise ValueError(
                 f'{name} has the shape {tuple(sequence.shape)}, but the batch '
                 f'has {tuple(first.shape)}: [views, C, T, h, w] may differ in '
-                'T alone.')
+                'T alone.'
+            )
         if sequence[:, 0].isnan().any():
             raise ValueError(f'{name} holds NaN: make the file anew.')

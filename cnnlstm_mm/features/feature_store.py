@@ -7,11 +7,12 @@ shard_00000.safetensors`` a fixed number of clips each: a tensor
 [views, C, T, h, w] by the clip's number in its list. The header of a shard
 names its clips (file, label, what is broken), so that a shard explains itself.
 """
+
 import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -43,8 +44,7 @@ def shard_path(folder: Path, shard: int) -> Path:
     return folder / f'shard_{shard:05d}.safetensors'
 
 
-def write_shard(folder: Path, shard: int, features: Dict[int, Tensor],
-                clips: List[dict]) -> None:
+def write_shard(folder: Path, shard: int, features: dict[int, Tensor], clips: list[dict]) -> None:
     """Write one shard.
 
     Args:
@@ -59,8 +59,8 @@ def write_shard(folder: Path, shard: int, features: Dict[int, Tensor],
     metadata = dict(clips=json.dumps(clips))
     tensors = {str(index): t.contiguous() for index, t in features.items()}
     write_atomically(
-        shard_path(folder, shard),
-        lambda path: save_file(tensors, str(path), metadata))
+        shard_path(folder, shard), lambda path: save_file(tensors, str(path), metadata)
+    )
 
 
 def write_manifest(root: Path, manifest: dict) -> None:
@@ -79,11 +79,12 @@ def read_manifest(root: Path) -> dict:
     if not path.is_file():
         raise FileNotFoundError(
             f'{path} is not there: make the features with '
-            f'python tools/extract_features.py CONFIG --out {root}')
+            f'python tools/extract_features.py CONFIG --out {root}'
+        )
     return json.loads(path.read_text())
 
 
-def state_hash(state: Dict[str, Tensor]) -> str:
+def state_hash(state: dict[str, Tensor]) -> str:
     """SHA-256 of the names, types, shapes and bytes of a state dict."""
     digest = hashlib.sha256()
     for name, tensor in sorted(state.items()):
@@ -114,25 +115,26 @@ class FeatureStore:
             raise FileNotFoundError(
                 f'{root} holds no features of the {split} list, only '
                 f'{sorted(manifest["splits"])}: run tools/extract_features.py '
-                f'again with --splits {split}')
+                f'again with --splits {split}'
+            )
         entry = manifest['splits'][split]
         self.folder = Path(root) / entry['folder']
         self.shard_clips = manifest['shard_clips']
         count = -(-entry['clips'] // self.shard_clips)
-        missing = [shard for shard in range(count)
-                   if not shard_path(self.folder, shard).is_file()]
+        missing = [shard for shard in range(count) if not shard_path(self.folder, shard).is_file()]
         if missing:
             raise FileNotFoundError(
                 f'{self.folder} lacks {len(missing)} of {count} shards, '
                 f'{shard_path(self.folder, missing[0]).name} first: the '
                 'extraction did not end. Run the same '
-                'tools/extract_features.py again; it goes on where it was.')
-        self.clips: List[dict] = []
+                'tools/extract_features.py again; it goes on where it was.'
+            )
+        self.clips: list[dict] = []
         for shard in range(count):
             with safe_open(shard_path(self.folder, shard), 'pt') as file:
                 self.clips += json.loads(file.metadata()['clips'])
-        self._files: Dict[int, Any] = {}
-        self._pid: Optional[int] = None
+        self._files: dict[int, Any] = {}
+        self._pid: int | None = None
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, '_files': {}}
@@ -146,7 +148,7 @@ class FeatureStore:
         """How many views of a clip there are."""
         return self._slice(index).get_shape()[0]
 
-    def read(self, index: int, view: Optional[int] = None) -> Tensor:
+    def read(self, index: int, view: int | None = None) -> Tensor:
         """Read the features of a clip.
 
         Args:
@@ -157,13 +159,12 @@ class FeatureStore:
             Tensor: [views, C, T, h, w], as stored.
         """
         part = self._slice(index)
-        return part[:] if view is None else part[view:view + 1]
+        return part[:] if view is None else part[view : view + 1]
 
     def _slice(self, index: int) -> Any:
         if self._pid != os.getpid():  # each worker maps the files itself
             self._files, self._pid = {}, os.getpid()
         shard = index // self.shard_clips
         if shard not in self._files:
-            self._files[shard] = safe_open(
-                shard_path(self.folder, shard), 'pt')
+            self._files[shard] = safe_open(shard_path(self.folder, shard), 'pt')
         return self._files[shard].get_slice(str(index))

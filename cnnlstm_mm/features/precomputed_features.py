@@ -1,12 +1,10 @@
 """Stands where the backbone is, when its features are there already."""
-from typing import Union
 
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from mmaction.registry import MODELS
-
 from cnnlstm_mm.models.feature_input import PaddedFeature
+from mmaction.registry import MODELS
 
 
 @MODELS.register_module()
@@ -17,7 +15,7 @@ class PrecomputedFeatures(BaseModule):
     NaN.
     """
 
-    def forward(self, x: Tensor) -> Union[Tensor, PaddedFeature]:
+    def forward(self, x: Tensor) -> Tensor | PaddedFeature:
         """Hand features on.
 
         Args:

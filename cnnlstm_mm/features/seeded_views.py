@@ -1,5 +1,6 @@
 """Views of clips whose augmentation depends on nothing but their numbers."""
-from typing import Any, Dict, List
+
+from typing import Any
 
 from torch.utils.data import Dataset
 
@@ -27,7 +28,7 @@ class SeededViews(Dataset):
     def __len__(self) -> int:
         return len(self.dataset) * self.views
 
-    def __getitem__(self, item: int) -> Dict[str, Any]:
+    def __getitem__(self, item: int) -> dict[str, Any]:
         """Read one view.
 
         Args:
@@ -45,8 +46,9 @@ class SeededViews(Dataset):
             return dict(broken=error.reason)
 
 
-def shard_batches(clips: int, views: int, shards: List[int], shard_clips: int,
-                  batch_size: int) -> List[List[int]]:
+def shard_batches(
+    clips: int, views: int, shards: list[int], shard_clips: int, batch_size: int
+) -> list[list[int]]:
     """Cut shards into batches of items.
 
     No batch holds items of two shards, so that a shard is computed in the

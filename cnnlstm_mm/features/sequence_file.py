@@ -1,4 +1,5 @@
 """Sequences of vectors or maps that other tools wrote."""
+
 import io
 import pickle
 from typing import Any
@@ -12,12 +13,14 @@ from torch import Tensor
 # from the file.
 ALLOWED = {
     ('collections', 'OrderedDict'),
-    *(('numpy' + core + 'multiarray', name)
-      for core in ('.core.', '._core.')
-      for name in ('_reconstruct', 'scalar')),
-    *(('numpy' + core + 'numeric', '_frombuffer')
-      for core in ('.core.', '._core.')),
-    ('numpy', 'ndarray'), ('numpy', 'dtype'),
+    *(
+        ('numpy' + core + 'multiarray', name)
+        for core in ('.core.', '._core.')
+        for name in ('_reconstruct', 'scalar')
+    ),
+    *(('numpy' + core + 'numeric', '_frombuffer') for core in ('.core.', '._core.')),
+    ('numpy', 'ndarray'),
+    ('numpy', 'dtype'),
     ('torch._utils', '_rebuild_tensor_v2'),
     ('_codecs', 'encode'),  # of bytes, in arrays of pickle protocol 2
 }
@@ -29,11 +32,9 @@ class ArrayUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ('torch.storage', '_load_from_bytes'):
             # torch's own would unpickle anything.
-            return lambda data: torch.load(
-                io.BytesIO(data), weights_only=True)
+            return lambda data: torch.load(io.BytesIO(data), weights_only=True)
         if (module, name) not in ALLOWED:
-            raise pickle.UnpicklingError(
-                f'it asks for the code {module}.{name}, which was not run')
+            raise pickle.UnpicklingError(f'it asks for the code {module}.{name}, which was not run')
         return super().find_class(module, name)
 
 
@@ -56,7 +57,7 @@ def read_sequence(path: str) -> Tensor:
             data = np.load(path, allow_pickle=False)
         elif path.endswith('.safetensors'):
             with safe_open(path, 'pt') as file:
-                name, = file.keys()
+                (name,) = file.keys()
                 data = file.get_tensor(name)
         elif path.endswith(('.pkl', '.pickle')):
             with open(path, 'rb') as file:
@@ -68,11 +69,11 @@ def read_sequence(path: str) -> Tensor:
         data = torch.as_tensor(data)
     except Exception as error:
         raise ValueError(f'{path}: {error}') from error
-    if data.dim() not in (2, 4) or 0 in data.shape or \
-            not data.is_floating_point():
+    if data.dim() not in (2, 4) or 0 in data.shape or not data.is_floating_point():
         raise ValueError(
             f'{path} holds {data.dtype} of shape {tuple(data.shape)}; a '
-            'sequence is float [T, C] or [T, C, h, w] with T >= 1.')
+            'sequence is float [T, C] or [T, C, h, w] with T >= 1.'
+        )
     if data.dim() == 2:
         data = data[:, :, None, None]
     # [T, C, h, w] -> [1, C, T, h, w]

@@ -1,4 +1,5 @@
 """Weights that Keras saved, for the modules of this package."""
+
 from .converter import convert
 
 __all__ = ['convert']

@@ -1,7 +1,7 @@
 """Keras's weights in the shapes and under the names of our modules."""
+
 import math
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple, Union
 
 import numpy as np
 import torch
@@ -12,15 +12,13 @@ from cnnlstm_mm.models.backbones import MobileNetV1
 from .options import SUPPORTED, check_options, conv_lstm_options
 from .reader import MOBILENET_LAYERS, read_keras_file
 
-Arrays = Dict[str, List[np.ndarray]]
-Weights = Dict[str, Tensor]
+Arrays = dict[str, list[np.ndarray]]
+Weights = dict[str, Tensor]
 
 RANKS = {(4, 4, 1): 'ConvLSTM2D', (2, 2, 1): 'LSTM', (2, 1): 'Dense'}
 
 
-def convert(path: Union[str, Path],
-            spatial_size: Optional[Tuple[int, int]] = None
-            ) -> Tuple[Weights, dict]:
+def convert(path: str | Path, spatial_size: tuple[int, int] | None = None) -> tuple[Weights, dict]:
     """Convert a MobileNet or a whole recurrent model that Keras saved.
 
     A file of weights alone does not tell the layers' options: it is taken to
@@ -42,12 +40,12 @@ def convert(path: Union[str, Path],
     """
     file = read_keras_file(Path(path))
     if not set(MOBILENET_LAYERS) & set(file.arrays):
-        raise ValueError(f'{path} holds no layer of a MobileNet v1, but '
-                         f'{list(file.arrays)[:5]}. {SUPPORTED}')
+        raise ValueError(
+            f'{path} holds no layer of a MobileNet v1, but {list(file.arrays)[:5]}. {SUPPORTED}'
+        )
     check_options(file)
     weights, backbone = _mobilenet(file.arrays)
-    rest = {name: arrays for name, arrays in file.arrays.items()
-            if name not in MOBILENET_LAYERS}
+    rest = {name: arrays for name, arrays in file.arrays.items() if name not in MOBILENET_LAYERS}
     if not rest:
         return weights, backbone
 
@@ -55,12 +53,13 @@ def convert(path: Union[str, Path],
     found = sorted(str(kind) for kind in kinds.values())
     if found not in (['ConvLSTM2D', 'Dense', 'Dense'], ['Dense', 'LSTM']):
         shapes = {n: [a.shape for a in arrays] for n, arrays in rest.items()}
-        raise ValueError('cannot convert these layers beside the MobileNet: ' +
-                         '; '.join(f'{n} ({kinds[n] or "unknown"}), arrays of '
-                                   f'{shapes[n]}' for n in rest) +
-                         f'. {SUPPORTED}')
+        raise ValueError(
+            'cannot convert these layers beside the MobileNet: '
+            + '; '.join(f'{n} ({kinds[n] or "unknown"}), arrays of {shapes[n]}' for n in rest)
+            + f'. {SUPPORTED}'
+        )
     dense = {n: rest[n] for n in rest if kinds[n] == 'Dense'}
-    (name, kind), = ((n, kinds[n]) for n in rest if n not in dense)
+    ((name, kind),) = ((n, kinds[n]) for n in rest if n not in dense)
     channels = weights['layer13.pointwise_conv.conv.weight'].shape[0]
     _check_inputs(name, rest[name], channels)
     if kind == 'LSTM':
@@ -69,8 +68,7 @@ def convert(path: Union[str, Path],
     else:
         neck_weights, neck = _conv_lstm(rest[name])
         neck.update(conv_lstm_options(file))
-        head_weights, head = _flatten_head(dense, neck['hidden_channels'],
-                                           spatial_size)
+        head_weights, head = _flatten_head(dense, neck['hidden_channels'], spatial_size)
     weights = {f'backbone.backbone.{k}': v for k, v in weights.items()}
     weights.update(neck_weights | head_weights)
     return weights, dict(
@@ -82,37 +80,37 @@ def convert(path: Union[str, Path],
             type='ActionDataPreprocessor',
             mean=[127.5, 127.5, 127.5],
             std=[127.5, 127.5, 127.5],
-            format_shape='NCTHW'))
+            format_shape='NCTHW',
+        ),
+    )
 
 
-def _mobilenet(arrays: Arrays) -> Tuple[Weights, dict]:
+def _mobilenet(arrays: Arrays) -> tuple[Weights, dict]:
     missing = [name for name in MOBILENET_LAYERS if name not in arrays]
     if missing:
-        raise ValueError('these layers of a MobileNet v1 are missing: '
-                         f'{missing}. {SUPPORTED}')
-    config = dict(type='MobileNetV1',
-                  widen_factor=arrays['conv_pw_13'][0].shape[-1] / 1024)
+        raise ValueError(f'these layers of a MobileNet v1 are missing: {missing}. {SUPPORTED}')
+    config = dict(type='MobileNetV1', widen_factor=arrays['conv_pw_13'][0].shape[-1] / 1024)
     with torch.device('meta'):
-        wanted = MobileNetV1(
-            config['widen_factor'], init_cfg=None).state_dict()
+        wanted = MobileNetV1(config['widen_factor'], init_cfg=None).state_dict()
     weights, wrong = {}, []
     for name in MOBILENET_LAYERS:
         for key, weight in _rename(name, arrays[name]).items():
             shape = list(wanted[key].shape) if key in wanted else 'no array'
             if list(weight.shape) != shape:
-                wrong.append(f'{name} has {list(weight.shape)} for {key}, '
-                             f'which takes {shape}')
+                wrong.append(f'{name} has {list(weight.shape)} for {key}, which takes {shape}')
             weights[key] = weight
     wrong += [f'nothing for {key}' for key in wanted if key not in weights]
     if wrong:
-        raise ValueError('these layers are not those of a MobileNet v1 of '
-                         f'width {config["widen_factor"]:g}: '
-                         f'{"; ".join(wrong)}. '
-                         f'{SUPPORTED}')
+        raise ValueError(
+            'these layers are not those of a MobileNet v1 of '
+            f'width {config["widen_factor"]:g}: '
+            f'{"; ".join(wrong)}. '
+            f'{SUPPORTED}'
+        )
     return weights, config
 
 
-def _rename(name: str, arrays: List[np.ndarray]) -> Weights:
+def _rename(name: str, arrays: list[np.ndarray]) -> Weights:
     """One layer's arrays: conv_dw_5_bn -> layer5.depthwise_conv.bn.weight."""
     layer, *block = name.removesuffix('_bn').rsplit('_', 1)
     if block:
@@ -131,15 +129,14 @@ def _rename(name: str, arrays: List[np.ndarray]) -> Weights:
     return {f'{layer}.conv.{key}': w for key, w in weights.items()}
 
 
-def _conv_lstm(arrays: List[np.ndarray]) -> Tuple[Weights, dict]:
+def _conv_lstm(arrays: list[np.ndarray]) -> tuple[Weights, dict]:
     # [kh, kw, in, 4*hidden] -> [4*hidden, in, kh, kw], gates i, f, g, o in
     # both
-    kernel, recurrent = (_tensor(a).permute(3, 2, 0, 1).contiguous()
-                         for a in arrays[:2])
+    kernel, recurrent = (_tensor(a).permute(3, 2, 0, 1).contiguous() for a in arrays[:2])
     weights = {
         'neck.conv_lstm.weight_ih_l0': kernel,
         'neck.conv_lstm.weight_hh_l0': recurrent,
-        'neck.conv_lstm.bias_l0': _tensor(arrays[2])
+        'neck.conv_lstm.bias_l0': _tensor(arrays[2]),
     }
     height, width = kernel.shape[2:]
     return weights, dict(
@@ -148,10 +145,11 @@ def _conv_lstm(arrays: List[np.ndarray]) -> Tuple[Weights, dict]:
         hidden_channels=recurrent.shape[1],
         kernel_size=height if height == width else (height, width),
         padding='valid',
-        return_mode='last')
+        return_mode='last',
+    )
 
 
-def _lstm(arrays: List[np.ndarray]) -> Tuple[Weights, dict]:
+def _lstm(arrays: list[np.ndarray]) -> tuple[Weights, dict]:
     # [in, 4*hidden] -> [4*hidden, in], gates i, f, g, o in both
     kernel, recurrent = (_tensor(a).T.contiguous() for a in arrays[:2])
     bias = _tensor(arrays[2])
@@ -160,61 +158,63 @@ def _lstm(arrays: List[np.ndarray]) -> Tuple[Weights, dict]:
         'neck.lstm.weight_hh_l0': recurrent,
         'neck.lstm.bias_ih_l0': bias,
         # nn.LSTM has a second bias, which Keras has not.
-        'neck.lstm.bias_hh_l0': torch.zeros_like(bias)
+        'neck.lstm.bias_hh_l0': torch.zeros_like(bias),
     }
     return weights, dict(
         type='LSTMPoolingNeck',
         in_channels=kernel.shape[1],
         hidden_channels=recurrent.shape[1],
-        temporal_pool='last')
+        temporal_pool='last',
+    )
 
 
-def _head(dense: Arrays, channels: int) -> Tuple[Weights, dict]:
-    (name, arrays), = dense.items()
+def _head(dense: Arrays, channels: int) -> tuple[Weights, dict]:
+    ((name, arrays),) = dense.items()
     _check_inputs(name, arrays, channels)
     weights = _dense('cls_head.fc_cls', arrays)
-    return weights, dict(
-        type='I3DHead', num_classes=len(arrays[1]), in_channels=channels)
+    return weights, dict(type='I3DHead', num_classes=len(arrays[1]), in_channels=channels)
 
 
-def _flatten_head(dense: Arrays, channels: int,
-                  spatial_size: Optional[Tuple[int, int]]
-                  ) -> Tuple[Weights, dict]:
+def _flatten_head(
+    dense: Arrays, channels: int, spatial_size: tuple[int, int] | None
+) -> tuple[Weights, dict]:
     (name, arrays), (last, last_arrays) = dense.items()
     kernel, bias = arrays
-    h, w = spatial_size or 2 * (math.isqrt(len(kernel) // channels), )
+    h, w = spatial_size or 2 * (math.isqrt(len(kernel) // channels),)
     if len(kernel) != h * w * channels:
         raise ValueError(
             f'{name} takes {len(kernel)} inputs, which is not {h}x{w} pixels '
             f'of the {channels} channels of the ConvLSTM2D: give the (h, w) '
-            'of its output as --spatial-size.')
+            'of its output as --spatial-size.'
+        )
     _check_inputs(last, last_arrays, len(bias))
     # Keras flattens [h, w, C], FlattenHead [C, h, w].
     kernel = kernel.reshape(h, w, channels, -1).transpose(2, 0, 1, 3)
-    weights = _dense('cls_head.fc_hidden',
-                     [kernel.reshape(-1, len(bias)), bias])
+    weights = _dense('cls_head.fc_hidden', [kernel.reshape(-1, len(bias)), bias])
     weights.update(_dense('cls_head.fc_cls', last_arrays))
     return weights, dict(
         type='FlattenHead',
         num_classes=len(last_arrays[1]),
         in_channels=channels,
         spatial_size=(h, w),
-        hidden_channels=len(bias))
+        hidden_channels=len(bias),
+    )
 
 
-def _dense(key: str, arrays: List[np.ndarray]) -> Weights:
+def _dense(key: str, arrays: list[np.ndarray]) -> Weights:
     # [in, out] -> [out, in]
-    return {f'{key}.weight': _tensor(arrays[0]).T.contiguous(),
-            f'{key}.bias': _tensor(arrays[1])}
+    return {f'{key}.weight': _tensor(arrays[0]).T.contiguous(), f'{key}.bias': _tensor(arrays[1])}
 
 
-def _check_inputs(name: str, arrays: List[np.ndarray], inputs: int) -> None:
+def _check_inputs(name: str, arrays: list[np.ndarray], inputs: int) -> None:
     if arrays[0].shape[-2] != inputs:
-        raise ValueError(f'{name} takes {arrays[0].shape[-2]} inputs, but the '
-                         f'layer before it gives {inputs}. {SUPPORTED}')
+        raise ValueError(
+            f'{name} takes {arrays[0].shape[-2]} inputs, but the '
+            f'layer before it gives {inputs}. {SUPPORTED}'
+        )
 
 
-def _kind(arrays: List[np.ndarray]) -> Optional[str]:
+def _kind(arrays: list[np.ndarray]) -> str | None:
     """A layer's class by its arrays, whatever its name."""
     kind = RANKS.get(tuple(a.ndim for a in arrays))
     if kind in ('ConvLSTM2D', 'LSTM'):

@@ -1,9 +1,11 @@
 """Reading what Keras saved, without Keras: h5py, zipfile and json do."""
+
 import io
 import json
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,15 +17,13 @@ SAVED_AS = {
     'depthwise_conv2d': 'conv_dw_1',
     **{f'conv2d_{i}': f'conv_pw_{i}' for i in range(1, 14)},
     **{f'depthwise_conv2d_{i - 1}': f'conv_dw_{i}' for i in range(2, 14)},
-    **{f'batch_normalization_{2 * i - 1}': f'conv_dw_{i}_bn'
-       for i in range(1, 14)},
-    **{f'batch_normalization_{2 * i}': f'conv_pw_{i}_bn'
-       for i in range(1, 14)},
+    **{f'batch_normalization_{2 * i - 1}': f'conv_dw_{i}_bn' for i in range(1, 14)},
+    **{f'batch_normalization_{2 * i}': f'conv_pw_{i}_bn' for i in range(1, 14)},
 }
 MOBILENET_LAYERS = tuple(SAVED_AS.values())
 
 MEMBERS = {'config.json', 'metadata.json', 'model.weights.h5'}
-LayerConfig = Tuple[str, Dict[str, Any]]
+LayerConfig = tuple[str, dict[str, Any]]
 
 
 class KerasFile(NamedTuple):
@@ -38,8 +38,9 @@ class KerasFile(NamedTuple):
             outer layers before inner ones. Empty for a file of weights alone.
         version (str): Keras's version, '' where the file does not tell.
     """
-    arrays: Dict[str, List[np.ndarray]]
-    configs: List[LayerConfig]
+
+    arrays: dict[str, list[np.ndarray]]
+    configs: list[LayerConfig]
     version: str
 
 
@@ -64,8 +65,7 @@ def read_keras_file(path: Path) -> KerasFile:
     try:
         import h5py
     except ImportError as error:
-        raise ImportError('reading Keras weights needs h5py: '
-                          'pip install h5py') from error
+        raise ImportError('reading Keras weights needs h5py: pip install h5py') from error
     content: Any = path
     config, version = None, ''
     if zipfile.is_zipfile(path):
@@ -74,7 +74,8 @@ def read_keras_file(path: Path) -> KerasFile:
             if not MEMBERS <= set(members):
                 raise ValueError(
                     f'{path} is a zip archive, but no .keras file: it holds '
-                    f'{members[:5]}, not {sorted(MEMBERS)}')
+                    f'{members[:5]}, not {sorted(MEMBERS)}'
+                )
             config = json.loads(archive.read('config.json'))
             metadata = json.loads(archive.read('metadata.json'))
             version = metadata['keras_version']
@@ -84,7 +85,8 @@ def read_keras_file(path: Path) -> KerasFile:
             f'{path} is neither a .keras file nor HDF5: it begins with '
             f'{path.read_bytes()[:16]!r}. Save the model by '
             "model.save('model.keras') or model.save_weights"
-            "('model.weights.h5').")
+            "('model.weights.h5')."
+        )
     try:
         with h5py.File(content, 'r') as file:
             root = file.get('model_weights', file)
@@ -100,8 +102,8 @@ def read_keras_file(path: Path) -> KerasFile:
     return KerasFile(arrays, list(_layer_configs(config)), version)
 
 
-def _read_legacy(root: Any) -> Dict[str, List[np.ndarray]]:
-    arrays: Dict[str, List[np.ndarray]] = {}
+def _read_legacy(root: Any) -> dict[str, list[np.ndarray]]:
+    arrays: dict[str, list[np.ndarray]] = {}
     for layer in map(_text, root.attrs['layer_names']):
         for weight in map(_text, root[layer].attrs['weight_names']):
             # '.../conv_pw_1/kernel:0' inside the group of the outermost layer
@@ -112,14 +114,15 @@ def _read_legacy(root: Any) -> Dict[str, List[np.ndarray]]:
     return arrays
 
 
-def _read_tree(file: Any) -> Dict[str, List[np.ndarray]]:
+def _read_tree(file: Any) -> dict[str, list[np.ndarray]]:
     datasets = {}
-    file.visititems(lambda name, item: datasets.update({name: item})
-                    if hasattr(item, 'shape') else None)
+    file.visititems(
+        lambda name, item: datasets.update({name: item}) if hasattr(item, 'shape') else None
+    )
     paths = sorted(datasets)
     inner = '/depthwise_conv2d/vars/0'
-    mobilenet = next((p[:-len(inner)] for p in paths if p.endswith(inner)), '')
-    arrays: Dict[str, List[np.ndarray]] = {}
+    mobilenet = next((p[: -len(inner)] for p in paths if p.endswith(inner)), '')
+    arrays: dict[str, list[np.ndarray]] = {}
     for path in paths:
         if path.startswith('optimizer/') or 'seed_generator' in path:
             continue
@@ -133,7 +136,7 @@ def _read_tree(file: Any) -> Dict[str, List[np.ndarray]]:
     return arrays
 
 
-def _layer_configs(layer: Optional[dict]) -> Iterator[LayerConfig]:
+def _layer_configs(layer: dict | None) -> Iterator[LayerConfig]:
     if layer is None:
         return
     config = layer['config']

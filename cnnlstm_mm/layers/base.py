@@ -1,4 +1,5 @@
 """Options, parameters and sizes of a ConvLSTM."""
+
 from __future__ import annotations
 
 import math
@@ -6,8 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from cnnlstm_mm.options import (check_flag, check_number, check_share,
-                                check_whole)
+from cnnlstm_mm.options import check_flag, check_number, check_share, check_whole
 
 from .gates import GATES, NormedGates
 from .geometry import Pair, output_size, pair
@@ -16,46 +16,46 @@ from .geometry import Pair, output_size, pair
 class ConvLSTMBase(nn.Module):
     """What ``ConvLSTM`` has before it runs; see there for the arguments."""
 
-    def __init__(self,
-                 in_channels: int,
-                 hidden_channels: int,
-                 kernel_size: int | Pair = 3,
-                 *,
-                 num_layers: int = 1,
-                 padding: str = 'same',
-                 stride: int | Pair = 1,
-                 dilation: int | Pair = 1,
-                 bias: bool = True,
-                 forget_bias: float = 1.0,
-                 recurrent_activation: str = 'sigmoid',
-                 bidirectional: bool = False,
-                 go_backwards: bool = False,
-                 peephole: bool | Pair = False,
-                 dropout: float = 0.,
-                 recurrent_dropout: float = 0.,
-                 norm: bool = False,
-                 gate_conv: str = 'full',
-                 fused: bool = True) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int,
+        kernel_size: int | Pair = 3,
+        *,
+        num_layers: int = 1,
+        padding: str = 'same',
+        stride: int | Pair = 1,
+        dilation: int | Pair = 1,
+        bias: bool = True,
+        forget_bias: float = 1.0,
+        recurrent_activation: str = 'sigmoid',
+        bidirectional: bool = False,
+        go_backwards: bool = False,
+        peephole: bool | Pair = False,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        norm: bool = False,
+        gate_conv: str = 'full',
+        fused: bool = True,
+    ) -> None:
         super().__init__()
         choose('padding', padding, 'same', 'valid')
         choose('gate_conv', gate_conv, *GATES)
-        choose('recurrent_activation', recurrent_activation, 'sigmoid',
-               'hard_sigmoid')
-        check_whole(
-            in_channels=in_channels,
-            hidden_channels=hidden_channels,
-            num_layers=num_layers)
+        choose('recurrent_activation', recurrent_activation, 'sigmoid', 'hard_sigmoid')
+        check_whole(in_channels=in_channels, hidden_channels=hidden_channels, num_layers=num_layers)
         check_flag(
             bias=bias,
             bidirectional=bidirectional,
             go_backwards=go_backwards,
             norm=norm,
-            fused=fused)
+            fused=fused,
+        )
         check_number(forget_bias=forget_bias)
         check_share(dropout=dropout, recurrent_dropout=recurrent_dropout)
         if norm and gate_conv == 'pooled':
-            raise ValueError("norm needs gate_conv='full' or 'depthwise': "
-                             'pooled gates have no common channels')
+            raise ValueError(
+                "norm needs gate_conv='full' or 'depthwise': pooled gates have no common channels"
+            )
         self.in_channels = in_channels
         self.hidden_channels = hidden_channels
         self.kernel_size = pair(kernel_size, 'kernel_size')
@@ -71,8 +71,7 @@ class ConvLSTMBase(nn.Module):
         self.go_backwards = go_backwards
         if peephole is True:
             peephole = (1, 1)
-        self.peephole = None if peephole is False else pair(
-            peephole, 'peephole')
+        self.peephole = None if peephole is False else pair(peephole, 'peephole')
         self.dropout = dropout
         self.recurrent_dropout = recurrent_dropout
         self.norm = norm
@@ -82,17 +81,17 @@ class ConvLSTMBase(nn.Module):
         self._gates = NormedGates(gates) if norm else gates
         for layer in range(num_layers):
             shapes = dict(
-                self._gates.shapes(
-                    self._inputs(layer), hidden_channels, self.kernel_size))
+                self._gates.shapes(self._inputs(layer), hidden_channels, self.kernel_size)
+            )
             if bias:
-                shapes['bias'] = (4 * hidden_channels, )
+                shapes['bias'] = (4 * hidden_channels,)
             if self.peephole:
                 shapes['peephole'] = (3, hidden_channels, *self.peephole)
             for direction in range(self.directions):
                 for name, shape in shapes.items():
                     self.register_parameter(
-                        name + self._suffix(layer, direction),
-                        nn.Parameter(torch.empty(shape)))
+                        name + self._suffix(layer, direction), nn.Parameter(torch.empty(shape))
+                    )
         self._names = tuple(shapes)
         self.reset_parameters()
 
@@ -122,18 +121,18 @@ class ConvLSTMBase(nn.Module):
         for name, weight in self.named_parameters():
             if name.startswith(('weight_hh', 'gate_hh')):
                 rows, columns, *kernel = weight.shape
-                flat = nn.init.orthogonal_(
-                    weight.new_empty(weight[0].numel(), rows))
+                flat = nn.init.orthogonal_(weight.new_empty(weight[0].numel(), rows))
                 flat = flat.view(*kernel, columns, rows)
                 weight.copy_(flat.movedim((-1, -2), (0, 1)))
             elif name.startswith(('weight_', 'gate_', 'depth_')):
                 taps = weight[0, 0].numel()
-                fans = taps * (2 if name.startswith('depth_') else
-                               weight.shape[0] + weight.shape[1])
+                fans = taps * (
+                    2 if name.startswith('depth_') else weight.shape[0] + weight.shape[1]
+                )
                 limit = math.sqrt(6 / fans)
                 weight.uniform_(-limit, limit)
             else:
-                weight.fill_(1. if name.startswith('norm') else 0.)
+                weight.fill_(1.0 if name.startswith('norm') else 0.0)
                 if name.startswith('bias'):
                     weight.chunk(4)[1].fill_(self.forget_bias)
 
@@ -146,8 +145,7 @@ class ConvLSTMBase(nn.Module):
         Raises:
             ValueError: if a 'valid' kernel does not fit into the frame.
         """
-        return output_size(size, self.kernel_size, self.padding, self.stride,
-                           self.dilation)
+        return output_size(size, self.kernel_size, self.padding, self.stride, self.dilation)
 
     def multiply_adds(self, size: Pair) -> int:
         """Multiply-adds in the convolutions of one step of one sample.
@@ -158,16 +156,27 @@ class ConvLSTMBase(nn.Module):
         out = self.output_size(size)
         return self.directions * sum(
             self._gates.multiply_adds(
-                self._inputs(layer), self.hidden_channels, self.kernel_size,
-                out) for layer in range(self.num_layers))
+                self._inputs(layer), self.hidden_channels, self.kernel_size, out
+            )
+            for layer in range(self.num_layers)
+        )
 
     def extra_repr(self) -> str:
-        shown = ('kernel_size', 'num_layers', 'padding', 'stride',
-                 'bidirectional', 'peephole', 'gate_conv')
-        return ', '.join([
-            f'{self.in_channels}, {self.hidden_channels}',
-            *(f'{name}={getattr(self, name)!r}' for name in shown)
-        ])
+        shown = (
+            'kernel_size',
+            'num_layers',
+            'padding',
+            'stride',
+            'bidirectional',
+            'peephole',
+            'gate_conv',
+        )
+        return ', '.join(
+            [
+                f'{self.in_channels}, {self.hidden_channels}',
+                *(f'{name}={getattr(self, name)!r}' for name in shown),
+            ]
+        )
 
 
 def choose(name: str, value: str, *known: str) -> None:

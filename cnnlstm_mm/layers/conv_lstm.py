@@ -1,4 +1,5 @@
 """The convolutional LSTM layer."""
+
 from __future__ import annotations
 
 import torch
@@ -82,10 +83,9 @@ class ConvLSTM(ConvLSTMBase):
             them.
     """
 
-    def forward(self,
-                x: Tensor,
-                state: State | None = None,
-                lengths: Tensor | None = None) -> tuple[Tensor, State]:
+    def forward(
+        self, x: Tensor, state: State | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, State]:
         """Runs over all frames.
 
         Args:
@@ -105,77 +105,80 @@ class ConvLSTM(ConvLSTMBase):
         ragged = None if lengths is None else Ragged(lengths, x)
         if ragged:
             x = ragged.sort(x)
-            state = state if state is None else tuple(s[:, ragged.order]
-                                                      for s in state)
+            state = state if state is None else tuple(s[:, ragged.order] for s in state)
         finals = []
         for layer in range(self.num_layers):
             sequences = []
             for direction in range(self.directions):
                 block = layer * self.directions + direction
-                h, c = (None, None) if state is None else (s[block]
-                                                           for s in state)
+                h, c = (None, None) if state is None else (s[block] for s in state)
                 sequence, *final = self._run(
-                    x, layer, direction, h, c,
-                    ragged.batch_sizes if ragged else None)
+                    x, layer, direction, h, c, ragged.batch_sizes if ragged else None
+                )
                 sequences.append(sequence)
                 finals.append(final)
-            x = torch.cat(
-                sequences, 2
-            ) if self.bidirectional else sequence  # [N, T, D hidden, H', W']
-        h, c = (torch.stack(s)
-                for s in zip(*finals))  # [num_layers D, N, hidden, H', W']
+            x = (
+                torch.cat(sequences, 2) if self.bidirectional else sequence
+            )  # [N, T, D hidden, H', W']
+        h, c = (torch.stack(s) for s in zip(*finals))  # [num_layers D, N, hidden, H', W']
         if self.go_backwards:
             x = ragged.flip(x) if ragged else x.flip(1)
         if ragged:
             x, h, c = x[ragged.back], h[:, ragged.back], c[:, ragged.back]
         return x, (h, c)
 
-    def _run(self, x: Tensor, layer: int, direction: int, h: Tensor | None,
-             c: Tensor | None,
-             batch_sizes: list[int] | None) -> tuple[Tensor, Tensor, Tensor]:
+    def _run(
+        self,
+        x: Tensor,
+        layer: int,
+        direction: int,
+        h: Tensor | None,
+        c: Tensor | None,
+        batch_sizes: list[int] | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """One layer in one direction: the sequence in the order of the frames,
-        and the last h and c."""
+        and the last h and c.
+        """
         weights = self._weights(layer, direction)
         wide = x.dtype
         if torch.is_autocast_enabled(x.device.type):
-            wide, narrow = torch.float32, torch.get_autocast_dtype(
-                x.device.type)
+            wide, narrow = torch.float32, torch.get_autocast_dtype(x.device.type)
             x, h = x.to(narrow), h if h is None else h.to(narrow)
             weights = {
-                name: w if name == 'peephole' else w.to(narrow)
-                for name, w in weights.items()
+                name: w if name == 'peephole' else w.to(narrow) for name, w in weights.items()
             }
         peephole, bias = weights.pop('peephole', None), weights.get('bias')
         if self.training and self.dropout:
             x = x * F.dropout(torch.ones_like(x[:, :1]), self.dropout)
-        geometry = {} if layer else dict(
-            padding=self.padding, stride=self.stride, dilation=self.dilation)
+        geometry = (
+            {} if layer else dict(padding=self.padding, stride=self.stride, dilation=self.dilation)
+        )
         size = output_size(x.shape[-2:], self.kernel_size, **geometry)
-        c = x.new_zeros(
-            x.shape[0], self.hidden_channels, *size,
-            dtype=wide) if c is None else c.to(wide)
+        c = (
+            x.new_zeros(x.shape[0], self.hidden_channels, *size, dtype=wide)
+            if c is None
+            else c.to(wide)
+        )
         mask = None
         if self.training and self.recurrent_dropout:
             mask = F.dropout(torch.ones_like(c), self.recurrent_dropout)
         if peephole is not None and self.peephole not in ((1, 1), size):
-            peephole = F.interpolate(
-                peephole, size, mode='bilinear', align_corners=False)
+            peephole = F.interpolate(peephole, size, mode='bilinear', align_corners=False)
         options = dict(
             peephole=peephole,
             mask=mask,
             hard=self.recurrent_activation == 'hard_sigmoid',
             reverse=self.go_backwards != bool(direction),
-            batch_sizes=batch_sizes)
+            batch_sizes=batch_sizes,
+        )
         if self._gates is FullGates and self.fused and not must_be_plain():
-            return run_operator(x, weights['weight_ih'], weights['weight_hh'],
-                                bias, h, c, geometry, **options)
-        gates_x = self._gates.of_input(
-            x.flatten(0, 1), weights, bias, **geometry)
-        gates_x = tuple(g.unflatten(0, x.shape[:2])
-                        for g in gates_x)  # [N, T, 4 hidden, H', W']
+            return run_operator(
+                x, weights['weight_ih'], weights['weight_hh'], bias, h, c, geometry, **options
+            )
+        gates_x = self._gates.of_input(x.flatten(0, 1), weights, bias, **geometry)
+        gates_x = tuple(g.unflatten(0, x.shape[:2]) for g in gates_x)  # [N, T, 4 hidden, H', W']
         h = torch.zeros_like(c, dtype=x.dtype) if h is None else h
-        return loop(gates_x, self._gates.of_state(weights), self._gates.split,
-                    h, c, **options)
+        return loop(gates_x, self._gates.of_state(weights), self._gates.split, h, c, **options)
 
     def _check(self, x: Tensor, state: State | None) -> None:
         if x.dim() != 5:
@@ -184,21 +187,23 @@ class ConvLSTM(ConvLSTMBase):
             raise ValueError(
                 f'x {list(x.shape)} has {x.shape[2]} channels, but the layer '
                 f'takes {self.in_channels}: build it with '
-                f'in_channels={x.shape[2]}')
+                f'in_channels={x.shape[2]}'
+            )
         if x.shape[1] == 0:
-            raise ValueError(
-                f'x {list(x.shape)} has no frames: T must be at least 1')
+            raise ValueError(f'x {list(x.shape)} has no frames: T must be at least 1')
         shape = [
-            self.num_layers * self.directions, x.shape[0],
-            self.hidden_channels, *self.output_size(x.shape[-2:])
+            self.num_layers * self.directions,
+            x.shape[0],
+            self.hidden_channels,
+            *self.output_size(x.shape[-2:]),
         ]
-        if state is not None and (len(state) != 2 or any(
-                list(s.shape) != shape for s in state)):
+        if state is not None and (len(state) != 2 or any(list(s.shape) != shape for s in state)):
             raise ValueError(
                 f'state must be (h, c), each {shape} for x {list(x.shape)}, '
-                f'got {[list(s.shape) for s in state]}; None stands for zeros')
+                f'got {[list(s.shape) for s in state]}; None stands for zeros'
+            )
 
     def __prepare_scriptable__(self):
         raise RuntimeError(
-            'ConvLSTM cannot be scripted: use torch.export, torch.jit.trace '
-            'or torch.compile')
+            'ConvLSTM cannot be scripted: use torch.export, torch.jit.trace or torch.compile'
+        )

@@ -11,9 +11,10 @@ pooled     C (K + F) + F F K + 3 F (C + F)  (C (K + F) + F F K) P + 3 F (C + F)
 At MobileNetV2's shape, 1280 to 256 channels on 7 x 7 pixels with 3 x 3 taps,
 these are 14.16 M and 693.6 M, 1.59 M and 77.7 M, 2.11 M and 46.7 M.
 """
+
 from __future__ import annotations
 
-from typing import Callable
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -27,31 +28,32 @@ Weights = dict[str, Tensor]
 
 class FullGates:
     """One convolution of the input and one of the state for all four gates
-    (Shi et al., NIPS 2015)."""
+    (Shi et al., NIPS 2015).
+    """
 
     @staticmethod
     def shapes(inputs: int, hidden: int, kernel: Pair) -> Shapes:
         return dict(
-            weight_ih=(4 * hidden, inputs, *kernel),
-            weight_hh=(4 * hidden, hidden, *kernel))
+            weight_ih=(4 * hidden, inputs, *kernel), weight_hh=(4 * hidden, hidden, *kernel)
+        )
 
     @staticmethod
-    def multiply_adds(inputs: int, hidden: int, kernel: Pair,
-                      out: Pair) -> int:
-        return 4 * hidden * (inputs +
-                             hidden) * kernel[0] * kernel[1] * out[0] * out[1]
+    def multiply_adds(inputs: int, hidden: int, kernel: Pair, out: Pair) -> int:
+        return 4 * hidden * (inputs + hidden) * kernel[0] * kernel[1] * out[0] * out[1]
 
     @staticmethod
-    def of_input(x: Tensor, weights: Weights, bias: Tensor | None,
-                 **geometry) -> tuple[Tensor, ...]:
+    def of_input(
+        x: Tensor, weights: Weights, bias: Tensor | None, **geometry
+    ) -> tuple[Tensor, ...]:
         """The input's share of the pre-activations: x [M, C, H, W] to a tuple
-        with [M, 4 hidden, H', W']."""
-        return conv2d(x, weights['weight_ih'], bias, **geometry),
+        with [M, 4 hidden, H', W'].
+        """
+        return (conv2d(x, weights['weight_ih'], bias, **geometry),)
 
     @staticmethod
     def of_state(weights: Weights) -> Callable[[Tensor], tuple[Tensor, ...]]:
         """The state's share, as a function of h [N, hidden, H', W']."""
-        return lambda h: (conv2d(h, weights['weight_hh']), )
+        return lambda h: (conv2d(h, weights['weight_hh']),)
 
     @staticmethod
     def split(z: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -61,7 +63,8 @@ class FullGates:
 
 class DepthwiseGates:
     """A depthwise convolution, then a 1x1 product, for the input and for the
-    state."""
+    state.
+    """
 
     @staticmethod
     def shapes(inputs: int, hidden: int, kernel: Pair) -> Shapes:
@@ -69,27 +72,26 @@ class DepthwiseGates:
             depth_ih=(inputs, 1, *kernel),
             weight_ih=(4 * hidden, inputs, 1, 1),
             depth_hh=(hidden, 1, *kernel),
-            weight_hh=(4 * hidden, hidden, 1, 1))
+            weight_hh=(4 * hidden, hidden, 1, 1),
+        )
 
     @staticmethod
-    def multiply_adds(inputs: int, hidden: int, kernel: Pair,
-                      out: Pair) -> int:
-        return (inputs + hidden) * (kernel[0] * kernel[1] +
-                                    4 * hidden) * out[0] * out[1]
+    def multiply_adds(inputs: int, hidden: int, kernel: Pair, out: Pair) -> int:
+        return (inputs + hidden) * (kernel[0] * kernel[1] + 4 * hidden) * out[0] * out[1]
 
     @staticmethod
-    def of_input(x: Tensor, weights: Weights, bias: Tensor | None,
-                 **geometry) -> tuple[Tensor, ...]:
+    def of_input(
+        x: Tensor, weights: Weights, bias: Tensor | None, **geometry
+    ) -> tuple[Tensor, ...]:
         """As FullGates.of_input."""
-        return F.conv2d(
-            conv2d(x, weights['depth_ih'], None, **geometry),
-            weights['weight_ih'], bias),
+        return (
+            F.conv2d(conv2d(x, weights['depth_ih'], None, **geometry), weights['weight_ih'], bias),
+        )
 
     @staticmethod
     def of_state(weights: Weights) -> Callable[[Tensor], tuple[Tensor, ...]]:
         """As FullGates.of_state."""
-        return lambda h: (F.conv2d(
-            conv2d(h, weights['depth_hh']), weights['weight_hh']), )
+        return lambda h: (F.conv2d(conv2d(h, weights['depth_hh']), weights['weight_hh']),)
 
     split = FullGates.split
 
@@ -111,35 +113,35 @@ class PooledGates:
             weight_ih=(hidden, inputs, 1, 1),
             gate_ih=(3 * hidden, inputs),
             weight_hh=(hidden, hidden, *kernel),
-            gate_hh=(3 * hidden, hidden))
+            gate_hh=(3 * hidden, hidden),
+        )
 
     @staticmethod
-    def multiply_adds(inputs: int, hidden: int, kernel: Pair,
-                      out: Pair) -> int:
+    def multiply_adds(inputs: int, hidden: int, kernel: Pair, out: Pair) -> int:
         taps, pixels = kernel[0] * kernel[1], out[0] * out[1]
-        return (inputs * (taps + hidden) +
-                hidden * hidden * taps) * pixels + 3 * hidden * (
-                    inputs + hidden)
+        return (inputs * (taps + hidden) + hidden * hidden * taps) * pixels + 3 * hidden * (
+            inputs + hidden
+        )
 
     @staticmethod
-    def of_input(x: Tensor, weights: Weights, bias: Tensor | None,
-                 **geometry) -> tuple[Tensor, ...]:
+    def of_input(
+        x: Tensor, weights: Weights, bias: Tensor | None, **geometry
+    ) -> tuple[Tensor, ...]:
         """As FullGates.of_input, but i, f and o apart: [M, 3 hidden, 1, 1] and
-        [M, hidden, H', W']."""
-        b_i, b_f, b_g, b_o = (None, ) * 4 if bias is None else bias.chunk(4)
+        [M, hidden, H', W'].
+        """
+        b_i, b_f, b_g, b_o = (None,) * 4 if bias is None else bias.chunk(4)
         b_gates = None if bias is None else torch.cat([b_i, b_f, b_o])
-        g = F.conv2d(
-            conv2d(x, weights['depth_ih'], None, **geometry),
-            weights['weight_ih'], b_g)
-        return F.linear(x.mean((2, 3)), weights['gate_ih'], b_gates)[..., None,
-                                                                     None], g
+        g = F.conv2d(conv2d(x, weights['depth_ih'], None, **geometry), weights['weight_ih'], b_g)
+        return F.linear(x.mean((2, 3)), weights['gate_ih'], b_gates)[..., None, None], g
 
     @staticmethod
     def of_state(weights: Weights) -> Callable[[Tensor], tuple[Tensor, ...]]:
         """As FullGates.of_state, but i, f and o apart."""
-        return lambda h: (F.linear(h.mean(
-            (2, 3)), weights['gate_hh'])[..., None, None],
-                          conv2d(h, weights['weight_hh']))
+        return lambda h: (
+            F.linear(h.mean((2, 3)), weights['gate_hh'])[..., None, None],
+            conv2d(h, weights['weight_hh']),
+        )
 
     @staticmethod
     def split(z: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -163,27 +165,24 @@ class NormedGates:
 
     def shapes(self, inputs: int, hidden: int, kernel: Pair) -> Shapes:
         return dict(
-            self.gates.shapes(inputs, hidden, kernel),
-            norm_ih=(4 * hidden, ),
-            norm_hh=(4 * hidden, ))
+            self.gates.shapes(inputs, hidden, kernel), norm_ih=(4 * hidden,), norm_hh=(4 * hidden,)
+        )
 
-    def of_input(self, x: Tensor, weights: Weights, bias: Tensor | None,
-                 **geometry) -> tuple[Tensor, ...]:
+    def of_input(
+        self, x: Tensor, weights: Weights, bias: Tensor | None, **geometry
+    ) -> tuple[Tensor, ...]:
         """As FullGates.of_input."""
-        z = channel_norm(
-            self.gates.of_input(x, weights, None, **geometry)[0],
-            weights['norm_ih'])
-        return z if bias is None else z + bias[:, None, None],
+        z = channel_norm(self.gates.of_input(x, weights, None, **geometry)[0], weights['norm_ih'])
+        return (z if bias is None else z + bias[:, None, None],)
 
-    def of_state(self,
-                 weights: Weights) -> Callable[[Tensor], tuple[Tensor, ...]]:
+    def of_state(self, weights: Weights) -> Callable[[Tensor], tuple[Tensor, ...]]:
         """As FullGates.of_state."""
         recur = self.gates.of_state(weights)
-        return lambda h: (channel_norm(recur(h)[0], weights['norm_hh']), )
+        return lambda h: (channel_norm(recur(h)[0], weights['norm_hh']),)
 
 
 def channel_norm(z: Tensor, gain: Tensor) -> Tensor:
-    """z [N, C, H, W] normalized over C at each place, times ``gain`` [C]."""
+    """Z [N, C, H, W] normalized over C at each place, times ``gain`` [C]."""
     return F.layer_norm(z.movedim(1, -1), gain.shape, gain).movedim(-1, 1)
 
 

@@ -1,8 +1,10 @@
 """The cell update between the convolutions, and its gradient, in plain
-operations that allocate nothing."""
+operations that allocate nothing.
+"""
+
 from __future__ import annotations
 
-from typing import Callable
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -13,17 +15,20 @@ _tanh_backward = torch.ops.aten.tanh_backward.grad_input
 
 def smallest_cell(dtype: torch.dtype) -> float:
     """What a cell state is moved away from 0 to, where h is to give o again:
-    the least number whose products with o keep their digits."""
+    the least number whose products with o keep their digits.
+    """
     return max(1e-30, torch.finfo(dtype).tiny)
 
 
-def update_(z: Tensor,
-            c: Tensor,
-            h: Tensor,
-            peephole: Tensor | None,
-            hard: bool,
-            gates: Tensor | None = None,
-            cell: Tensor | None = None) -> None:
+def update_(
+    z: Tensor,
+    c: Tensor,
+    h: Tensor,
+    peephole: Tensor | None,
+    hard: bool,
+    gates: Tensor | None = None,
+    cell: Tensor | None = None,
+) -> None:
     """One cell update.
 
     Args:
@@ -38,7 +43,7 @@ def update_(z: Tensor,
         cell: where the next cell state goes, as c, for the same.
     """
     i, f, g, o = z.chunk(4, 1)
-    both = z[:, :2 * c.shape[1]]
+    both = z[:, : 2 * c.shape[1]]
     if peephole is not None:
         i.addcmul_(peephole[0], c)
         f.addcmul_(peephole[1], c)
@@ -60,9 +65,17 @@ def update_(z: Tensor,
     h.mul_(o)
 
 
-def update_backward_(gates: Tensor, cell: Tensor, c_before: Tensor, h: Tensor,
-                     dh: Tensor, dc: Tensor, dz: Tensor,
-                     peephole: Tensor | None, hard: bool) -> None:
+def update_backward_(
+    gates: Tensor,
+    cell: Tensor,
+    c_before: Tensor,
+    h: Tensor,
+    dh: Tensor,
+    dc: Tensor,
+    dz: Tensor,
+    peephole: Tensor | None,
+    hard: bool,
+) -> None:
     """Gradient of one cell update.
 
     o and g are computed again, as h / tanh(c) and (c - f c_before) / i. The
@@ -104,7 +117,5 @@ def _sigmoid(hard: bool) -> Callable:
     return torch.ops.aten.hardsigmoid.out if hard else torch.sigmoid
 
 
-def _hard_sigmoid_backward(grad: Tensor, gate: Tensor, *,
-                           grad_input: Tensor) -> None:
-    torch.mul(
-        grad, ((gate > 0) & (gate < 1)).to(grad.dtype).div_(6), out=grad_input)
+def _hard_sigmoid_backward(grad: Tensor, gate: Tensor, *, grad_input: Tensor) -> None:
+    torch.mul(grad, ((gate > 0) & (gate < 1)).to(grad.dtype).div_(6), out=grad_input)

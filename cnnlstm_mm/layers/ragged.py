@@ -1,4 +1,5 @@
 """Batches whose samples have different numbers of frames."""
+
 from __future__ import annotations
 
 import torch
@@ -21,27 +22,28 @@ class Ragged:
     def __init__(self, lengths: Tensor, x: Tensor) -> None:
         lengths = torch.as_tensor(lengths, device='cpu')
         batch, frames = x.shape[:2]
-        if lengths.shape != (batch, ) or lengths.is_floating_point() or (
-                batch and not 1 <= lengths.min() <= lengths.max() <= frames):
+        if (
+            lengths.shape != (batch,)
+            or lengths.is_floating_point()
+            or (batch and not 1 <= lengths.min() <= lengths.max() <= frames)
+        ):
             raise ValueError(
-                f'lengths must be {batch} ints from 1 to {frames}, got '
-                f'{lengths.tolist()}'
+                f'lengths must be {batch} ints from 1 to {frames}, got {lengths.tolist()}'
             )
         lengths, order = lengths.sort(descending=True, stable=True)
         there = lengths[:, None] > torch.arange(frames)  # [N, T]
         self.batch_sizes = there.sum(0).tolist()
-        self.lengths, self.order, self.there = (
-            t.to(x.device) for t in (lengths, order, there))
+        self.lengths, self.order, self.there = (t.to(x.device) for t in (lengths, order, there))
         self.back = self.order.argsort()
 
     def sort(self, x: Tensor) -> Tensor:
-        """x [N, T, C, H, W] with the longest sample first, and 0 in the frames
-        that do not count."""
+        """X [N, T, C, H, W] with the longest sample first, and 0 in the frames
+        that do not count.
+        """
         return x[self.order].masked_fill(~self.there[..., None, None, None], 0)
 
     def flip(self, x: Tensor) -> Tensor:
         """Each sorted sample's frames that count in the opposite order."""
         steps = torch.arange(x.shape[1], device=x.device)
-        index = torch.where(self.there, self.lengths[:, None] - 1 - steps,
-                            steps)  # [N, T]
+        index = torch.where(self.there, self.lengths[:, None] - 1 - steps, steps)  # [N, T]
         return x[torch.arange(x.shape[0], device=x.device)[:, None], index]

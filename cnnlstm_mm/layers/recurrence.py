@@ -9,12 +9,14 @@ directions.
 Forward keeps the activations of the gates i and f and the cell states, and
 backward the sequence of h, which lives anyway; g and o follow pointwise.
 """
+
 from __future__ import annotations
 
 import functools
 import importlib.util
+from collections.abc import Sequence
 from types import ModuleType
-from typing import NamedTuple, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,6 +29,7 @@ from .reference_loop import schedule
 
 class Options(NamedTuple):
     """What both directions need to know; see ``fused.conv_lstm``."""
+
     peephole: Tensor | None
     mask: Tensor | None
     hard: bool
@@ -43,29 +46,25 @@ class Kept(NamedTuple):
         hidden: hidden states after it, as the cells, where the sequence of h
             has fewer digits; else empty.
     """
+
     gates: list[Tensor]
     cells: list[Tensor]
     hidden: list[Tensor]
 
     @classmethod
-    def empty(cls, c0: Tensor, steps: list[tuple[int, int]],
-              dtype: torch.dtype) -> Kept:
+    def empty(cls, c0: Tensor, steps: list[tuple[int, int]], dtype: torch.dtype) -> Kept:
         """Room for these steps, the sequence of h being of ``dtype``."""
 
         def room(channels: int) -> list[Tensor]:
-            return [
-                c0.new_empty(n, channels, *c0.shape[2:]) for _, n in steps
-            ]
+            return [c0.new_empty(n, channels, *c0.shape[2:]) for _, n in steps]
 
         hidden = c0.shape[1]
-        return cls(
-            room(2 * hidden), room(hidden),
-            [] if dtype == c0.dtype else room(hidden))
+        return cls(room(2 * hidden), room(hidden), [] if dtype == c0.dtype else room(hidden))
 
     @classmethod
     def of(cls, tensors: list[Tensor], frames: int) -> Kept:
         """From the tensors in one row."""
-        return cls(*(tensors[k * frames:(k + 1) * frames] for k in range(3)))
+        return cls(*(tensors[k * frames : (k + 1) * frames] for k in range(3)))
 
     def tensors(self) -> list[Tensor]:
         """All tensors in one row."""
@@ -84,38 +83,40 @@ def pointwise_for(c: Tensor) -> ModuleType:
     return _triton_ops() or pointwise if c.is_cuda else pointwise
 
 
-def run_forward(x: Tensor, weight_ih: Tensor | None, weight_hh: Tensor,
-                bias: Tensor | None, h0: Tensor | None, c0: Tensor,
-                options: Options,
-                save: bool) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+def run_forward(
+    x: Tensor,
+    weight_ih: Tensor | None,
+    weight_hh: Tensor,
+    bias: Tensor | None,
+    h0: Tensor | None,
+    c0: Tensor,
+    options: Options,
+    save: bool,
+) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
     """All steps; see ``fused.conv_lstm`` for the arguments."""
     batch, frames = x.shape[:2]
     peephole, mask, hard, reverse, batch_sizes = options
     ops = pointwise_for(c0)
     c = c0.clone(memory_format=torch.contiguous_format)
-    h = torch.zeros_like(c) if h0 is None else h0.to(
-        c.dtype, memory_format=torch.contiguous_format, copy=True)
-    sequence = (x.new_zeros if batch_sizes else x.new_empty)(batch, frames,
-                                                             *c.shape[1:])
-    kept = Kept.empty(c0, schedule(frames, reverse, batch_sizes, batch),
-                      x.dtype) if save else None
-    weight = weight_hh if weight_ih is None else torch.cat(
-        [weight_ih, weight_hh], 1)
-    conv = step_conv(
-        weight, c.shape, bias, prepack=weight_ih is None and frames > 1)
-    for step, (t,
-               n) in enumerate(schedule(frames, reverse, batch_sizes, batch)):
+    h = (
+        torch.zeros_like(c)
+        if h0 is None
+        else h0.to(c.dtype, memory_format=torch.contiguous_format, copy=True)
+    )
+    sequence = (x.new_zeros if batch_sizes else x.new_empty)(batch, frames, *c.shape[1:])
+    kept = Kept.empty(c0, schedule(frames, reverse, batch_sizes, batch), x.dtype) if save else None
+    weight = weight_hh if weight_ih is None else torch.cat([weight_ih, weight_hh], 1)
+    conv = step_conv(weight, c.shape, bias, prepack=weight_ih is None and frames > 1)
+    for step, (t, n) in enumerate(schedule(frames, reverse, batch_sizes, batch)):
         h_in = (h[:n] if mask is None else h[:n] * mask[:n]).to(weight.dtype)
         if weight_ih is not None:
             z = conv(torch.cat([x[:n, t], h_in], 1)).to(c.dtype)
         elif step == 0 and h0 is None:
-            z = x[:n, t].to(
-                c.dtype, memory_format=torch.contiguous_format, copy=True)
+            z = x[:n, t].to(c.dtype, memory_format=torch.contiguous_format, copy=True)
         else:
             z = torch.add(x[:n, t].to(c.dtype), conv(h_in))
         if kept:
-            ops.update_(z, c[:n], h[:n], peephole, hard, kept.gates[step],
-                        kept.cells[step])
+            ops.update_(z, c[:n], h[:n], peephole, hard, kept.gates[step], kept.cells[step])
             if kept.hidden:
                 kept.hidden[step].copy_(h[:n])
         else:
@@ -124,34 +125,42 @@ def run_forward(x: Tensor, weight_ih: Tensor | None, weight_hh: Tensor,
     return sequence, h.to(x.dtype), c, kept.tensors() if kept else []
 
 
-def run_backward(x: Tensor | None, weight_ih: Tensor | None, weight_hh: Tensor,
-                 h0: Tensor | None, c0: Tensor, options: Options,
-                 sequence: Tensor, tensors: list[Tensor],
-                 d_sequence: Tensor | None, dh: Tensor | None,
-                 dc: Tensor | None,
-                 need_dx: bool) -> tuple[Tensor | None, ...]:
+def run_backward(
+    x: Tensor | None,
+    weight_ih: Tensor | None,
+    weight_hh: Tensor,
+    h0: Tensor | None,
+    c0: Tensor,
+    options: Options,
+    sequence: Tensor,
+    tensors: list[Tensor],
+    d_sequence: Tensor | None,
+    dh: Tensor | None,
+    dc: Tensor | None,
+    need_dx: bool,
+) -> tuple[Tensor | None, ...]:
     """Gradients of x (or of the input's share of the gates), both weights, the
-    bias, h0, c0 and the peephole."""
+    bias, h0, c0 and the peephole.
+    """
     batch, frames = sequence.shape[:2]
     peephole, mask, hard, reverse, batch_sizes = options
     ops = pointwise_for(c0)
     steps = schedule(frames, reverse, batch_sizes, batch)
     kept = Kept.of(tensors, frames)
-    kernel, stepwise, inputs = tuple(
-        weight_hh.shape[-2:]), weight_ih is not None, 0
+    kernel, stepwise, inputs = tuple(weight_hh.shape[-2:]), weight_ih is not None, 0
     pads = same_padding(c0.shape[-2:], kernel, (1, 1), (1, 1))
     c0 = c0.contiguous()
     dh, dc = (
-        torch.zeros_like(c0) if d is None else d.to(
-            c0.dtype, memory_format=torch.contiguous_format, copy=True)
-        for d in (dh, dc))
+        torch.zeros_like(c0)
+        if d is None
+        else d.to(c0.dtype, memory_format=torch.contiguous_format, copy=True)
+        for d in (dh, dc)
+    )
     shape = (4 * c0.shape[1], *c0.shape[2:])
-    dz = (c0.new_zeros if batch_sizes else c0.new_empty)(
-        batch, 1 if stepwise else frames, *shape)
+    dz = (c0.new_zeros if batch_sizes else c0.new_empty)(batch, 1 if stepwise else frames, *shape)
     weight = weight_hh
     if stepwise:
-        d_weight_ih, d_weight_hh = torch.zeros_like(
-            weight_ih), torch.zeros_like(weight_hh)
+        d_weight_ih, d_weight_hh = torch.zeros_like(weight_ih), torch.zeros_like(weight_hh)
         d_bias = c0.new_zeros(shape[0])
         if need_dx:
             weight, inputs = torch.cat([weight_ih, weight_hh], 1), x.shape[2]
@@ -159,10 +168,7 @@ def run_backward(x: Tensor | None, weight_ih: Tensor | None, weight_hh: Tensor,
     else:
         h_before = weight.new_zeros(batch, frames, *c0.shape[1:])
     d_peephole = None if peephole is None else c0.new_zeros(3, *c0.shape[1:])
-    conv = step_conv(
-        weight, (batch, *shape),
-        transposed=True,
-        prepack=not stepwise and frames > 1)
+    conv = step_conv(weight, (batch, *shape), transposed=True, prepack=not stepwise and frames > 1)
     first_h = torch.zeros_like(c0) if h0 is None else h0.to(c0.dtype)
 
     def after(step: int) -> Tensor:
@@ -175,14 +181,16 @@ def run_backward(x: Tensor | None, weight_ih: Tensor | None, weight_hh: Tensor,
         d = dz[:n, 0 if stepwise else t]
         if d_sequence is not None:
             dh[:n] += d_sequence[:n, t]
-        c, h = (c0[:n], first_h[:n]) if step == 0 else (
-            _rows(kept.cells[step - 1], c0, n),
-            _rows(after(step - 1), first_h, n))
-        ops.update_backward_(kept.gates[step], kept.cells[step], c,
-                             after(step), dh[:n], dc[:n], d, peephole, hard)
+        c, h = (
+            (c0[:n], first_h[:n])
+            if step == 0
+            else (_rows(kept.cells[step - 1], c0, n), _rows(after(step - 1), first_h, n))
+        )
+        ops.update_backward_(
+            kept.gates[step], kept.cells[step], c, after(step), dh[:n], dc[:n], d, peephole, hard
+        )
         if peephole is not None:
-            for k, (gate, state) in enumerate(
-                ((0, c), (1, c), (3, kept.cells[step]))):
+            for k, (gate, state) in enumerate(((0, c), (1, c), (3, kept.cells[step]))):
                 d_peephole[k] += (d.chunk(4, 1)[gate] * state).sum(0)
         d = d.to(weight.dtype)
         h = (h if mask is None else h * mask[:n]).to(weight.dtype)
@@ -199,20 +207,26 @@ def run_backward(x: Tensor | None, weight_ih: Tensor | None, weight_hh: Tensor,
             dh[:n] = d_in[:, inputs:]
             if mask is not None:
                 dh[:n] *= mask[:n]
-    d_peephole = None if peephole is None else d_peephole.sum_to_size(
-        peephole.shape).clone()
+    d_peephole = None if peephole is None else d_peephole.sum_to_size(peephole.shape).clone()
     dh = None if h0 is None else dh.to(h0.dtype)
     if stepwise:
-        return dx if need_dx else None, d_weight_ih, d_weight_hh, d_bias.to(
-            weight.dtype), dh, dc, d_peephole
+        return (
+            dx if need_dx else None,
+            d_weight_ih,
+            d_weight_hh,
+            d_bias.to(weight.dtype),
+            dh,
+            dc,
+            d_peephole,
+        )
     dz = dz.to(weight.dtype)
-    d_weight_hh = weight_gradient(
-        h_before.flatten(0, 1), dz.flatten(0, 1), kernel, pads)
+    d_weight_hh = weight_gradient(h_before.flatten(0, 1), dz.flatten(0, 1), kernel, pads)
     return dz, None, d_weight_hh, None, dh, dc, d_peephole
 
 
 def _rows(state: Tensor, first: Tensor, n: int) -> Tensor:
     """The states of the first ``n`` samples before a step: what the step
-    before left, and the initial ones of samples that begin here."""
+    before left, and the initial ones of samples that begin here.
+    """
     there = state.shape[0]
     return state[:n] if n <= there else torch.cat([state, first[there:n]])

@@ -1,7 +1,8 @@
 """The time loop of a ConvLSTM in plain operations, under autograd."""
+
 from __future__ import annotations
 
-from typing import Callable
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -13,19 +14,22 @@ def hard_sigmoid(x: Tensor) -> Tensor:
     return F.relu6(x + 3) / 6
 
 
-def schedule(frames: int, reverse: bool, batch_sizes: list[int] | None,
-             batch: int) -> list[tuple[int, int]]:
+def schedule(
+    frames: int, reverse: bool, batch_sizes: list[int] | None, batch: int
+) -> list[tuple[int, int]]:
     """The steps in order, as (frame, how many samples have it). Samples are
-    sorted, the longest first."""
+    sorted, the longest first.
+    """
     order = range(frames - 1, -1, -1) if reverse else range(frames)
-    return [(t, batch if batch_sizes is None else batch_sizes[t])
-            for t in order]
+    return [(t, batch if batch_sizes is None else batch_sizes[t]) for t in order]
 
 
-def update(z: tuple[Tensor, ...], c: Tensor, peephole: Tensor | None,
-           hard: bool) -> tuple[Tensor, Tensor]:
+def update(
+    z: tuple[Tensor, ...], c: Tensor, peephole: Tensor | None, hard: bool
+) -> tuple[Tensor, Tensor]:
     """One cell update from the four pre-activations (i, f, g, o); returns h
-    and c."""
+    and c.
+    """
     sigmoid = hard_sigmoid if hard else torch.sigmoid
     z_i, z_f, z_g, z_o = z
     if peephole is not None:
@@ -37,17 +41,18 @@ def update(z: tuple[Tensor, ...], c: Tensor, peephole: Tensor | None,
 
 
 def loop(
-        gates_x: tuple[Tensor, ...],
-        recur: Callable,
-        split: Callable,
-        h: Tensor,
-        c: Tensor,
-        *,
-        peephole: Tensor | None = None,
-        mask: Tensor | None = None,
-        hard: bool = False,
-        reverse: bool = False,
-        batch_sizes: list[int] | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    gates_x: tuple[Tensor, ...],
+    recur: Callable,
+    split: Callable,
+    h: Tensor,
+    c: Tensor,
+    *,
+    peephole: Tensor | None = None,
+    mask: Tensor | None = None,
+    hard: bool = False,
+    reverse: bool = False,
+    batch_sizes: list[int] | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
     """Runs all steps.
 
     Args:
@@ -75,8 +80,7 @@ def loop(
         z = tuple(x[:n, t] + y for x, y in zip(gates_x, recur(h_now)))
         h_now, c_now = update(split(z), c[:n], peephole, hard)
         h_now = h_now.to(h.dtype)
-        sequence[t] = h_now if n == batch else torch.cat(
-            [h_now, torch.zeros_like(h[n:])])
+        sequence[t] = h_now if n == batch else torch.cat([h_now, torch.zeros_like(h[n:])])
         h = h_now if n == batch else torch.cat([h_now, h[n:]])
         c = c_now if n == batch else torch.cat([c_now, c[n:]])
     return torch.stack(sequence, 1), h, c

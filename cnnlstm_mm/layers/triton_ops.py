@@ -4,6 +4,7 @@ each.
 Import this only where Triton is installed. With TRITON_INTERPRET=1 the kernels
 run on the CPU, slowly, for tests.
 """
+
 from __future__ import annotations
 
 import torch
@@ -20,8 +21,7 @@ BLOCK = 1024
 def _tanh(x):
     # Near 0 the difference has no digits left, but h / tanh(c) is to give o.
     y = x * x
-    series = x * (1 + y * (-1 / 3 + y * (2 / 15 + y *
-                                         (-17 / 315 + y * (62 / 2835)))))
+    series = x * (1 + y * (-1 / 3 + y * (2 / 15 + y * (-17 / 315 + y * (62 / 2835)))))
     return tl.where(tl.abs(x) < 0.05, series, 2 * tl.sigmoid(2 * x) - 1)
 
 
@@ -40,9 +40,22 @@ def _gate_slope(gate, HARD: tl.constexpr):
 
 
 @triton.jit
-def _update(z, c, h, gates, cell, peephole, size, total, least,
-            KEEP: tl.constexpr, PEEPHOLE: tl.constexpr, HARD: tl.constexpr,
-            WIDE: tl.constexpr, BLOCK: tl.constexpr):
+def _update(
+    z,
+    c,
+    h,
+    gates,
+    cell,
+    peephole,
+    size,
+    total,
+    least,
+    KEEP: tl.constexpr,
+    PEEPHOLE: tl.constexpr,
+    HARD: tl.constexpr,
+    WIDE: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
     index = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = index < total
     place = index % size
@@ -72,10 +85,25 @@ def _update(z, c, h, gates, cell, peephole, size, total, least,
 
 
 @triton.jit
-def _update_backward(gates, cell, c_before, h, dh, dc, dz, peephole, size,
-                     total, least, h_stride, dz_stride,
-                     PEEPHOLE: tl.constexpr, HARD: tl.constexpr,
-                     WIDE: tl.constexpr, BLOCK: tl.constexpr):
+def _update_backward(
+    gates,
+    cell,
+    c_before,
+    h,
+    dh,
+    dc,
+    dz,
+    peephole,
+    size,
+    total,
+    least,
+    h_stride,
+    dz_stride,
+    PEEPHOLE: tl.constexpr,
+    HARD: tl.constexpr,
+    WIDE: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
     index = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = index < total
     place, sample = index % size, index // size
@@ -109,14 +137,20 @@ def _update_backward(gates, cell, c_before, h, dh, dc, dz, peephole, size,
     tl.store(dc + index, d_c, inside)
 
 
-def _launch(kernel, tensors: tuple[Tensor, ...], peephole: Tensor | None,
-            hard: bool, *strides: int, **constants: bool) -> None:
+def _launch(
+    kernel,
+    tensors: tuple[Tensor, ...],
+    peephole: Tensor | None,
+    hard: bool,
+    *strides: int,
+    **constants: bool,
+) -> None:
     c = tensors[1]
     if not c.numel():
         return
     if peephole is not None:
         peephole = peephole.expand(3, *c.shape[1:]).contiguous()
-    kernel[(triton.cdiv(c.numel(), BLOCK), )](
+    kernel[(triton.cdiv(c.numel(), BLOCK),)](
         *tensors,
         c if peephole is None else peephole,
         c[0].numel(),
@@ -127,29 +161,45 @@ def _launch(kernel, tensors: tuple[Tensor, ...], peephole: Tensor | None,
         HARD=hard,
         WIDE=tl.float64 if c.dtype == torch.float64 else tl.float32,
         BLOCK=BLOCK,
-        **constants)
+        **constants,
+    )
 
 
-def update_(z: Tensor,
-            c: Tensor,
-            h: Tensor,
-            peephole: Tensor | None,
-            hard: bool,
-            gates: Tensor | None = None,
-            cell: Tensor | None = None) -> None:
+def update_(
+    z: Tensor,
+    c: Tensor,
+    h: Tensor,
+    peephole: Tensor | None,
+    hard: bool,
+    gates: Tensor | None = None,
+    cell: Tensor | None = None,
+) -> None:
     """``pointwise.update_``; all tensors dense."""
     keep = gates is not None
     _launch(
-        _update, (z, c, h, gates if keep else z, cell if keep else c),
+        _update, (z, c, h, gates if keep else z, cell if keep else c), peephole, hard, KEEP=keep
+    )
+
+
+def update_backward_(
+    gates: Tensor,
+    cell: Tensor,
+    c_before: Tensor,
+    h: Tensor,
+    dh: Tensor,
+    dc: Tensor,
+    dz: Tensor,
+    peephole: Tensor | None,
+    hard: bool,
+) -> None:
+    """``pointwise.update_backward_``; each sample dense in ``h`` and ``dz``,
+    all else dense.
+    """
+    _launch(
+        _update_backward,
+        (gates, cell, c_before, h, dh, dc, dz),
         peephole,
         hard,
-        KEEP=keep)
-
-
-def update_backward_(gates: Tensor, cell: Tensor, c_before: Tensor, h: Tensor,
-                     dh: Tensor, dc: Tensor, dz: Tensor,
-                     peephole: Tensor | None, hard: bool) -> None:
-    """``pointwise.update_backward_``; each sample dense in ``h`` and ``dz``,
-    all else dense."""
-    _launch(_update_backward, (gates, cell, c_before, h, dh, dc, dz), peephole,
-            hard, h.stride(0), dz.stride(0))
+        h.stride(0),
+        dz.stride(0),
+    )

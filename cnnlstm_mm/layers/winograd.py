@@ -8,6 +8,7 @@ are 16 matrix products over channels, and so are those of both gradients. Large
 temporary tensors are written into rooms that live on: on the CPU, fresh memory
 costs as much as the arithmetic on it.
 """
+
 from __future__ import annotations
 
 import functools
@@ -23,7 +24,7 @@ from .geometry import Pair
 Pads = tuple[int, int, int, int]
 
 CHUNK = 1 << 23  # values of a chunk of transformed frames
-_WEIGHT = ((1, 0, 0), (.5, .5, .5), (.5, -.5, .5), (0, 0, 1))
+_WEIGHT = ((1, 0, 0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0, 0, 1))
 _DATA = ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1))
 _OUTPUT = ((1, 1, 1, 0), (0, 1, -1, -1))
 _ROOMS = threading.local()
@@ -39,6 +40,7 @@ class Transforms(NamedTuple):
         tiles: in a frame.
         size: (H', W').
     """
+
     data: Tensor
     output: Tensor
     weight: Tensor
@@ -56,22 +58,21 @@ def _axis(size: int, before: int, after: int) -> tuple[Tensor, Tensor]:
         for k in range(4):
             if 0 <= 2 * tile + k - before < size:
                 data[:, tile, 2 * tile + k - before] = torch.tensor(
-                    [row[k] for row in _DATA], dtype=torch.float64)
+                    [row[k] for row in _DATA], dtype=torch.float64
+                )
         for k in range(min(2, out - 2 * tile)):
-            output[2 * tile + k, :, tile] = torch.tensor(
-                _OUTPUT[k], dtype=torch.float64)
+            output[2 * tile + k, :, tile] = torch.tensor(_OUTPUT[k], dtype=torch.float64)
     return data, output
 
 
 @functools.lru_cache(maxsize=64)
 @torch.inference_mode(False)
-def transforms(height: int, width: int, pads: Pads,
-               dtype: torch.dtype) -> Transforms:
+def transforms(height: int, width: int, pads: Pads, dtype: torch.dtype) -> Transforms:
     """For frames of ``height`` x ``width`` with zeros around them, ``pads``
-    being left, right, top, bottom."""
+    being left, right, top, bottom.
+    """
     left, right, top, bottom = pads
-    (data_h, out_h), (data_w, out_w) = _axis(height, top, bottom), _axis(
-        width, left, right)
+    (data_h, out_h), (data_w, out_w) = _axis(height, top, bottom), _axis(width, left, right)
     data = torch.einsum('asp,btq->abstpq', data_h, data_w)
     output = torch.einsum('pas,qbt->pqabst', out_h, out_w)
     taps = torch.tensor(_WEIGHT, dtype=torch.float64)
@@ -79,16 +80,19 @@ def transforms(height: int, width: int, pads: Pads,
         data.flatten(4).flatten(0, 3).to(dtype),
         output.flatten(2).flatten(0, 1).to(dtype),
         torch.einsum('ai,bj->abij', taps, taps).reshape(16, 9).to(dtype),
-        out_h.shape[2] * out_w.shape[2], (out_h.shape[0], out_w.shape[0]))
+        out_h.shape[2] * out_w.shape[2],
+        (out_h.shape[0], out_w.shape[0]),
+    )
 
 
 def gain(size: Pair, inputs: int, out: int, pads: Pads) -> float:
     """How many times fewer multiply-adds than the plain convolution of frames
-    of ``size`` (H, W), the transforms of frames counted; 0 for no output."""
+    of ``size`` (H, W), the transforms of frames counted; 0 for no output.
+    """
     left, right, top, bottom = pads
     height, width = size[0] + top + bottom - 2, size[1] + left + right - 2
     if min(*size, height, width, inputs, out) < 1:
-        return 0.
+        return 0.0
     products = 16 * -(-height // 2) * -(-width // 2)
     share = size[0] * size[1] / out + height * width / inputs
     return 9 * height * width / (products * (1 + share))
@@ -97,23 +101,28 @@ def gain(size: Pair, inputs: int, out: int, pads: Pads) -> float:
 def is_faster(x: Tensor, out: int, kernel: Pair, pads: Pads) -> bool:
     """Whether ``convolution`` and its gradients beat the other ways for x
     [M, in, H, W]: many channels, and frames enough to pay for the transform of
-    the weight. 1.4 to 2 times as fast there, on AVX-512."""
-    return (x.device.type == 'cpu' and x.dtype == torch.float32
-            and kernel == (3, 3) and x.shape[1] * out >= 1 << 16
-            and x.shape[0] * x.shape[2] * x.shape[3] >= 512
-            and gain(x.shape[2:], x.shape[1], out, pads) >= 1.15)
+    the weight. 1.4 to 2 times as fast there, on AVX-512.
+    """
+    return (
+        x.device.type == 'cpu'
+        and x.dtype == torch.float32
+        and kernel == (3, 3)
+        and x.shape[1] * out >= 1 << 16
+        and x.shape[0] * x.shape[2] * x.shape[3] >= 512
+        and gain(x.shape[2:], x.shape[1], out, pads) >= 1.15
+    )
 
 
 def _room(name: str, rows: int, columns: int, dtype: torch.dtype) -> Tensor:
     """Memory [rows, columns] with anything in it, until the next call with
-    this name in this thread."""
+    this name in this thread.
+    """
     rooms: dict = _ROOMS.__dict__
     room = rooms.get((name, dtype))
     if room is None or room.numel() < rows * columns:
         with torch.inference_mode(False):
-            rooms[name, dtype] = room = torch.empty(
-                rows * columns, dtype=dtype)
-    return room[:rows * columns].view(rows, columns)
+            rooms[name, dtype] = room = torch.empty(rows * columns, dtype=dtype)
+    return room[: rows * columns].view(rows, columns)
 
 
 def _pixels_first(x: Tensor) -> Tensor:
@@ -128,21 +137,17 @@ def _chunks(frames: int, tiles: int, channels: int) -> list[slice]:
 
 
 def _transform(name: str, matrix: Tensor, x: Tensor) -> Tensor:
-    """x [M, C, H, W] to [16, tiles M, C]."""
+    """X [M, C, H, W] to [16, tiles M, C]."""
     pixels = _pixels_first(x)
     room = _room(name, len(matrix), pixels.shape[1], x.dtype)
-    return torch.mm(
-        matrix, pixels, out=room).view(16, -1, x.shape[1])
+    return torch.mm(matrix, pixels, out=room).view(16, -1, x.shape[1])
 
 
-def _back(matrix: Tensor, values: Tensor, out: Tensor,
-          bias: Tensor | None) -> None:
+def _back(matrix: Tensor, values: Tensor, out: Tensor, bias: Tensor | None) -> None:
     """[16, tiles M, C] to ``out`` [M, C, H, W]."""
     frames, channels, height, width = out.shape
     values = values.view(matrix.shape[1], frames * channels)
-    pixels = torch.mm(
-        matrix, values,
-        out=_room('pixels', len(matrix), values.shape[1], out.dtype))
+    pixels = torch.mm(matrix, values, out=_room('pixels', len(matrix), values.shape[1], out.dtype))
     pixels = pixels.view(height, width, frames, channels)
     if bias is not None:
         pixels += bias
@@ -153,10 +158,8 @@ def _transformed(weight: Tensor, t: Transforms) -> Tensor:
     """[out, in, 3, 3] to [16, out, in]."""
     out, inputs = weight.shape[:2]
     return torch.mm(
-        t.weight,
-        weight.reshape(-1, 9).t(),
-        out=_room('weight', 16, out * inputs,
-                  weight.dtype)).view(16, out, inputs)
+        t.weight, weight.reshape(-1, 9).t(), out=_room('weight', 16, out * inputs, weight.dtype)
+    ).view(16, out, inputs)
 
 
 def _multiply(name: str, a: Tensor, b: Tensor) -> Tensor:
@@ -167,8 +170,7 @@ def _multiply(name: str, a: Tensor, b: Tensor) -> Tensor:
 
 
 @torch.library.custom_op('cnnlstm_mm::winograd', mutates_args=())
-def convolution(x: Tensor, weight: Tensor, bias: Tensor | None,
-                pads: list[int]) -> Tensor:
+def convolution(x: Tensor, weight: Tensor, bias: Tensor | None, pads: list[int]) -> Tensor:
     """``F.conv2d(F.pad(x, pads), weight, bias)``.
 
     Args:
@@ -191,8 +193,7 @@ def convolution(x: Tensor, weight: Tensor, bias: Tensor | None,
 
 
 @torch.library.custom_op('cnnlstm_mm::winograd_data_gradient', mutates_args=())
-def data_gradient(dz: Tensor, weight: Tensor, like: Tensor,
-                  pads: list[int]) -> Tensor:
+def data_gradient(dz: Tensor, weight: Tensor, like: Tensor, pads: list[int]) -> Tensor:
     """Gradient of ``convolution``'s x, in shape and strides ``like`` x."""
     out, inputs = weight.shape[:2]
     t = transforms(*like.shape[2:], tuple(pads), dz.dtype)
@@ -204,8 +205,7 @@ def data_gradient(dz: Tensor, weight: Tensor, like: Tensor,
     return dx
 
 
-@torch.library.custom_op(
-    'cnnlstm_mm::winograd_weight_gradient', mutates_args=())
+@torch.library.custom_op('cnnlstm_mm::winograd_weight_gradient', mutates_args=())
 def weight_gradient(x: Tensor, dz: Tensor, pads: list[int]) -> Tensor:
     """Gradient of ``convolution``'s weight [out, in, 3, 3]."""
     out, inputs = dz.shape[1], x.shape[1]
@@ -214,21 +214,16 @@ def weight_gradient(x: Tensor, dz: Tensor, pads: list[int]) -> Tensor:
     for rows in _chunks(x.shape[0], t.tiles, max(inputs, out)):
         values = _transform('data', t.data, x[rows])
         d_values = _transform('products', t.output.t(), dz[rows])
-        torch.baddbmm(
-            total,
-            d_values.transpose(1, 2),
-            values,
-            beta=min(rows.start, 1),
-            out=total)
+        torch.baddbmm(total, d_values.transpose(1, 2), values, beta=min(rows.start, 1), out=total)
     return torch.mm(total.view(16, -1).t(), t.weight).view(out, inputs, 3, 3)
 
 
 @convolution.register_fake
 def _(x, weight, bias, pads):
     left, right, top, bottom = pads
-    return x.new_empty(x.shape[0], weight.shape[0],
-                       x.shape[2] + top + bottom - 2,
-                       x.shape[3] + left + right - 2)
+    return x.new_empty(
+        x.shape[0], weight.shape[0], x.shape[2] + top + bottom - 2, x.shape[3] + left + right - 2
+    )
 
 
 @data_gradient.register_fake
@@ -243,20 +238,22 @@ def _(x, dz, pads):
 
 class StepConvolution:
     """A 'same' convolution whose weight is transformed once and used at every
-    step; ``convolution.StepConv`` tells the arguments."""
+    step; ``convolution.StepConv`` tells the arguments.
+    """
 
-    def __init__(self,
-                 weight: Tensor,
-                 size: tuple[int, int],
-                 bias: Tensor | None = None,
-                 *,
-                 transposed: bool = False) -> None:
+    def __init__(
+        self,
+        weight: Tensor,
+        size: tuple[int, int],
+        bias: Tensor | None = None,
+        *,
+        transposed: bool = False,
+    ) -> None:
         self.bias, t = bias, transforms(*size, (1, 1, 1, 1), weight.dtype)
         weight = _transformed(weight, t).clone()
         self.into, self.back = t.data, t.output
         if transposed:
-            self.into, self.back = t.output.t().contiguous(), t.data.t(
-            ).contiguous()
+            self.into, self.back = t.output.t().contiguous(), t.data.t().contiguous()
             weight = weight.transpose(1, 2)
         self.weight = weight  # [16, out, in]
 

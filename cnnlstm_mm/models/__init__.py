@@ -1,4 +1,5 @@
 """Registered modules: backbones, necks and heads."""
-from . import backbones, data_preprocessors, heads, necks
 
-__all__ = ['backbones', 'data_preprocessors', 'heads', 'necks']
+from . import backbones, heads, necks
+
+__all__ = ['backbones', 'heads', 'necks']

@@ -4,7 +4,10 @@
 what fits and holds the tables against MMAction2's registry, so that none is
 left out.
 """
-from typing import Any, Optional
+
+from typing import Any
+
+from torch import nn
 
 NECKS = ('ConvLSTMNeck', 'LSTMPoolingNeck')
 
@@ -28,13 +31,11 @@ CLIP_BACKBONES = {
     'PrecomputedFeatures': '',
     'ResNet2Plus1d': '',
     'ResNet3d': 'halves T; with_pool2=False keeps it',
-    'ResNet3dCSN': 'a sixteenth of T; with_pool2=False and '
-    'temporal_strides=(1, 1, 1, 1) keep it',
+    'ResNet3dCSN': 'a sixteenth of T; with_pool2=False and temporal_strides=(1, 1, 1, 1) keep it',
     'ResNet3dSlowOnly': '',
     'SwinTransformer3D': 'halves T',
     'UniFormer': 'halves T',
-    'VisionTransformer': 'return_feat_map=True, use_mean_pooling=False; '
-    'halves T',
+    'VisionTransformer': 'return_feat_map=True, use_mean_pooling=False; halves T',
     'X3D': '',
 }
 
@@ -44,16 +45,14 @@ MISFIT_BACKBONES = {
     'use ResNet3dSlowOnly or ResNet2Plus1d',
     'RGBPoseConv3D': 'reads frames and pose heat maps together and returns '
     'two pathways: use ResNet3dSlowOnly',
-    'ResNet3dLayer': 'is one stage of a ResNet3d and no backbone: use '
-    'ResNet3d',
+    'ResNet3dLayer': 'is one stage of a ResNet3d and no backbone: use ResNet3d',
     'ResNet3dSlowFast': 'returns two pathways of different length, no one '
     'sequence: use ResNet3dSlowOnly, its slow pathway',
     'ResNetAudio': 'reads spectrograms instead of frames',
     'STGCN': 'reads skeletons instead of frames',
     'TimeSformer': 'returns the class token alone, one vector a clip, which '
     'leaves no time: use SwinTransformer3D or UniFormer',
-    'UniFormerV2': 'returns one vector a clip, which leaves no time: use '
-    'UniFormer',
+    'UniFormerV2': 'returns one vector a clip, which leaves no time: use UniFormer',
 }
 
 HEADS = {
@@ -68,22 +67,19 @@ HEADS = {
 MISFIT_HEADS = {
     'GCNHead': 'is for the features of skeletons: use I3DHead',
     'MViTHead': 'takes the class token of MViT: use I3DHead',
-    'OmniHead': 'has a second half for images, which would never learn: use '
-    'I3DHead',
+    'OmniHead': 'has a second half for images, which would never learn: use I3DHead',
     'RGBPoseHead': 'takes the two pathways of RGBPoseConv3D: use I3DHead',
     'SlowFastHead': 'takes the two pathways of SlowFast: use I3DHead',
     'TRNHead': 'needs num_segs, which Recognizer2D alone passes: use I3DHead',
     'TSMHead': 'needs num_segs, which Recognizer2D alone passes: use I3DHead',
     'TSNAudioHead': 'takes spectrogram features [N, C, h, w]: use I3DHead',
     'TSNHead': 'needs num_segs, which Recognizer2D alone passes: use I3DHead',
-    'TimeSformerHead': 'takes one vector a clip, [N, C]: use I3DHead, which '
-    'pools',
-    'UniFormerHead': 'takes one vector a clip, [N, C]: use I3DHead, which '
-    'pools',
+    'TimeSformerHead': 'takes one vector a clip, [N, C]: use I3DHead, which pools',
+    'UniFormerHead': 'takes one vector a clip, [N, C]: use I3DHead, which pools',
 }
 
 
-def check_fit(model: Optional[dict]) -> None:
+def check_fit(model: dict | None) -> None:
     """Refuse a model whose parts do not go together, before it is built.
 
     Args:
@@ -101,20 +97,41 @@ def check_fit(model: Optional[dict]) -> None:
         backbone, wrapped = backbone['backbone'], True
     name, head = _name(backbone), _name(model.get('cls_head'))
     if name in MISFIT_BACKBONES:
-        raise ValueError(f'{name} does not go with {neck}: it '
-                         f'{MISFIT_BACKBONES[name]}.')
+        raise ValueError(f'{name} does not go with {neck}: it {MISFIT_BACKBONES[name]}.')
     if wrapped and name in CLIP_BACKBONES:
         raise ValueError(
-            f'{name} takes clips and not single frames: use it without '
-            'TimeDistributed.')
-    if not wrapped and (name in FRAME_BACKBONES
-                        or name.startswith(('mmpretrain.', 'mmcls.'))):
+            f'{name} takes clips and not single frames: use it without TimeDistributed.'
+        )
+    if not wrapped and (name in FRAME_BACKBONES or name.startswith(('mmpretrain.', 'mmcls.'))):
         raise ValueError(
             f'{name} takes single frames: backbone=dict('
-            f'type="TimeDistributed", backbone=dict(type="{name}", ...)).')
+            f'type="TimeDistributed", backbone=dict(type="{name}", ...)).'
+        )
     if head in MISFIT_HEADS:
+        raise ValueError(f'{head} does not go with {neck}: it {MISFIT_HEADS[head]}.')
+
+
+def check_channels(model: nn.Module) -> None:
+    """Compare what a neck of this package gives with what the head takes.
+
+    What the neck takes is compared with the backbone's feature in its first
+    forward pass.
+
+    Args:
+        model (Recognizer3D): The recognizer; one with other parts is passed
+            over.
+
+    Raises:
+        ValueError: With both numbers and the key to change.
+    """
+    gives = getattr(getattr(model, 'neck', None), 'out_channels', None)
+    takes = getattr(getattr(model, 'cls_head', None), 'in_channels', None)
+    if isinstance(gives, int) and isinstance(takes, int) and gives != takes:
         raise ValueError(
-            f'{head} does not go with {neck}: it {MISFIT_HEADS[head]}.')
+            f'{type(model.cls_head).__name__} has in_channels={takes}, but '
+            f'{type(model.neck).__name__} gives {gives} channels: set '
+            f'model.cls_head.in_channels={gives}.'
+        )
 
 
 def _name(part: Any) -> str:

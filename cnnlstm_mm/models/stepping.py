@@ -4,14 +4,15 @@ A state is a dict of tensors, each with the batch first and of constant size.
 All zeros is the state before the first step; ``count`` [N] tells how many
 steps each sample has seen.
 """
-from typing import Any, Dict
+
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from cnnlstm_mm.options import check_number, check_whole
 
-State = Dict[str, Tensor]
+State = dict[str, Tensor]
 
 
 def reset_state(state: State, mask: Tensor) -> State:
@@ -25,14 +26,14 @@ def reset_state(state: State, mask: Tensor) -> State:
         dict[str, Tensor]: A new state; ``state`` is left as it is.
     """
     return {
-        name: value.masked_fill(
-            mask.view(-1, *[1] * (value.dim() - 1)), 0)
+        name: value.masked_fill(mask.view(-1, *[1] * (value.dim() - 1)), 0)
         for name, value in state.items()
     }
 
 
-def check_tbptt(neck: str, tbptt_len: Any, carry_prob: float,
-                every_step: bool, option: str) -> None:
+def check_tbptt(
+    neck: str, tbptt_len: Any, carry_prob: float, every_step: bool, option: str
+) -> None:
     """Refuse options of truncated backpropagation that do not fit.
 
     Args:
@@ -54,11 +55,11 @@ def check_tbptt(neck: str, tbptt_len: Any, carry_prob: float,
         raise ValueError(
             f'{neck}(tbptt_len={tbptt_len}) needs {option} and a head with a '
             'loss at every step, cls_head=dict(type="PerStepHead"): otherwise '
-            'the loss reaches the last clip only.')
+            'the loss reaches the last clip only.'
+        )
 
 
-def run_truncated(neck: Any, x: Tensor, clip_len: int,
-                  carry_prob: float) -> Tensor:
+def run_truncated(neck: Any, x: Tensor, clip_len: int, carry_prob: float) -> Tensor:
     """Run over consecutive clips, each with a gradient of its own.
 
     The first clip of a sample starts from the zero state. Each later one goes
@@ -84,6 +85,5 @@ def run_truncated(neck: Any, x: Tensor, clip_len: int,
         output, state = neck.forward_steps(clip, state)
         outputs.append(output)
         anew = torch.rand(len(x), device=x.device) >= carry_prob
-        state = reset_state(
-            {name: value.detach() for name, value in state.items()}, anew)
+        state = reset_state({name: value.detach() for name, value in state.items()}, anew)
     return torch.cat(outputs, dim=2)

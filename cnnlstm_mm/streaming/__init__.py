@@ -3,6 +3,7 @@
 Names are imported when they are first used, so that those which need neither
 PyTorch nor MMAction2 can be had without them.
 """
+
 from importlib import import_module
 from typing import Any
 
@@ -16,7 +17,8 @@ _HOMES = dict(
     StreamingRecognizer='recognizer',
     StreamState='state',
     VideoSource='source',
-    read_labels='facts')
+    read_labels='facts',
+)
 
 __all__ = list(_HOMES)
 

@@ -1,7 +1,9 @@
 """What a stream needs to know of a config and a model."""
+
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -25,12 +27,13 @@ def test_pipeline(cfg: Config) -> Sequence[dict]:
         dataset = dataset['dataset']
     pipeline = dataset.get('pipeline') or cfg.get('test_pipeline')
     if not pipeline:
-        raise ValueError('the config has no test_pipeline, which says how '
-                         'frames are resized and cropped.')
+        raise ValueError(
+            'the config has no test_pipeline, which says how frames are resized and cropped.'
+        )
     return pipeline
 
 
-def normalization(preprocessor: Any) -> Dict[str, Any]:
+def normalization(preprocessor: Any) -> dict[str, Any]:
     """What a model's data preprocessor does to pixels.
 
     Args:
@@ -40,10 +43,9 @@ def normalization(preprocessor: Any) -> Dict[str, Any]:
         dict: ``mean`` and ``std``, 3 numbers each, and ``to_rgb``, whether
         the channels are reversed first.
     """
-    values = dict(mean=[0.] * 3, std=[1.] * 3)
+    values = dict(mean=[0.0] * 3, std=[1.0] * 3)
     if getattr(preprocessor, '_enable_normalize', False):
-        values = {name: getattr(preprocessor, name).flatten().tolist()
-                  for name in values}
+        values = {name: getattr(preprocessor, name).flatten().tolist() for name in values}
     return dict(values, to_rgb=bool(getattr(preprocessor, 'to_rgb', False)))
 
 
@@ -59,13 +61,11 @@ def fingerprint(model: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in model.state_dict().items():
         digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(
-            torch.uint8).numpy())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
     return digest.hexdigest()[:16]
 
 
-def read_labels(cfg: Config, num_classes: int,
-                path: Optional[str] = None) -> List[str]:
+def read_labels(cfg: Config, num_classes: int, path: str | None = None) -> list[str]:
     """Names of the classes.
 
     Args:
@@ -84,11 +84,11 @@ def read_labels(cfg: Config, num_classes: int,
     file = Path(path or Path(cfg.get('data_root') or '.') / 'label_map.txt')
     if path is None and not file.is_file():
         return [f'class {k}' for k in range(num_classes)]
-    labels = [line.strip() for line in file.read_text().splitlines()
-              if line.strip()]
+    labels = [line.strip() for line in file.read_text().splitlines() if line.strip()]
     if len(labels) != num_classes:
         raise ValueError(
             f'{file} names {len(labels)} classes, and the model has '
             f'{num_classes}: pass the label file of its training data, one '
-            'class a line.')
+            'class a line.'
+        )
     return labels

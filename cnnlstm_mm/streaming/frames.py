@@ -2,7 +2,9 @@
 
 It needs numpy and OpenCV alone.
 """
-from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
+
+from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,12 +14,19 @@ INTERPOLATIONS = dict(
     bilinear=cv2.INTER_LINEAR,
     bicubic=cv2.INTER_CUBIC,
     area=cv2.INTER_AREA,
-    lanczos=cv2.INTER_LANCZOS4)
+    lanczos=cv2.INTER_LANCZOS4,
+)
 # Transforms that read, choose or pack frames and leave their pixels alone.
-NOT_OF_PIXELS = ('Init', 'Decode', 'SampleFrames', 'UniformSample',
-                 'FormatShape', 'PackActionInputs')
+NOT_OF_PIXELS = (
+    'Init',
+    'Decode',
+    'SampleFrames',
+    'UniformSample',
+    'FormatShape',
+    'PackActionInputs',
+)
 
-Size = Tuple[int, int]
+Size = tuple[int, int]
 
 
 class FrameTransform:
@@ -36,8 +45,8 @@ class FrameTransform:
         ValueError: For another step.
     """
 
-    def __init__(self, steps: Sequence[Dict[str, Any]]) -> None:
-        self.steps: List[Dict[str, Any]] = [dict(step) for step in steps]
+    def __init__(self, steps: Sequence[dict[str, Any]]) -> None:
+        self.steps: list[dict[str, Any]] = [dict(step) for step in steps]
         for step in self.steps:
             if step['type'] not in ('Resize', 'CenterCrop'):
                 raise ValueError(f'unknown step {step!r}')
@@ -57,7 +66,7 @@ class FrameTransform:
             ValueError: For a transform that changes frames in a way that is
                 not known here, by its name.
         """
-        steps: List[Dict[str, Any]] = []
+        steps: list[dict[str, Any]] = []
         for transform in pipeline:
             kind = transform['type']
             if kind.endswith(NOT_OF_PIXELS):
@@ -67,13 +76,12 @@ class FrameTransform:
                 steps.append(
                     dict(
                         type='Resize',
-                        scale=scale if isinstance(scale, float) else
-                        [int(side) for side in scale],
+                        scale=scale if isinstance(scale, float) else [int(side) for side in scale],
                         keep_ratio=transform.get('keep_ratio', True),
-                        interpolation=transform.get('interpolation',
-                                                    'bilinear')))
-            elif kind in ('CenterCrop', 'ThreeCrop') and not transform.get(
-                    'lazy'):
+                        interpolation=transform.get('interpolation', 'bilinear'),
+                    )
+                )
+            elif kind in ('CenterCrop', 'ThreeCrop') and not transform.get('lazy'):
                 size = transform['crop_size']
                 size = [size] * 2 if isinstance(size, int) else list(size)
                 steps.append(dict(type='CenterCrop', crop_size=size))
@@ -82,11 +90,12 @@ class FrameTransform:
                     f'the test pipeline has {dict(transform)}, which cannot '
                     'be done frame by frame here: use Resize, CenterCrop and '
                     'ThreeCrop (of which the middle crop is taken), without '
-                    'lazy=True.')
+                    'lazy=True.'
+                )
         return cls(steps)
 
     @property
-    def size(self) -> Optional[Size]:
+    def size(self) -> Size | None:
         """(height, width) of the result, None if the source decides."""
         if self.steps:
             last = self.steps[-1]
@@ -108,34 +117,31 @@ class FrameTransform:
         Raises:
             ValueError: If it is no such frame, or smaller than a crop.
         """
-        if frame.ndim != 3 or frame.shape[2] != 3 or (frame.dtype !=
-                                                      np.uint8):
+        if frame.ndim != 3 or frame.shape[2] != 3 or (frame.dtype != np.uint8):
             raise ValueError(
                 'a frame must be RGB, uint8 [H, W, 3], got '
                 f'{frame.dtype} {list(frame.shape)}. OpenCV gives BGR: '
-                'cv2.cvtColor(frame, cv2.COLOR_BGR2RGB).')
+                'cv2.cvtColor(frame, cv2.COLOR_BGR2RGB).'
+            )
         for step in self.steps:
             height, width = frame.shape[:2]
             if step['type'] == 'Resize':
-                size = resized((width, height), step['scale'],
-                               step['keep_ratio'])
-                frame = cv2.resize(
-                    frame, size,
-                    interpolation=INTERPOLATIONS[step['interpolation']])
+                size = resized((width, height), step['scale'], step['keep_ratio'])
+                frame = cv2.resize(frame, size, interpolation=INTERPOLATIONS[step['interpolation']])
             else:
                 w, h = step['crop_size']
                 if w > width or h > height:
                     raise ValueError(
                         f'a frame of {width}x{height} is smaller than the '
                         f'crop of {w}x{h}: put a Resize before it into the '
-                        'test pipeline.')
+                        'test pipeline.'
+                    )
                 left, top = (width - w) // 2, (height - h) // 2
-                frame = frame[top:top + h, left:left + w]
+                frame = frame[top : top + h, left : left + w]
         return frame
 
 
-def resized(size: Size, scale: Union[float, Sequence[int]],
-            keep_ratio: bool) -> Size:
+def resized(size: Size, scale: float | Sequence[int], keep_ratio: bool) -> Size:
     """The (width, height) that MMAction2's Resize gives a frame.
 
     Args:

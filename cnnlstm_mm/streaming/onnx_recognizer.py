@@ -1,7 +1,9 @@
 """Recognition while the video runs, by onnxruntime alone."""
+
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Tuple, Union
+from typing import Union
 
 import numpy as np
 import onnxruntime
@@ -38,45 +40,50 @@ class OnnxStreamingRecognizer:
 
     def __init__(
         self,
-        model: Union[str, Path],
-        threads: Optional[int] = None,
-        providers: Sequence[str] = ('CPUExecutionProvider', )
+        model: str | Path,
+        threads: int | None = None,
+        providers: Sequence[str] = ('CPUExecutionProvider',),
     ) -> None:
         if not Path(model).is_file():
             raise FileNotFoundError(f'there is no ONNX model {model}')
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or 0
-        self.session = onnxruntime.InferenceSession(
-            str(model), options, providers=list(providers))
+        self.session = onnxruntime.InferenceSession(str(model), options, providers=list(providers))
         facts = self.session.get_modelmeta().custom_metadata_map
         if facts.get('mode') != 'step':
             raise ValueError(
                 f'{model} is no step model: write one with '
-                'tools/export_onnx.py CONFIG CHECKPOINT --mode step.')
-        facts = {name: json.loads(facts[name]) if name != 'model_id' else
-                 facts[name] for name in (
-                     'labels', 'preprocessing', 'state', 'probabilities',
-                     'frame_interval', 'model_id')}
+                'tools/export_onnx.py CONFIG CHECKPOINT --mode step.'
+            )
+        facts = {
+            name: json.loads(facts[name]) if name != 'model_id' else facts[name]
+            for name in (
+                'labels',
+                'preprocessing',
+                'state',
+                'probabilities',
+                'frame_interval',
+                'model_id',
+            )
+        }
         prepare = facts['preprocessing']
-        self.labels: List[str] = facts['labels']
+        self.labels: list[str] = facts['labels']
         self.num_classes = len(self.labels)
         self.probabilities: bool = facts['probabilities']
         self.frame_interval: int = facts['frame_interval']
         self.model_id: str = facts['model_id']
         self.transform = FrameTransform(prepare['steps'])
-        self.frame_size: Tuple[int, int] = tuple(prepare['size'])
+        self.frame_size: tuple[int, int] = tuple(prepare['size'])
         self.normalization = dict(
-            mean=prepare['mean'], std=prepare['std'],
-            to_rgb=prepare['channel_order'] == 'BGR')
-        self._mean, self._std = (
-            np.asarray(prepare[name], np.float32) for name in ('mean', 'std'))
-        self._state: List[dict] = facts['state']
+            mean=prepare['mean'], std=prepare['std'], to_rgb=prepare['channel_order'] == 'BGR'
+        )
+        self._mean, self._std = (np.asarray(prepare[name], np.float32) for name in ('mean', 'std'))
+        self._state: list[dict] = facts['state']
         self._outputs = ['scores'] + [part['output'] for part in self._state]
 
-    def step(self,
-             frames: Frames,
-             state: Optional[OnnxStreamState] = None
-             ) -> Tuple[np.ndarray, OnnxStreamState]:
+    def step(
+        self, frames: Frames, state: OnnxStreamState | None = None
+    ) -> tuple[np.ndarray, OnnxStreamState]:
         """Take one more frame of each stream.
 
         Args:
@@ -99,21 +106,19 @@ class OnnxStreamingRecognizer:
         if state is None:
             state = self.init_state(len(x))
         self._check(state, len(x))
-        scores, *tensors = self.session.run(
-            self._outputs, dict(state.tensors, frames=x))
+        scores, *tensors = self.session.run(self._outputs, dict(state.tensors, frames=x))
         bad = _not_finite(scores, x, *state.tensors.values())
         if bad:
             raise ValueError(
                 f'a frame or the state has NaN in the streams {bad}: let them '
-                'begin anew with rec.reset(state, mask).')
+                'begin anew with rec.reset(state, mask).'
+            )
         names = (part['input'] for part in self._state)
-        return scores, OnnxStreamState(dict(zip(names, tensors)),
-                                       self.model_id)
+        return scores, OnnxStreamState(dict(zip(names, tensors)), self.model_id)
 
-    def steps(self,
-              chunk: Frames,
-              state: Optional[OnnxStreamState] = None
-              ) -> Tuple[np.ndarray, OnnxStreamState]:
+    def steps(
+        self, chunk: Frames, state: OnnxStreamState | None = None
+    ) -> tuple[np.ndarray, OnnxStreamState]:
         """Take several more frames of each stream.
 
         Args:
@@ -135,9 +140,11 @@ class OnnxStreamingRecognizer:
         else:
             lengths = {len(stream) for stream in chunk}
             if len(lengths) != 1 or 0 in lengths:
-                raise ValueError('a chunk must have the same number of '
-                                 'frames, at least 1, of each stream, got '
-                                 f'{sorted(lengths)}')
+                raise ValueError(
+                    'a chunk must have the same number of '
+                    'frames, at least 1, of each stream, got '
+                    f'{sorted(lengths)}'
+                )
             frames = list(zip(*chunk))
         scores = []
         for frame in frames:
@@ -168,25 +175,31 @@ class OnnxStreamingRecognizer:
                 raise ValueError(
                     f'the frames end in sizes {sorted(wrong)}, and the model '
                     f'was exported for (height, width) = {self.frame_size}'
-                    if done else 'there are no frames')
+                    if done
+                    else 'there are no frames'
+                )
             x = np.empty((len(done), 3, *self.frame_size), np.float32)
             order = (2, 1, 0) if self.normalization['to_rgb'] else (0, 1, 2)
             for frame, plane in zip(done, x):
                 for channel, source in enumerate(order):
-                    np.subtract(frame[..., source], self._mean[channel],
-                                out=plane[channel], dtype=np.float32)
+                    np.subtract(
+                        frame[..., source],
+                        self._mean[channel],
+                        out=plane[channel],
+                        dtype=np.float32,
+                    )
             x /= self._std[:, None, None]
         if x.shape[1:] != (3, *self.frame_size):
             raise ValueError(
                 'prepared frames must be floating point [N, 3, '
                 f'{self.frame_size[0]}, {self.frame_size[1]}], got '
-                f'{list(x.shape)}')
+                f'{list(x.shape)}'
+            )
         return x
 
-    def init_state(self,
-                   batch: int = 1,
-                   frame_size: Optional[Tuple[int, int]] = None
-                   ) -> OnnxStreamState:
+    def init_state(
+        self, batch: int = 1, frame_size: tuple[int, int] | None = None
+    ) -> OnnxStreamState:
         """Make streams that have not begun, to join others.
 
         Args:
@@ -201,14 +214,19 @@ class OnnxStreamingRecognizer:
             ValueError: If the model has another frame size.
         """
         if frame_size is not None and tuple(frame_size) != self.frame_size:
-            raise ValueError(f'the model was exported for (height, width) = '
-                             f'{self.frame_size}, not {tuple(frame_size)}')
+            raise ValueError(
+                f'the model was exported for (height, width) = '
+                f'{self.frame_size}, not {tuple(frame_size)}'
+            )
         return OnnxStreamState(
-            {part['input']: np.zeros((batch, *part['shape']), part['dtype'])
-             for part in self._state}, self.model_id)
+            {
+                part['input']: np.zeros((batch, *part['shape']), part['dtype'])
+                for part in self._state
+            },
+            self.model_id,
+        )
 
-    def reset(self, state: OnnxStreamState,
-              mask: Union[np.ndarray, Sequence[bool]]) -> OnnxStreamState:
+    def reset(self, state: OnnxStreamState, mask: np.ndarray | Sequence[bool]) -> OnnxStreamState:
         """Let some streams begin anew.
 
         Args:
@@ -222,10 +240,11 @@ class OnnxStreamingRecognizer:
             ValueError: If ``mask`` is no bool [N].
         """
         mask = np.asarray(mask)
-        if mask.dtype != bool or mask.shape != (len(state), ):
-            raise ValueError(f'mask must be bool [{len(state)}], got '
-                             f'{mask.dtype} {list(mask.shape)}')
-        tensors: Dict[str, np.ndarray] = {}
+        if mask.dtype != bool or mask.shape != (len(state),):
+            raise ValueError(
+                f'mask must be bool [{len(state)}], got {mask.dtype} {list(mask.shape)}'
+            )
+        tensors: dict[str, np.ndarray] = {}
         for name, tensor in state.tensors.items():
             tensors[name] = tensor.copy()
             tensors[name][mask] = 0
@@ -235,38 +254,42 @@ class OnnxStreamingRecognizer:
         if not isinstance(state, OnnxStreamState):
             raise ValueError(
                 'the state must be the OnnxStreamState of an earlier step, or '
-                f'None for streams that begin, got a {type(state).__name__}.')
+                f'None for streams that begin, got a {type(state).__name__}.'
+            )
         if state.model != self.model_id:
             raise ValueError(
                 f'the state belongs to the model {state.model}, and this is '
                 f'{self.model_id}: streams begin anew with other weights '
-                '(state=None).')
-        wanted = {part['input']: (tuple(part['shape']), part['dtype'])
-                  for part in self._state}
-        found = {name: (np.shape(value)[1:], str(np.asarray(value).dtype))
-                 for name, value in state.tensors.items()}
+                '(state=None).'
+            )
+        wanted = {part['input']: (tuple(part['shape']), part['dtype']) for part in self._state}
+        found = {
+            name: (np.shape(value)[1:], str(np.asarray(value).dtype))
+            for name, value in state.tensors.items()
+        }
         if found != wanted:
-            raise ValueError(f'the state holds {found}, and the model needs '
-                             f'{wanted}: begin new streams (state=None).')
+            raise ValueError(
+                f'the state holds {found}, and the model needs '
+                f'{wanted}: begin new streams (state=None).'
+            )
         sizes = {len(value) for value in state.tensors.values()}
         if sizes != {batch}:
             raise ValueError(
                 f'{batch} frames for a state of '
                 f'{" and ".join(map(str, sorted(sizes)))} streams: '
                 'streams join by OnnxStreamState.cat([state, '
-                'rec.init_state(n)]) and leave by state.select(index).')
+                'rec.init_state(n)]) and leave by state.select(index).'
+            )
 
 
-def _not_finite(*values: np.ndarray) -> List[int]:
+def _not_finite(*values: np.ndarray) -> list[int]:
     """The numbers of streams with NaN, infinity or a negative counter."""
     bad = np.zeros(len(values[0]), bool)
     for value in values:
         flat = value.reshape(len(value), -1)
-        bad |= (~np.isfinite(flat)).any(1) if flat.dtype.kind == 'f' else (
-            flat < 0).any(1)
+        bad |= (~np.isfinite(flat)).any(1) if flat.dtype.kind == 'f' else (flat < 0).any(1)
     return bad.nonzero()[0].tolist()
 
 
 def _is_prepared(frames: Frames) -> bool:
-    return isinstance(frames, np.ndarray) and np.issubdtype(
-        frames.dtype, np.floating)
+    return isinstance(frames, np.ndarray) and np.issubdtype(frames.dtype, np.floating)

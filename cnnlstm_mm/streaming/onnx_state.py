@@ -1,6 +1,7 @@
 """The state of a batch of streams, in numpy."""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Callable, Dict, Sequence, Union
 
 import numpy as np
 
@@ -18,7 +19,8 @@ class OnnxStreamState:
             stream: float32, and int64 counters of the steps seen.
         model (str): The fingerprint of the weights that it belongs to.
     """
-    tensors: Dict[str, np.ndarray]
+
+    tensors: dict[str, np.ndarray]
     model: str
 
     def __len__(self) -> int:
@@ -29,8 +31,7 @@ class OnnxStreamState:
         """How many frames each stream has seen: int64 [N]."""
         return self.tensors['neck.count']
 
-    def select(self, index: Union[np.ndarray, Sequence[int],
-                                  Sequence[bool]]) -> 'OnnxStreamState':
+    def select(self, index: np.ndarray | Sequence[int] | Sequence[bool]) -> 'OnnxStreamState':
         """Take some streams, in this order: the others leave.
 
         Args:
@@ -59,13 +60,16 @@ class OnnxStreamState:
         """
         models = {state.model for state in states}
         if len(models) != 1:
-            raise ValueError('these states belong to different models: '
-                             f'{sorted(models)}')
+            raise ValueError(f'these states belong to different models: {sorted(models)}')
         return OnnxStreamState(
-            {name: np.concatenate([state.tensors[name] for state in states])
-             for name in states[0].tensors}, states[0].model)
+            {
+                name: np.concatenate([state.tensors[name] for state in states])
+                for name in states[0].tensors
+            },
+            states[0].model,
+        )
 
-    def _map(self, function: Callable[[np.ndarray], np.ndarray]
-             ) -> 'OnnxStreamState':
-        return OnnxStreamState({name: function(tensor) for name, tensor in
-                                self.tensors.items()}, self.model)
+    def _map(self, function: Callable[[np.ndarray], np.ndarray]) -> 'OnnxStreamState':
+        return OnnxStreamState(
+            {name: function(tensor) for name, tensor in self.tensors.items()}, self.model
+        )

@@ -1,6 +1,8 @@
 """Recognition while the video runs."""
+
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict, Optional, Sequence, Tuple, Union
+from typing import Union
 
 import numpy as np
 import torch
@@ -8,7 +10,8 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
-from cnnlstm_mm.models.checks import check_channels
+from cnnlstm_mm.models.acceleration.stream_packing import pack_backbone
+from cnnlstm_mm.models.fit import check_channels
 from cnnlstm_mm.models.stepping import reset_state
 from cnnlstm_mm.weights import load_whole
 from mmaction.registry import MODELS
@@ -17,7 +20,6 @@ from .facts import fingerprint, normalization, test_pipeline
 from .frames import FrameTransform
 from .state import StreamState
 from .state_checks import blame_nan, check_state
-from cnnlstm_mm.models.acceleration.stream_packing import pack_backbone
 from .step_model import StepModel
 
 Frames = Union[Tensor, np.ndarray, Sequence[np.ndarray]]
@@ -53,11 +55,13 @@ class StreamingRecognizer:
         RuntimeError: If the checkpoint does not fit the config.
     """
 
-    def __init__(self,
-                 config: Union[str, Path, Config],
-                 checkpoint: Optional[str] = None,
-                 device: str = 'cpu',
-                 dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        config: str | Path | Config,
+        checkpoint: str | None = None,
+        device: str = 'cpu',
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         cfg = config if isinstance(config, Config) else Config.fromfile(config)
         init_default_scope(cfg.get('default_scope', 'mmaction'))
         model = MODELS.build(cfg.model)
@@ -66,12 +70,13 @@ class StreamingRecognizer:
         self._init(model, cfg, device, dtype)
 
     @classmethod
-    def from_model(cls,
-                   model: nn.Module,
-                   config: Config,
-                   device: str = 'cpu',
-                   dtype: torch.dtype = torch.float32
-                   ) -> 'StreamingRecognizer':
+    def from_model(
+        cls,
+        model: nn.Module,
+        config: Config,
+        device: str = 'cpu',
+        dtype: torch.dtype = torch.float32,
+    ) -> 'StreamingRecognizer':
         """Make one of a model that is built already; it is copied.
 
         Args:
@@ -87,33 +92,28 @@ class StreamingRecognizer:
         rec._init(model, config, device, dtype)
         return rec
 
-    def _init(self, model: nn.Module, cfg: Config, device: str,
-              dtype: torch.dtype) -> None:
+    def _init(self, model: nn.Module, cfg: Config, device: str, dtype: torch.dtype) -> None:
         if dtype not in (torch.float32, torch.bfloat16):
-            raise ValueError('dtype must be torch.float32 or torch.bfloat16, '
-                             f'got {dtype}')
+            raise ValueError(f'dtype must be torch.float32 or torch.bfloat16, got {dtype}')
         check_channels(model)
         pipeline = test_pipeline(cfg)
         self.cfg = cfg
         self.device = torch.device(device)
         self.transform = FrameTransform.from_pipeline(pipeline)
         self.frame_interval = next(
-            (t['frame_interval'] for t in pipeline if 'frame_interval' in t),
-            1)
+            (t['frame_interval'] for t in pipeline if 'frame_interval' in t), 1
+        )
         self.model_id = fingerprint(model)
         self.model = StepModel(model, self.device, dtype == torch.bfloat16)
         self.num_classes = model.cls_head.num_classes
         self.normalization = normalization(model.data_preprocessor)
         self._mean, self._std = (
-            torch.tensor(self.normalization[name], device=self.device)
-            for name in ('mean', 'std'))
-        self._packed: Dict[Tuple[int, int], nn.Module] = {}
-        self._shapes: Dict[Tuple[int, int], Dict[str, torch.Size]] = {}
+            torch.tensor(self.normalization[name], device=self.device) for name in ('mean', 'std')
+        )
+        self._packed: dict[tuple[int, int], nn.Module] = {}
+        self._shapes: dict[tuple[int, int], dict[str, torch.Size]] = {}
 
-    def step(self,
-             frames: Frames,
-             state: Optional[StreamState] = None
-             ) -> Tuple[Tensor, StreamState]:
+    def step(self, frames: Frames, state: StreamState | None = None) -> tuple[Tensor, StreamState]:
         """Take one more frame of each stream.
 
         Args:
@@ -135,10 +135,7 @@ class StreamingRecognizer:
         scores, state = self._run(self.prepare(frames)[:, :, None], state)
         return scores[:, 0], state
 
-    def steps(self,
-              chunk: Frames,
-              state: Optional[StreamState] = None
-              ) -> Tuple[Tensor, StreamState]:
+    def steps(self, chunk: Frames, state: StreamState | None = None) -> tuple[Tensor, StreamState]:
         """Take several more frames of each stream.
 
         Args:
@@ -158,13 +155,14 @@ class StreamingRecognizer:
         if not _is_prepared(chunk):
             lengths = {len(stream) for stream in chunk}
             if len(lengths) > 1 or 0 in lengths:
-                raise ValueError('a chunk must have the same number of '
-                                 'frames, at least 1, of each stream, got '
-                                 f'{sorted(lengths)}')
+                raise ValueError(
+                    'a chunk must have the same number of '
+                    'frames, at least 1, of each stream, got '
+                    f'{sorted(lengths)}'
+                )
             frames = [frame for stream in chunk for frame in stream]
             # [N*T, 3, h, w] -> [N, 3, T, h, w]
-            chunk = self.prepare(frames).unflatten(
-                0, (len(chunk), -1)).transpose(1, 2)
+            chunk = self.prepare(frames).unflatten(0, (len(chunk), -1)).transpose(1, 2)
         return self._run(chunk, state)
 
     def prepare(self, frames: Frames) -> Tensor:
@@ -182,8 +180,9 @@ class StreamingRecognizer:
         """
         if _is_prepared(frames):
             if frames.dim() != 4 or frames.shape[1] != 3:
-                raise ValueError('prepared frames must be float [N, 3, h, w], '
-                                 f'got {list(frames.shape)}')
+                raise ValueError(
+                    f'prepared frames must be float [N, 3, h, w], got {list(frames.shape)}'
+                )
             return frames.to(self.device, torch.float32)
         done = [self.transform(np.asarray(frame)) for frame in frames]
         sizes = {frame.shape for frame in done}
@@ -191,17 +190,17 @@ class StreamingRecognizer:
             raise ValueError(
                 f'the frames end in sizes {sorted(sizes)} and cannot be one '
                 'batch: use a CenterCrop in the test pipeline, or one state '
-                'a stream.' if sizes else 'there are no frames')
+                'a stream.'
+                if sizes
+                else 'there are no frames'
+            )
         x = torch.from_numpy(np.stack(done)).to(self.device)
         if self.normalization['to_rgb']:
             x = x.flip(3)
         x = x.float().sub_(self._mean).div_(self._std)  # [N, h, w, 3]
         return x.permute(0, 3, 1, 2)
 
-    def init_state(self,
-                   batch: int = 1,
-                   frame_size: Optional[Tuple[int, int]] = None
-                   ) -> StreamState:
+    def init_state(self, batch: int = 1, frame_size: tuple[int, int] | None = None) -> StreamState:
         """Make streams that have not begun, to join others.
 
         Args:
@@ -217,16 +216,14 @@ class StreamingRecognizer:
         """
         size = frame_size or self.transform.size
         if size is None:
-            raise ValueError('the test pipeline leaves the size of a frame to '
-                             'the source: pass frame_size=(height, width).')
-        features = self._features(
-            torch.zeros(1, 3, 1, *size, device=self.device))
-        return self._wrap(
-            self.model.init_state(batch, tuple(features.shape[3:]),
-                                  self.device))
+            raise ValueError(
+                'the test pipeline leaves the size of a frame to '
+                'the source: pass frame_size=(height, width).'
+            )
+        features = self._features(torch.zeros(1, 3, 1, *size, device=self.device))
+        return self._wrap(self.model.init_state(batch, tuple(features.shape[3:]), self.device))
 
-    def reset(self, state: StreamState,
-              mask: Union[Tensor, Sequence[bool]]) -> StreamState:
+    def reset(self, state: StreamState, mask: Tensor | Sequence[bool]) -> StreamState:
         """Let some streams begin anew.
 
         Args:
@@ -240,14 +237,14 @@ class StreamingRecognizer:
             ValueError: If ``mask`` is no bool [N].
         """
         mask = torch.as_tensor(mask, device=self.device)
-        if mask.dtype != torch.bool or mask.shape != (len(state), ):
-            raise ValueError(f'mask must be bool [{len(state)}], got '
-                             f'{mask.dtype} {list(mask.shape)}')
+        if mask.dtype != torch.bool or mask.shape != (len(state),):
+            raise ValueError(
+                f'mask must be bool [{len(state)}], got {mask.dtype} {list(mask.shape)}'
+            )
         return self._wrap(reset_state(state.tensors, mask))
 
     @torch.no_grad()
-    def _run(self, frames: Tensor, state: Optional[StreamState]
-             ) -> Tuple[Tensor, StreamState]:
+    def _run(self, frames: Tensor, state: StreamState | None) -> tuple[Tensor, StreamState]:
         try:
             features = self._features(frames.to(self.device, torch.float32))
         except RuntimeError as error:
@@ -255,17 +252,16 @@ class StreamingRecognizer:
                 raise
             raise ValueError(
                 f'frames of {frames.shape[3]}x{frames.shape[4]} are too small '
-                f'for the backbone ({error}): feed larger ones.') from None
+                f'for the backbone ({error}): feed larger ones.'
+            ) from None
         size = tuple(features.shape[3:])
         if state is None:
             tensors = self.model.init_state(len(frames), size, self.device)
         else:
             if size not in self._shapes:
                 empty = self.model.init_state(1, size, torch.device('meta'))
-                self._shapes[size] = {
-                    name: tensor.shape[1:] for name, tensor in empty.items()}
-            check_state(state, self.model_id, len(frames), self._shapes[size],
-                        self.device)
+                self._shapes[size] = {name: tensor.shape[1:] for name, tensor in empty.items()}
+            check_state(state, self.model_id, len(frames), self._shapes[size], self.device)
             tensors = state.tensors
         scores, after = self.model(features, tensors)
         # oneDNN's fused ReLU6 turns NaN of a frame into a number.
@@ -282,7 +278,7 @@ class StreamingRecognizer:
             self._packed[size] = pack_backbone(self.model.backbone, size)
         return self.model.stage(self._packed[size](frames))
 
-    def _wrap(self, tensors: Dict[str, Tensor]) -> StreamState:
+    def _wrap(self, tensors: dict[str, Tensor]) -> StreamState:
         return StreamState(tensors, self.model_id)
 
 

@@ -1,15 +1,17 @@
 """Frames of a file, a webcam or an address, read in a thread."""
+
 import queue
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator, NamedTuple, Optional, Union
+from typing import NamedTuple
 from urllib.parse import urlparse
 
 import cv2
 import numpy as np
 
-TIMEOUT = 5.  # seconds, to open an address or to get its next frame
+TIMEOUT = 5.0  # seconds, to open an address or to get its next frame
 VIDEO_FILES = ('.mp4', '.avi', '.mkv', '.mov', '.webm', '.m4v')
 
 
@@ -25,6 +27,7 @@ class Frame(NamedTuple):
             or when it was taken from a file.
         session (int): How often the source was lost before.
     """
+
     image: np.ndarray
     index: int
     time: float
@@ -69,11 +72,9 @@ class VideoSource:
             source is lost for good or a file is damaged.
     """
 
-    def __init__(self,
-                 source: Union[str, int],
-                 every: int = 1,
-                 live: Optional[bool] = None,
-                 retries: int = 10) -> None:
+    def __init__(
+        self, source: str | int, every: int = 1, live: bool | None = None, retries: int = 10
+    ) -> None:
         if every < 1:
             raise ValueError(f'every must be at least 1, got {every}')
         text = str(source)
@@ -86,9 +87,8 @@ class VideoSource:
         self._capture = self._open()
         self.fps = self._capture.get(cv2.CAP_PROP_FPS)
         if not 0 < self.fps < 1000:
-            self.fps = 25.
-        self.frames = 0 if self.live else max(
-            0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+            self.fps = 25.0
+        self.frames = 0 if self.live else max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
         self._queue: queue.Queue = queue.Queue(1 if self.live else 8)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._read, daemon=True)
@@ -101,7 +101,7 @@ class VideoSource:
         self._stop.set()
         while self._thread.is_alive():
             self._take_nowait()  # it may wait for room
-            self._thread.join(.05)
+            self._thread.join(0.05)
         self._capture.release()
 
     def __iter__(self) -> Iterator[Frame]:
@@ -120,22 +120,24 @@ class VideoSource:
             capture = cv2.VideoCapture(self.address)
         elif '://' in self.address:
             limit = int(1e3 * TIMEOUT)
-            capture = cv2.VideoCapture(self.address, cv2.CAP_FFMPEG, [
-                cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, limit,
-                cv2.CAP_PROP_READ_TIMEOUT_MSEC, limit])
+            capture = cv2.VideoCapture(
+                self.address,
+                cv2.CAP_FFMPEG,
+                [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, limit, cv2.CAP_PROP_READ_TIMEOUT_MSEC, limit],
+            )
         else:
             if not Path(self.address).is_file():
                 raise SourceError(
                     f'{self.address} is not there. A source is a video file, '
                     'the number of a webcam (0), or an address such as '
-                    'rtsp://user:password@host/stream or http://host/video.')
+                    'rtsp://user:password@host/stream or http://host/video.'
+                )
             capture = cv2.VideoCapture(self.address)
         if not capture.isOpened():
             capture.release()
             cure = 'Does ffplay or VLC play it?'
             if isinstance(self.address, int):
-                cure = ('Is the webcam plugged in, free, and its number right '
-                        '(ls /dev/video*)?')
+                cure = 'Is the webcam plugged in, free, and its number right (ls /dev/video*)?'
             raise SourceError(f'cannot open {self.name}. {cure}')
         return capture
 
@@ -158,42 +160,47 @@ class VideoSource:
                 ok, image = self._capture.retrieve()
                 if ok:
                     now = time.perf_counter()
-                    self._put(Frame(
-                        image, index,
-                        now - start if self.live else index / self.fps,
-                        now, self.reconnects))
+                    self._put(
+                        Frame(
+                            image,
+                            index,
+                            now - start if self.live else index / self.fps,
+                            now,
+                            self.reconnects,
+                        )
+                    )
             index += 1
 
     def _end_of_file(self, frames: int) -> None:
         if frames == 0:
             raise SourceError(
-                f'{self.name} holds no frame that can be decoded: is it a '
-                'video, and whole?')
+                f'{self.name} holds no frame that can be decoded: is it a video, and whole?'
+            )
         self._put(None)
 
     def _reconnect(self) -> None:
         self._capture.release()
-        pause = .5
+        pause = 0.5
         for _ in range(self.retries):
             if self._stop.wait(pause):
                 return
             try:
                 self._capture = self._open()
             except SourceError:
-                pause = min(2 * pause, 5.)
+                pause = min(2 * pause, 5.0)
                 continue
             self.reconnects += 1
             return
         raise SourceError(
-            f'{self.name} was lost, and could not be opened again in '
-            f'{self.retries} tries.')
+            f'{self.name} was lost, and could not be opened again in {self.retries} tries.'
+        )
 
     def _put(self, item: object) -> None:
         if self.live and isinstance(self._take_nowait(), Frame):
             self.dropped += 1
         while not self._stop.is_set():
             try:
-                return self._queue.put(item, timeout=.1)
+                return self._queue.put(item, timeout=0.1)
             except queue.Full:
                 continue
 
@@ -204,7 +211,7 @@ class VideoSource:
             return None
 
 
-def is_live(address: Union[str, int]) -> bool:
+def is_live(address: str | int) -> bool:
     """Whether frames come at their own pace: webcams, RTSP, HTTP streams.
 
     Args:
@@ -218,5 +225,4 @@ def is_live(address: Union[str, int]) -> bool:
     url = urlparse(address)
     if '://' not in address or url.scheme == 'file':
         return False
-    return not (url.scheme in ('http', 'https')
-                and url.path.lower().endswith(VIDEO_FILES))
+    return not (url.scheme in ('http', 'https') and url.path.lower().endswith(VIDEO_FILES))

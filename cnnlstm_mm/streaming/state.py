@@ -1,6 +1,7 @@
 """The state of a batch of streams."""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Callable, Dict, Sequence, Union
 
 import torch
 from torch import Tensor
@@ -18,7 +19,8 @@ class StreamState:
             stream: float32, and int64 counters of the steps seen.
         model (str): The fingerprint of the weights that it belongs to.
     """
-    tensors: Dict[str, Tensor]
+
+    tensors: dict[str, Tensor]
     model: str
 
     def __len__(self) -> int:
@@ -29,12 +31,11 @@ class StreamState:
         """How many frames each stream has seen: int64 [N]."""
         return self.tensors['neck.count']
 
-    def to(self, device: Union[str, torch.device]) -> 'StreamState':
+    def to(self, device: str | torch.device) -> 'StreamState':
         """Move it to a device."""
         return self._map(lambda tensor: tensor.to(device))
 
-    def select(self, index: Union[Tensor, Sequence[int],
-                                  Sequence[bool]]) -> 'StreamState':
+    def select(self, index: Tensor | Sequence[int] | Sequence[bool]) -> 'StreamState':
         """Take some streams, in this order: the others leave.
 
         Args:
@@ -62,18 +63,20 @@ class StreamState:
             ValueError: If they belong to different models or frame sizes.
         """
         first = states[0]
-        shapes = [{name: tensor.shape[1:] for name, tensor in
-                   state.tensors.items()} for state in states]
+        shapes = [
+            {name: tensor.shape[1:] for name, tensor in state.tensors.items()} for state in states
+        ]
         if any(state.model != first.model for state in states) or any(
-                shape != shapes[0] for shape in shapes):
-            held = [(state.model, shape)
-                    for state, shape in zip(states, shapes)]
-            raise ValueError('these states belong to different models or '
-                             f'frame sizes: {held}')
+            shape != shapes[0] for shape in shapes
+        ):
+            held = [(state.model, shape) for state, shape in zip(states, shapes)]
+            raise ValueError(f'these states belong to different models or frame sizes: {held}')
         return StreamState(
-            {name: torch.cat([state.tensors[name] for state in states])
-             for name in first.tensors}, first.model)
+            {name: torch.cat([state.tensors[name] for state in states]) for name in first.tensors},
+            first.model,
+        )
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> 'StreamState':
-        return StreamState({name: function(tensor) for name, tensor in
-                            self.tensors.items()}, self.model)
+        return StreamState(
+            {name: function(tensor) for name, tensor in self.tensors.items()}, self.model
+        )

@@ -1,13 +1,14 @@
 """A recognizer as a function of frames and state."""
+
 import contextlib
 import copy
-from typing import ContextManager, Dict, Optional, Tuple
+from typing import ContextManager
 
 import torch
 from torch import Tensor, nn
 
-from cnnlstm_mm.models.backbones import TimeDistributed
 from cnnlstm_mm.models.acceleration.folded_copy import FoldedCopy, has_bfloat16
+from cnnlstm_mm.models.backbones import TimeDistributed
 from cnnlstm_mm.models.backbones.time_distributed import Features
 from cnnlstm_mm.models.stepping import State
 
@@ -30,8 +31,7 @@ class StepModel(nn.Module):
             what to change.
     """
 
-    def __init__(self, recognizer: nn.Module, device: torch.device,
-                 bf16: bool = False) -> None:
+    def __init__(self, recognizer: nn.Module, device: torch.device, bf16: bool = False) -> None:
         super().__init__()
         check_streamable(recognizer)
         self.backbone = copy.deepcopy(recognizer.backbone)
@@ -49,10 +49,9 @@ class StepModel(nn.Module):
         self.requires_grad_(False)
         self.train(False)
 
-    def init_state(self,
-                   batch: int,
-                   size: Tuple[int, int],
-                   device: Optional[torch.device] = None) -> State:
+    def init_state(
+        self, batch: int, size: tuple[int, int], device: torch.device | None = None
+    ) -> State:
         """Make the state of streams that have not begun.
 
         Args:
@@ -64,12 +63,14 @@ class StepModel(nn.Module):
             dict[str, Tensor]: Zeros [N, ...], those of the neck as ``neck.*``
             and those of the head, if it has any, as ``head.*``.
         """
-        parts = dict(
-            neck=self.neck.init_state(batch, size, torch.float32, device))
+        parts = dict(neck=self.neck.init_state(batch, size, torch.float32, device))
         if self.neck.every_step:
             parts['head'] = self.head.init_state(batch, torch.float32, device)
-        return {f'{part}.{name}': tensor for part, state in parts.items()
-                for name, tensor in state.items()}
+        return {
+            f'{part}.{name}': tensor
+            for part, state in parts.items()
+            for name, tensor in state.items()
+        }
 
     def features(self, frames: Tensor) -> Tensor:
         """The backbone's features.
@@ -88,8 +89,7 @@ class StepModel(nn.Module):
             features = features[self.neck.in_index]
         return features
 
-    def forward(self, features: Tensor,
-                state: State) -> Tuple[Tensor, State]:
+    def forward(self, features: Tensor, state: State) -> tuple[Tensor, State]:
         """Go on for T steps.
 
         Args:
@@ -106,8 +106,7 @@ class StepModel(nn.Module):
         x = x.float()
         parts = dict(neck=neck)
         if self.neck.every_step:
-            scores, parts['head'] = self.head.forward_steps(
-                x, _part(state, 'head'))
+            scores, parts['head'] = self.head.forward_steps(x, _part(state, 'head'))
         else:
             # [N, C, T, h, w] -> [N*T, C, 1, h, w] -> [N, T, classes]
             steps = x.transpose(1, 2).flatten(0, 1).unsqueeze(2)
@@ -115,8 +114,8 @@ class StepModel(nn.Module):
         if self.probabilities:
             scores = scores.softmax(dim=2)
         return scores, {
-            f'{part}.{name}': tensor.float() if tensor.is_floating_point() else
-            tensor for part, state in parts.items()
+            f'{part}.{name}': tensor.float() if tensor.is_floating_point() else tensor
+            for part, state in parts.items()
             for name, tensor in state.items()
         }
 
@@ -127,9 +126,12 @@ class StepModel(nn.Module):
         return contextlib.nullcontext()
 
 
-def _part(state: State, part: str) -> Dict[str, Tensor]:
-    return {name.split('.', 1)[1]: tensor for name, tensor in state.items()
-            if name.startswith(f'{part}.')}
+def _part(state: State, part: str) -> dict[str, Tensor]:
+    return {
+        name.split('.', 1)[1]: tensor
+        for name, tensor in state.items()
+        if name.startswith(f'{part}.')
+    }
 
 
 def check_streamable(model: nn.Module) -> None:
@@ -147,28 +149,31 @@ def check_streamable(model: nn.Module) -> None:
         raise ValueError(
             f'{kind} with the backbone {type(backbone).__name__} cannot run '
             'frame by frame: use type="Recognizer3D" and a 2-D backbone in '
-            'TimeDistributed(backbone=...), which sees one frame at a time.')
+            'TimeDistributed(backbone=...), which sees one frame at a time.'
+        )
     for module in backbone.modules():
         if getattr(module, 'num_segments', 1) not in (None, 1):
             raise ValueError(
                 f'{type(backbone.backbone).__name__} mixes the '
                 f'{module.num_segments} frames of a clip '
                 f'({type(module).__name__}): use a backbone without it, such '
-                'as MobileNetV2 or ResNet.')
+                'as MobileNetV2 or ResNet.'
+            )
     neck = getattr(model, 'neck', None)
-    if not all(hasattr(neck, name) for name in
-               ('init_state', 'forward_steps', 'check_causal')):
+    if not all(hasattr(neck, name) for name in ('init_state', 'forward_steps', 'check_causal')):
         what = 'no neck' if neck is None else f'the neck {type(neck).__name__}'
         raise ValueError(
             f'{kind} with {what} has no state to carry from frame to frame: '
-            'use a recurrent neck, ConvLSTMNeck or LSTMPoolingNeck.')
+            'use a recurrent neck, ConvLSTMNeck or LSTMPoolingNeck.'
+        )
     neck.check_causal()
     head = model.cls_head
     steps = getattr(head, 'input_size', (0, 1))[1]  # FlattenHead's
-    if neck.every_step and not hasattr(head, 'forward_steps') or steps != 1:
+    if (neck.every_step and not hasattr(head, 'forward_steps')) or steps != 1:
         raise ValueError(
             f'{type(head).__name__} needs all steps of a clip at once: let '
             f'{type(neck).__name__} return one feature (return_mode or '
             "temporal_pool='last' or 'mean'; after an average over time 'mean'"
             ' gives the same scores) and set num_steps=1 where the head has '
-            'it, or use type="PerStepHead".')
+            'it, or use type="PerStepHead".'
+        )

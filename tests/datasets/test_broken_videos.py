@@ -1,4 +1,5 @@
 """Broken videos: replaced and named in training, named in testing."""
+
 import os
 import re
 import shutil
@@ -15,8 +16,7 @@ BREAKS = ('cut', 'empty', 'text')
 def plant(source, how, target):
     """Write a broken copy of a video."""
     data = source.read_bytes()
-    target.write_bytes(dict(cut=data[:len(data) // 2], empty=b'',
-                            text=b'no video\n' * 99)[how])
+    target.write_bytes(dict(cut=data[: len(data) // 2], empty=b'', text=b'no video\n' * 99)[how])
 
 
 @pytest.fixture(scope='module')
@@ -32,47 +32,54 @@ def data(quickstart_data, tmp_path_factory):
             broken = k % (100 // count) == 5 and k // (100 // count) < count
             name = f'{"bad" if broken else "good"}{count}_{k}.avi'
             if broken:
-                plant(source, BREAKS[k // (100 // count) % 3],
-                      root / 'videos' / name)
+                plant(source, BREAKS[k // (100 // count) % 3], root / 'videos' / name)
             else:
                 shutil.copy(source, root / 'videos' / name)
             lines.append(f'{name} {k % 8}\n')
         (root / f'broken{count}.txt').write_text(''.join(lines))
-    test = [line for line in (root / 'broken10.txt').read_text().splitlines()
-            if 'bad' in line][:3]
-    good = [line for line in (root / 'broken10.txt').read_text().splitlines()
-            if 'good' in line][:8]
+    test = [line for line in (root / 'broken10.txt').read_text().splitlines() if 'bad' in line][:3]
+    good = [line for line in (root / 'broken10.txt').read_text().splitlines() if 'good' in line][:8]
     (root / 'test.txt').write_text('\n'.join(test + good) + '\n')
     return root
 
 
 def options(data, mode, ann, *more):
     loader = f'{mode}_dataloader'
-    return ['--cfg-options', f'{loader}.dataset.ann_file={data}/{ann}.txt',
-            f'{loader}.dataset.data_prefix.video={data}/videos',
-            f'{loader}.num_workers=2', 'train_cfg.max_epochs=2',
-            'train_dataloader.sampler.shuffle=True',
-            f'{loader}.batch_size=10', *more]
+    return [
+        '--cfg-options',
+        f'{loader}.dataset.ann_file={data}/{ann}.txt',
+        f'{loader}.dataset.data_prefix.video={data}/videos',
+        f'{loader}.num_workers=2',
+        'train_cfg.max_epochs=2',
+        'train_dataloader.sampler.shuffle=True',
+        f'{loader}.batch_size=10',
+        *more,
+    ]
 
 
 def run_two(script, *args, port):
-    env = {**os.environ, 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1',
-           'PORT': str(port)}
-    return subprocess.run(['bash', f'tools/{script}', *map(str, args)],
-                          cwd=ROOT, capture_output=True, text=True,
-                          timeout=600, env=env)
+    env = {**os.environ, 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1', 'PORT': str(port)}
+    return subprocess.run(
+        ['bash', f'tools/{script}', *map(str, args)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env=env,
+    )
 
 
 def named(text):
     """Broken videos that the log names as replaced."""
-    return re.findall(r'Broken video, replaced by another: \S*/(\S+) \(',
-                      text)
+    return re.findall(r'Broken video, replaced by another: \S*/(\S+) \(', text)
 
 
 def in_list(data, ann):
-    return sorted(line.split()[0] for line in
-                  (data / f'{ann}.txt').read_text().splitlines()
-                  if line.startswith('bad'))
+    return sorted(
+        line.split()[0]
+        for line in (data / f'{ann}.txt').read_text().splitlines()
+        if line.startswith('bad')
+    )
 
 
 def test_training_survives_three_percent(data, tmp_path):
@@ -80,11 +87,16 @@ def test_training_survives_three_percent(data, tmp_path):
         work = tmp_path / str(processes)
         args = [CONFIG, '--no-validate', '--work-dir', work]
         if processes == 1:
-            done = run_python('tools/train.py', *args,
-                              *options(data, 'train', 'broken3'))
+            done = run_python('tools/train.py', *args, *options(data, 'train', 'broken3'))
         else:
-            done = run_two('dist_train.sh', CONFIG, 2, *args[1:],
-                           *options(data, 'train', 'broken3'), port=29651)
+            done = run_two(
+                'dist_train.sh',
+                CONFIG,
+                2,
+                *args[1:],
+                *options(data, 'train', 'broken3'),
+                port=29651,
+            )
         assert done.returncode == 0, done.stderr[-3000:]
         log = next(work.glob('*/*.log')).read_text()
         assert sorted(named(log)) == in_list(data, 'broken3')
@@ -93,11 +105,16 @@ def test_training_survives_three_percent(data, tmp_path):
 
 
 def test_training_stops_at_ten_percent(data, tmp_path):
-    done = run_python('tools/train.py', CONFIG, '--no-validate', '--work-dir',
-                      tmp_path, *options(data, 'train', 'broken10'))
+    done = run_python(
+        'tools/train.py',
+        CONFIG,
+        '--no-validate',
+        '--work-dir',
+        tmp_path,
+        *options(data, 'train', 'broken10'),
+    )
     assert done.returncode != 0
-    count = int(re.search(r'(\d+) of 100 training videos are broken',
-                          done.stderr)[1])
+    count = int(re.search(r'(\d+) of 100 training videos are broken', done.stderr)[1])
     assert 5 < count <= 10
     listed = done.stderr.rsplit('max_broken_share=5%', 1)[1]
     assert len(set(re.findall(r'bad10_\d+\.avi', listed))) == count
@@ -111,6 +128,7 @@ def checkpoint(data, tmp_path_factory):
     from mmengine.registry import init_default_scope
 
     from mmaction.registry import MODELS
+
     init_default_scope('mmaction')
     path = tmp_path_factory.mktemp('model') / 'model.pth'
     model = MODELS.build(Config.fromfile(ROOT / CONFIG).model)
@@ -124,8 +142,7 @@ def test_testing_names_all_and_stops(data, checkpoint, tmp_path, processes):
     if processes == 1:
         done = run_python('tools/test.py', CONFIG, checkpoint, *args)
     else:
-        done = run_two('dist_test.sh', CONFIG, checkpoint, 2, *args,
-                       port=29652)
+        done = run_two('dist_test.sh', CONFIG, checkpoint, 2, *args, port=29652)
     output = done.stdout + done.stderr
     assert done.returncode != 0
     assert '3 of 11 videos could not be read' in output
@@ -135,15 +152,20 @@ def test_testing_names_all_and_stops(data, checkpoint, tmp_path, processes):
 
 def test_broken_videos_can_count_as_wrong(data, checkpoint, tmp_path):
     import pickle
+
     done = run_python(
-        'tools/test.py', CONFIG, checkpoint, '--work-dir', tmp_path, '--dump',
+        'tools/test.py',
+        CONFIG,
+        checkpoint,
+        '--work-dir',
+        tmp_path,
+        '--dump',
         tmp_path / 'scores.pkl',
-        *options(data, 'test', 'test',
-                 'default_hooks.broken_videos.count_as_wrong=True'))
+        *options(data, 'test', 'test', 'default_hooks.broken_videos.count_as_wrong=True'),
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     results = pickle.loads((tmp_path / 'scores.pkl').read_bytes())
-    labels = [int(line.split()[1]) for line in
-              (data / 'test.txt').read_text().splitlines()]
+    labels = [int(line.split()[1]) for line in (data / 'test.txt').read_text().splitlines()]
     assert [int(r['gt_label']) for r in results] == labels
     for result, label in list(zip(results, labels))[:3]:
         assert result['pred_score'][label] == 0
@@ -157,8 +179,8 @@ def test_short_reads_repeat_the_last_frame(shared):
     import numpy as np
 
     from cnnlstm_mm.datasets import PathDecordInit
-    path = str(shared / 'data/ucf101_mini10/videos/Basketball/'
-               'v_Basketball_g13_c02.avi')
+
+    path = str(shared / 'data/ucf101_mini10/videos/Basketball/v_Basketball_g13_c02.avi')
     capture, frames = cv2.VideoCapture(path), 0
     there, frame = capture.read()
     while there:
@@ -166,8 +188,6 @@ def test_short_reads_repeat_the_last_frame(shared):
         there, frame = capture.read()
     results = PathDecordInit()(dict(filename=path))
     assert frames < results['total_frames']
-    read = results['video_reader'].get_batch(
-        range(results['total_frames'])).asnumpy()
+    read = results['video_reader'].get_batch(range(results['total_frames'])).asnumpy()
     assert np.abs(read[frames - 1].astype(int) - last[..., ::-1]).mean() < 1
-    assert all(np.array_equal(frame, read[frames - 1])
-               for frame in read[frames:])
+    assert all(np.array_equal(frame, read[frames - 1]) for frame in read[frames:])

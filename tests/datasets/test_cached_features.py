@@ -1,4 +1,5 @@
 """Stored features: the same numbers, byte for byte, or a refusal."""
+
 import os
 import pickle
 import signal
@@ -13,7 +14,7 @@ from mmengine.config import Config
 from safetensors.torch import load_file, save_file
 from support import ROOT, run_python
 
-from cnnlstm_mm.datasets import CachedFeatureDataset
+from cnnlstm_mm.features import CachedFeatureDataset
 from cnnlstm_mm.features.extraction import FeatureExtractor
 from cnnlstm_mm.features.sequence_file import read_sequence
 from mmaction.registry import MODELS
@@ -30,7 +31,7 @@ def config(quickstart_data, tmp_path_factory):
     model.init_weights()
     torch.save(model.backbone.state_dict(), folder / 'weights.pth')
     path = folder / 'config.py'
-    path.write_text(f'''
+    path.write_text(f"""
 _base_ = '{ROOT}/configs/mobilenet_convlstm_quickstart.py'
 model = dict(backbone=dict(frozen=True, backbone=dict(init_cfg=dict(
     type='Pretrained', checkpoint='{folder}/weights.pth'))))
@@ -42,14 +43,24 @@ val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(
     data_prefix=dict(video='{quickstart_data}/videos')))
 test_dataloader = val_dataloader
 train_cfg = dict(max_epochs=2)
-''')
+""")
     return path
 
 
 def extract(config, out, *flags):
-    done = run_python('tools/extract_features.py', config, '--out', out,
-                      '--shard-clips', 4, '--train-views', 2,
-                      '--num-workers', 2, *flags)
+    done = run_python(
+        'tools/extract_features.py',
+        config,
+        '--out',
+        out,
+        '--shard-clips',
+        4,
+        '--train-views',
+        2,
+        '--num-workers',
+        2,
+        *flags,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 
@@ -62,18 +73,33 @@ def store(config, tmp_path_factory):
 
 
 def contents(store):
-    return {path.relative_to(store).as_posix(): path.read_bytes()
-            for path in sorted(store.rglob('*')) if path.is_file()}
+    return {
+        path.relative_to(store).as_posix(): path.read_bytes()
+        for path in sorted(store.rglob('*'))
+        if path.is_file()
+    }
 
 
-def test_killed_and_started_again_gives_the_same_bytes(config, store,
-                                                       tmp_path):
+def test_killed_and_started_again_gives_the_same_bytes(config, store, tmp_path):
     out = tmp_path / 'store'
     process = subprocess.Popen(
-        [sys.executable, 'tools/extract_features.py', str(config), '--out',
-         str(out), '--shard-clips', '4', '--train-views', '2',
-         '--num-workers', '2'], cwd=ROOT, stdout=subprocess.DEVNULL,
-        env={**os.environ, 'OMP_NUM_THREADS': '2'})
+        [
+            sys.executable,
+            'tools/extract_features.py',
+            str(config),
+            '--out',
+            str(out),
+            '--shard-clips',
+            '4',
+            '--train-views',
+            '2',
+            '--num-workers',
+            '2',
+        ],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, 'OMP_NUM_THREADS': '2'},
+    )
     deadline = time.time() + 120
     while len(list(out.glob('train/shard_*'))) < 2:
         assert process.poll() is None and time.time() < deadline
@@ -86,18 +112,36 @@ def test_killed_and_started_again_gives_the_same_bytes(config, store,
     assert 'are there already' in said
     after = contents(out)
     assert after == contents(store)
-    assert all(after[name] == data for name, data in partial.items()
-               if name in after)
+    assert all(after[name] == data for name, data in partial.items() if name in after)
 
 
 def test_two_processes_give_the_same_bytes(config, store, tmp_path):
     done = subprocess.run(
-        [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node',
-         '2', '--master_port', '29653', 'tools/extract_features.py',
-         str(config), '--out', str(tmp_path / 'store'), '--shard-clips', '4',
-         '--train-views', '2', '--launcher', 'pytorch'], cwd=ROOT,
-        capture_output=True, text=True, timeout=300,
-        env={**os.environ, 'OMP_NUM_THREADS': '2'})
+        [
+            sys.executable,
+            '-m',
+            'torch.distributed.run',
+            '--nproc_per_node',
+            '2',
+            '--master_port',
+            '29653',
+            'tools/extract_features.py',
+            str(config),
+            '--out',
+            str(tmp_path / 'store'),
+            '--shard-clips',
+            '4',
+            '--train-views',
+            '2',
+            '--launcher',
+            'pytorch',
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, 'OMP_NUM_THREADS': '2'},
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     assert contents(tmp_path / 'store') == contents(store)
 
@@ -105,30 +149,26 @@ def test_two_processes_give_the_same_bytes(config, store, tmp_path):
 def test_features_are_those_of_the_backbone(config, store):
     """One frame at a time, in evaluation mode, without folding."""
     cfg = Config.fromfile(config)
-    dataset = CachedFeatureDataset(store=str(store), split='val',
-                                   test_mode=True)
+    dataset = CachedFeatureDataset(store=str(store), split='val', test_mode=True)
     assert len(dataset) == 16
     model = MODELS.build(cfg.model)
     model.init_weights()
     model.train(False)
     from mmaction.registry import DATASETS
+
     videos = DATASETS.build(cfg.val_dataloader.dataset)
     for k in (0, 7):
-        data = model.data_preprocessor(
-            dict(inputs=[videos[k]['inputs']], data_samples=[None]))
+        data = model.data_preprocessor(dict(inputs=[videos[k]['inputs']], data_samples=[None]))
         frames = data['inputs'][0, 0].transpose(0, 1)  # [T, 3, H, W]
         with torch.no_grad():
-            want = torch.stack([model.backbone.backbone(frame[None])[0]
-                                for frame in frames], dim=1)
+            want = torch.stack([model.backbone.backbone(frame[None])[0] for frame in frames], dim=1)
         got = dataset[k]['inputs']
         assert got.dtype == torch.float16 and got.shape[:3] == (1, 64, 16)
         torch.testing.assert_close(got[0].float(), want, rtol=2e-3, atol=2e-3)
 
 
-@pytest.mark.parametrize('dtype, refused', [('float16', True),
-                                            ('float32', False)])
-def test_features_too_large_for_half_precision(config, tmp_path, dtype,
-                                               refused):
+@pytest.mark.parametrize('dtype, refused', [('float16', True), ('float32', False)])
+def test_features_too_large_for_half_precision(config, tmp_path, dtype, refused):
     cfg = Config.fromfile(config)
     extractor = FeatureExtractor(cfg, tmp_path, ['val'], dtype=dtype)
     norm = extractor.model.backbone.backbone.layer5.pointwise_conv
@@ -155,36 +195,76 @@ def test_trained_on_features_tested_on_video(config, store, tmp_path):
         assert done.returncode == 0, done.stderr[-3000:]
 
     work = tmp_path / 'work'
-    run('tools/train.py', config, '--features', store, '--work-dir', work,
-        '--seed', 0)
-    run('tools/merge_checkpoint.py', config, work / 'epoch_2.pth',
-        '--features', store, '--out', tmp_path / 'full.pth')
-    run('tools/test.py', config, tmp_path / 'full.pth', '--work-dir', work,
-        '--dump', tmp_path / 'video.pkl')
-    run('tools/test.py', config, work / 'epoch_2.pth', '--features', store,
-        '--work-dir', work, '--dump', tmp_path / 'cached.pkl')
+    run('tools/train.py', config, '--features', store, '--work-dir', work, '--seed', 0)
+    run(
+        'tools/merge_checkpoint.py',
+        config,
+        work / 'epoch_2.pth',
+        '--features',
+        store,
+        '--out',
+        tmp_path / 'full.pth',
+    )
+    run(
+        'tools/test.py',
+        config,
+        tmp_path / 'full.pth',
+        '--work-dir',
+        work,
+        '--dump',
+        tmp_path / 'video.pkl',
+    )
+    run(
+        'tools/test.py',
+        config,
+        work / 'epoch_2.pth',
+        '--features',
+        store,
+        '--work-dir',
+        work,
+        '--dump',
+        tmp_path / 'cached.pkl',
+    )
     video, cached = [
-        torch.stack([sample['pred_score'] for sample in pickle.loads(
-            (tmp_path / f'{name}.pkl').read_bytes())])
-        for name in ('video', 'cached')]
+        torch.stack(
+            [
+                sample['pred_score']
+                for sample in pickle.loads((tmp_path / f'{name}.pkl').read_bytes())
+            ]
+        )
+        for name in ('video', 'cached')
+    ]
     assert video.shape == (16, 8)
     torch.testing.assert_close(video, cached, rtol=0, atol=1e-2)
     assert torch.equal(video.argmax(1), cached.argmax(1))
 
 
-@pytest.mark.parametrize('option, words', [
-    ('model.backbone.backbone.widen_factor=0.5', 'widen_factor: 0.25 in the '
-     'store, 0.5 in the config'),
-    ('model.data_preprocessor.std=[1.,1.,1.]', 'data_preprocessor.std'),
-    ('train_dataloader.dataset.pipeline.1.clip_len=8', 'train data.pipeline'),
-])
+@pytest.mark.parametrize(
+    'option, words',
+    [
+        (
+            'model.backbone.backbone.widen_factor=0.5',
+            'widen_factor: 0.25 in the store, 0.5 in the config',
+        ),
+        ('model.data_preprocessor.std=[1.,1.,1.]', 'data_preprocessor.std'),
+        ('train_dataloader.dataset.pipeline.1.clip_len=8', 'train data.pipeline'),
+    ],
+)
 def test_another_config_is_refused(config, store, tmp_path, option, words):
     if 'widen' in option:
         option = [option, 'model.backbone.backbone.init_cfg=None']
     else:
         option = [option]
-    done = run_python('tools/train.py', config, '--features', store,
-                      '--work-dir', tmp_path, '--cfg-options', *option)
+    done = run_python(
+        'tools/train.py',
+        config,
+        '--features',
+        store,
+        '--work-dir',
+        tmp_path,
+        '--cfg-options',
+        *option,
+    )
     assert done.returncode != 0 and words in done.stderr, done.stderr[-2000:]
 
 
@@ -195,14 +275,21 @@ def test_other_weights_are_refused(config, store, tmp_path):
     state['conv1.conv.weight'][0] += 1e-3
     torch.save(state, tmp_path / 'other.pth')
     done = run_python(
-        'tools/train.py', config, '--features', store, '--work-dir', tmp_path,
-        '--cfg-options', 'model.backbone.backbone.init_cfg.checkpoint='
-        f'{tmp_path}/other.pth')
+        'tools/train.py',
+        config,
+        '--features',
+        store,
+        '--work-dir',
+        tmp_path,
+        '--cfg-options',
+        f'model.backbone.backbone.init_cfg.checkpoint={tmp_path}/other.pth',
+    )
     assert done.returncode != 0 and 'weights: SHA-256' in done.stderr
 
 
 def test_an_unfinished_store_is_refused(store, tmp_path):
     import shutil
+
     shutil.copytree(store, tmp_path / 'store')
     (tmp_path / 'store/val/shard_00001.safetensors').unlink()
     with pytest.raises(FileNotFoundError, match='lacks 1 of 4 shards'):
@@ -212,19 +299,25 @@ def test_an_unfinished_store_is_refused(store, tmp_path):
 def recognizer(neck):
     return MODELS.build(
         dict(
-            type='Recognizer3D', backbone=dict(type='PrecomputedFeatures'),
-            neck=neck, cls_head=dict(
-                type='I3DHead', num_classes=3, in_channels=5,
-                dropout_ratio=0), data_preprocessor=dict(
-                    type='FeatureDataPreprocessor')))
+            type='Recognizer3D',
+            backbone=dict(type='PrecomputedFeatures'),
+            neck=neck,
+            cls_head=dict(type='I3DHead', num_classes=3, in_channels=5, dropout_ratio=0),
+            data_preprocessor=dict(type='FeatureDataPreprocessor'),
+        )
+    )
 
 
-@pytest.mark.parametrize('neck', [
-    dict(type='LSTMPoolingNeck', temporal_pool='last'),
-    dict(type='LSTMPoolingNeck', temporal_pool='attention'),
-    dict(type='ConvLSTMNeck', return_mode='last'),
-    dict(type='ConvLSTMNeck', return_mode='mean'),
-], ids=lambda neck: f'{neck["type"]}-{list(neck.values())[1]}')
+@pytest.mark.parametrize(
+    'neck',
+    [
+        dict(type='LSTMPoolingNeck', temporal_pool='last'),
+        dict(type='LSTMPoolingNeck', temporal_pool='attention'),
+        dict(type='ConvLSTMNeck', return_mode='last'),
+        dict(type='ConvLSTMNeck', return_mode='mean'),
+    ],
+    ids=lambda neck: f'{neck["type"]}-{list(neck.values())[1]}',
+)
 def test_padding_changes_neither_loss_nor_gradients(neck):
     model = recognizer(dict(neck, in_channels=4, hidden_channels=5))
     model.init_weights()
@@ -234,7 +327,8 @@ def test_padding_changes_neither_loss_nor_gradients(neck):
         model.zero_grad()
         samples = [ActionDataSample().set_gt_label(k) for k in chosen]
         data = model.data_preprocessor(
-            dict(inputs=[sequences[k] for k in chosen], data_samples=samples))
+            dict(inputs=[sequences[k] for k in chosen], data_samples=samples)
+        )
         loss = model(**data, mode='loss')['loss_cls']
         loss.backward()
         return [loss.detach(), *(p.grad.clone() for p in model.parameters())]
@@ -242,17 +336,19 @@ def test_padding_changes_neither_loss_nor_gradients(neck):
     together = gradients([0, 1, 2])
     alone = [gradients([k]) for k in range(3)]
     for got, parts in zip(together, zip(*alone)):
-        torch.testing.assert_close(got, torch.stack(parts).mean(0),
-                                   rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(got, torch.stack(parts).mean(0), rtol=1e-6, atol=1e-6)
 
 
 def test_sequences_of_every_format_are_read(tmp_path):
     vectors = torch.randn(5, 3)
     np.save(tmp_path / 'a.npy', vectors.numpy())
     save_file(dict(feature=vectors), tmp_path / 'a.safetensors')
-    for name, data in (('array', vectors.numpy()), ('tensor', vectors),
-                       ('list', [list(map(float, v)) for v in vectors]),
-                       ('arrays', [v.numpy() for v in vectors])):
+    for name, data in (
+        ('array', vectors.numpy()),
+        ('tensor', vectors),
+        ('list', [list(map(float, v)) for v in vectors]),
+        ('arrays', [v.numpy() for v in vectors]),
+    ):
         (tmp_path / f'{name}.pkl').write_bytes(pickle.dumps(data))
     for path in tmp_path.iterdir():
         got = read_sequence(str(path))
@@ -260,14 +356,12 @@ def test_sequences_of_every_format_are_read(tmp_path):
         torch.testing.assert_close(got[0, :, :, 0, 0].float(), vectors.T)
     maps = torch.randn(5, 3, 2, 4)
     np.save(tmp_path / 'maps.npy', maps.numpy())
-    torch.testing.assert_close(read_sequence(str(tmp_path / 'maps.npy'))[0],
-                               maps.transpose(0, 1))
+    torch.testing.assert_close(read_sequence(str(tmp_path / 'maps.npy'))[0], maps.transpose(0, 1))
 
 
 class Attack:
-
     def __reduce__(self):
-        return os.system, ('touch /nonexistent/attack', )
+        return os.system, ('touch /nonexistent/attack',)
 
 
 def test_what_is_no_sequence_is_refused(tmp_path):

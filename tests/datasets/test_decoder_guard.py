@@ -1,4 +1,5 @@
 """Decoders that hang or die: the video is named and the rest goes on."""
+
 import os
 import signal
 import time
@@ -20,7 +21,7 @@ class BadDecoder:
         if results['filename'].endswith('hang.avi'):
             time.sleep(3)
         if results['filename'].endswith('crash.avi'):
-            time.sleep(.5)  # the other worker is between two videos
+            time.sleep(0.5)  # the other worker is between two videos
             os.kill(os.getpid(), signal.SIGSEGV)
         return dict(results, imgs=[1])
 
@@ -28,19 +29,20 @@ class BadDecoder:
 def dataset(tmp_path, *names, **kwargs):
     for name in names:
         (tmp_path / name).touch()
-    (tmp_path / 'list.txt').write_text(
-        ''.join(f'{name} 0\n' for name in names))
+    (tmp_path / 'list.txt').write_text(''.join(f'{name} 0\n' for name in names))
     return CheckedVideoDataset(
-        str(tmp_path / 'list.txt'), [dict(type='BadDecoder')],
-        data_prefix=dict(video=str(tmp_path)), **kwargs)
+        str(tmp_path / 'list.txt'),
+        [dict(type='BadDecoder')],
+        data_prefix=dict(video=str(tmp_path)),
+        **kwargs,
+    )
 
 
 def test_a_hanging_decoder_is_a_broken_video(tmp_path):
-    data = dataset(tmp_path, 'good.avi', 'hang.avi', decode_timeout=.2)
+    data = dataset(tmp_path, 'good.avi', 'hang.avi', decode_timeout=0.2)
     assert data.read(0)['imgs'] == [1]
     start = time.perf_counter()
-    with pytest.raises(BrokenSampleError, match='hang.avi: DecodeTimeout.*'
-                       'decode_timeout=0.2'):
+    with pytest.raises(BrokenSampleError, match='hang.avi: DecodeTimeout.*decode_timeout=0.2'):
         data.read(1)
     assert time.perf_counter() - start < 2
     # And so it is replaced in training.
@@ -63,8 +65,7 @@ def test_errors_in_the_thread_are_raised():
 
 def test_a_video_that_ends_the_process_is_named(tmp_path):
     data = dataset(tmp_path, 'good.avi', 'crash.avi', 'also_good.avi')
-    loader = DataLoader(data, batch_size=1, num_workers=2,
-                        collate_fn=lambda batch: 0)
+    loader = DataLoader(data, batch_size=1, num_workers=2, collate_fn=lambda batch: 0)
     with pytest.raises(RuntimeError, match='worker') as bare:
         list(loader)
     assert 'crash.avi' not in str(bare.value)

@@ -1,4 +1,5 @@
 """The reviews: order alone decides, and the LSTM learns it."""
+
 from collections import Counter
 
 import numpy as np
@@ -9,8 +10,15 @@ from support import ROOT, run_python
 
 def test_order_alone_decides_and_is_learnt(tmp_path):
     data = tmp_path / 'data'
-    done = run_python('tools/data/make_embeddings_quickstart.py', '--out',
-                      data, '--train-pairs', 500, '--val-pairs', 60)
+    done = run_python(
+        'tools/data/make_embeddings_quickstart.py',
+        '--out',
+        data,
+        '--train-pairs',
+        500,
+        '--val-pairs',
+        60,
+    )
     assert done.returncode == 0, done.stderr
     reviews = (data / 'reviews_val.txt').read_text().splitlines()
     lengths = {len(review.split()) for review in reviews}
@@ -18,8 +26,7 @@ def test_order_alone_decides_and_is_learnt(tmp_path):
     for negative, positive in zip(reviews[::2], reviews[1::2]):
         assert negative != positive
         assert Counter(negative.split()) == Counter(positive.split())
-    means = [np.load(path).mean(0) for path in
-             sorted((data / 'vectors').glob('val_*'))]
+    means = [np.load(path).mean(0) for path in sorted((data / 'vectors').glob('val_*'))]
     # Whatever a function of the mean says, it says it of both: it is at 50 %.
     np.testing.assert_allclose(means[::2], means[1::2], atol=1e-6)
 

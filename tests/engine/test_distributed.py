@@ -1,4 +1,5 @@
 """Several processes train, test and resume as one does."""
+
 import os
 import pickle
 import random
@@ -22,23 +23,25 @@ def results(tmp_path_factory):
     """What each job returned, by its name and number of processes."""
     out = tmp_path_factory.mktemp('jobs')
     port = random.randint(20000, 60000)
-    done = run_python(Path(__file__).with_name('distributed_jobs.py'), out,
-                      port, env=dict(PYTHONPATH=str(ROOT)))
+    done = run_python(
+        Path(__file__).with_name('distributed_jobs.py'), out, port, env=dict(PYTHONPATH=str(ROOT))
+    )
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
-    return {(job.__name__, processes): pickle.loads(
-        (out / f'{job.__name__}_{processes}.pkl').read_bytes())
-        for processes, job in JOBS}
+    return {
+        (job.__name__, processes): pickle.loads(
+            (out / f'{job.__name__}_{processes}.pkl').read_bytes()
+        )
+        for processes, job in JOBS
+    }
 
 
 def assert_same_training(got, want, iterations=24):
     """Losses within 1e-5, relative, and weights that moved as far."""
     assert len(got['outputs']) == len(want['outputs']) == iterations
     for one, two in zip(got['outputs'], want['outputs']):
-        assert two and {name: one[name] for name in two} == pytest.approx(
-            two, rel=1e-5)
+        assert two and {name: one[name] for name in two} == pytest.approx(two, rel=1e-5)
     for name, weight in want['weights'].items():
-        torch.testing.assert_close(got['weights'][name], weight, rtol=1e-4,
-                                   atol=1e-5)
+        torch.testing.assert_close(got['weights'][name], weight, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize('job', ['necks', 'ragged_necks'])
@@ -49,13 +52,11 @@ def test_losses_are_those_of_one_process(results, job, processes):
 
 
 def test_random_numbers_of_each_process_are_those_of_a_plain_loop(results):
-    assert_same_training(results['random_necks', 2],
-                         results['random_necks_by_hand', 1])
+    assert_same_training(results['random_necks', 2], results['random_necks_by_hand', 1])
 
 
 def test_fixed_batch_norm_trains_as_one(results):
-    assert_same_training(results['frozen_backbone', 4],
-                         results['frozen_backbone', 1], 12)
+    assert_same_training(results['frozen_backbone', 4], results['frozen_backbone', 1], 12)
 
 
 def test_sharded_parameters_train_as_one(results):
@@ -70,8 +71,7 @@ def test_an_unused_parameter_is_an_error(results):
 
 
 @pytest.mark.parametrize('processes', [1, 2])
-def test_accumulated_gradients_are_those_of_the_whole_batch(
-        results, processes):
+def test_accumulated_gradients_are_those_of_the_whole_batch(results, processes):
     whole, halves = results['accumulation', processes]
     pairs = zip(halves['losses'][::2], halves['losses'][1::2])
     halves['outputs'] = [dict(loss=(one + two) / 2) for one, two in pairs]
@@ -94,8 +94,7 @@ def test_resumed_in_the_middle_with_the_same_bits(results, processes):
     assert len(result['stored']) == processes
     assert all(state['grads'] for state in result['stored'])
     if processes > 1:
-        mean = [name for name in result['stored'][0]['buffers']
-                if name.endswith('running_mean')][0]
+        mean = [name for name in result['stored'][0]['buffers'] if name.endswith('running_mean')][0]
         one, two = (state['buffers'][mean] for state in result['stored'][:2])
         assert not torch.equal(one, two)
     assert resumed['losses'] == whole['losses'][9:]
@@ -111,21 +110,34 @@ def test_a_lost_process_is_started_again(results, tmp_path):
     cfg.log_level = 'INFO'
     cfg.dump(tmp_path / 'config.py')
     path = f'{ROOT}:{Path(__file__).parent}:{os.getenv("PYTHONPATH", "")}'
-    env = dict(os.environ, PYTHON=sys.executable, PYTHONPATH=path,
-               OMP_NUM_THREADS='1', MAX_RESTARTS='1',
-               PORT=str(random.randint(20000, 60000)))
+    env = dict(
+        os.environ,
+        PYTHON=sys.executable,
+        PYTHONPATH=path,
+        OMP_NUM_THREADS='1',
+        MAX_RESTARTS='1',
+        PORT=str(random.randint(20000, 60000)),
+    )
     with (tmp_path / 'output.txt').open('w') as output:
         launcher = subprocess.Popen(
-            ['bash', 'tools/dist_train.sh', str(tmp_path / 'config.py'), '2',
-             '--work-dir', str(work)], cwd=ROOT, env=env, stdout=output,
-            stderr=output)
+            [
+                'bash',
+                'tools/dist_train.sh',
+                str(tmp_path / 'config.py'),
+                '2',
+                '--work-dir',
+                str(work),
+            ],
+            cwd=ROOT,
+            env=env,
+            stdout=output,
+            stderr=output,
+        )
     while not (work / 'iter_8.pth').exists():
-        assert launcher.poll() is None, (
-            tmp_path / 'output.txt').read_text()[-3000:]
+        assert launcher.poll() is None, (tmp_path / 'output.txt').read_text()[-3000:]
         time.sleep(0.01)
     os.kill(process_of(launcher.pid, rank=1), signal.SIGKILL)
-    assert launcher.wait(300) == 0, (
-        tmp_path / 'output.txt').read_text()[-3000:]
+    assert launcher.wait(300) == 0, (tmp_path / 'output.txt').read_text()[-3000:]
     logs = sorted(work.glob('*/*.log'))
     assert len(logs) == 2
     assert 'Load checkpoint from' in logs[1].read_text()

@@ -1,4 +1,5 @@
 """Trainings that are left and taken up, in one process."""
+
 import json
 import os
 import random
@@ -17,12 +18,12 @@ from cnnlstm_mm.engine import checkpoint_files as files
 from cnnlstm_mm.engine.checkpoint_files import fault
 from cnnlstm_mm.engine.launch import build_runner
 
-NECK = dict(CONV, return_mode='sequence', tbptt_len=2, carry_prob=0.5,
-            dropout=0.3)
+NECK = dict(CONV, return_mode='sequence', tbptt_len=2, carry_prob=0.5, dropout=0.3)
 
 
 class Draws(ReplacingMixin, NoiseDataset):
     """Random numbers of all three kinds; some samples are broken."""
+
     test_mode = False
 
     def __getitem__(self, k):
@@ -31,8 +32,7 @@ class Draws(ReplacingMixin, NoiseDataset):
     def read(self, k):
         if k % 5 == 1:
             raise BrokenSampleError(str(k), 'broken')
-        return dict(k=k, draws=(random.random(), float(np.random.rand()),
-                                float(torch.rand(()))))
+        return dict(k=k, draws=(random.random(), float(np.random.rand()), float(torch.rand(()))))
 
     def _mark(self, data, idx, broken):
         data['broken'] = broken
@@ -40,10 +40,16 @@ class Draws(ReplacingMixin, NoiseDataset):
 
 def batches(workers, epoch, first, seed=7, persistent=False):
     data = Draws(30)
-    loader = resumable(DataLoader(
-        data, batch_size=4, sampler=DefaultSampler(data, seed=3),
-        num_workers=workers, collate_fn=list,
-        persistent_workers=persistent))
+    loader = resumable(
+        DataLoader(
+            data,
+            batch_size=4,
+            sampler=DefaultSampler(data, seed=3),
+            num_workers=workers,
+            collate_fn=list,
+            persistent_workers=persistent,
+        )
+    )
     loader.sampler.set_epoch(epoch)
     for before in range(epoch if persistent else 0):
         loader.batch_sampler.start(seed, before)
@@ -58,8 +64,7 @@ def test_samples_depend_on_seed_and_place_alone():
     want = batches(0, 1, 0)
     assert len(want) == 8 and len(want[-1]) == 2
     assert any('broken' in sample for batch in want for sample in batch)
-    draws = [draw for batch in want for sample in batch
-             for draw in sample['draws']]
+    draws = [draw for batch in want for sample in batch for draw in sample['draws']]
     assert len(set(draws)) == 3 * 30
     assert batches(2, 1, 0, persistent=True) == want
     for first in (1, 5, 8):
@@ -71,15 +76,18 @@ def test_samples_depend_on_seed_and_place_alone():
 def training(work_dir, epochs=3, validate=False, neck=NECK, **changes):
     """A config with checkpoints."""
     hook = dict(type='CheckpointHook', interval=1, **changes.pop('hook', {}))
-    cfg = config(recognizer(neck), 1, work_dir, epochs=epochs,
-                 default_hooks=dict(checkpoint=hook), **changes)
+    cfg = config(
+        recognizer(neck), 1, work_dir, epochs=epochs, default_hooks=dict(checkpoint=hook), **changes
+    )
     # Without workers the samples would seed the model as well.
     cfg.train_dataloader.num_workers = 1
     if validate:
         cfg.val_dataloader = dict(
-            batch_size=8, num_workers=0,
+            batch_size=8,
+            num_workers=0,
             dataset=dict(type='NoiseDataset', size=10),
-            sampler=dict(type='DefaultSampler', shuffle=False))
+            sampler=dict(type='DefaultSampler', shuffle=False),
+        )
         cfg.val_cfg = dict(type='ValLoop')
         cfg.val_evaluator = dict(type='AccMetric')
     return cfg
@@ -111,8 +119,7 @@ def test_validation_leaves_the_training_as_it_is(whole, tmp_path):
 
 
 def log(work_dir):
-    return '\n'.join(path.read_text()
-                     for path in sorted(work_dir.glob('*/*.log')))
+    return '\n'.join(path.read_text() for path in sorted(work_dir.glob('*/*.log')))
 
 
 def test_a_broken_latest_one_is_left_out(whole, tmp_path):
@@ -153,15 +160,12 @@ def test_a_seed_that_was_drawn_is_kept(tmp_path):
     first = trained(training(tmp_path, randomness=dict(seed=None)))
     (tmp_path / 'epoch_3.pth').unlink()
     (tmp_path / 'last_checkpoint').unlink()
-    result = trained(training(tmp_path, randomness=dict(seed=None),
-                              resume=True))
+    result = trained(training(tmp_path, randomness=dict(seed=None), resume=True))
     assert_goes_on(result, (None, first), 12)
 
 
-def test_a_validation_that_was_killed_is_made_up_for(whole, tmp_path,
-                                                     monkeypatch):
-    through = training(tmp_path / 'a', validate=True,
-                       hook=dict(save_best='auto'))
+def test_a_validation_that_was_killed_is_made_up_for(whole, tmp_path, monkeypatch):
+    through = training(tmp_path / 'a', validate=True, hook=dict(save_best='auto'))
     trained(through)
 
     def killed(self, *args, **kwargs):
@@ -170,19 +174,15 @@ def test_a_validation_that_was_killed_is_made_up_for(whole, tmp_path,
     with monkeypatch.context() as patch:
         patch.setattr('mmengine.runner.ValLoop.run_iter', killed)
         with pytest.raises(KeyboardInterrupt):
-            trained(training(tmp_path / 'b', validate=True,
-                             hook=dict(save_best='auto')))
-    trained(training(tmp_path / 'b', validate=True, resume=True,
-                     hook=dict(save_best='auto')))
+            trained(training(tmp_path / 'b', validate=True, hook=dict(save_best='auto')))
+    trained(training(tmp_path / 'b', validate=True, resume=True, hook=dict(save_best='auto')))
     histories = []
     for name in 'ab':
-        hub = torch.load(tmp_path / name / 'epoch_3.pth',
-                         weights_only=True)['message_hub']
-        histories.append(
-            hub['log_scalars']['val/acc/top1']._log_history.tolist())
-        assert sorted(path.name for path in (tmp_path / name).glob('best*')
-                      ) == sorted(path.name for path in
-                                  (tmp_path / 'a').glob('best*'))
+        hub = torch.load(tmp_path / name / 'epoch_3.pth', weights_only=True)['message_hub']
+        histories.append(hub['log_scalars']['val/acc/top1']._log_history.tolist())
+        assert sorted(path.name for path in (tmp_path / name).glob('best*')) == sorted(
+            path.name for path in (tmp_path / 'a').glob('best*')
+        )
     # The last one has been validated after its checkpoint was written.
     assert histories[0] == histories[1] and len(histories[0]) >= 2
 
@@ -191,8 +191,9 @@ def test_another_number_of_samples_is_said(whole, tmp_path):
     copied(whole, tmp_path, 1)
     cfg = training(tmp_path, resume=True, batch=4, log_level='INFO')
     assert len(trained(cfg)['losses']) == 2 * 11
-    assert '8 samples an iteration and 6 iterations an epoch; this run has ' \
-        '1, 4 and 11' in log(tmp_path)
+    assert '8 samples an iteration and 6 iterations an epoch; this run has 1, 4 and 11' in log(
+        tmp_path
+    )
 
 
 def fail_from(monkeypatch, word):
@@ -207,13 +208,11 @@ def fail_from(monkeypatch, word):
     monkeypatch.setattr(files.os, 'fsync', fsync)
 
 
-def test_a_full_disk_ends_the_run_and_leaves_the_last_one(
-        whole, tmp_path, monkeypatch):
+def test_a_full_disk_ends_the_run_and_leaves_the_last_one(whole, tmp_path, monkeypatch):
     keep_one = dict(hook=dict(max_keep_ckpts=1))
     with monkeypatch.context() as patch:
         fail_from(patch, 'epoch_2.pth')
-        with pytest.raises(OSError, match='epoch_2.pth(.|\n)*No space left'
-                           '(.|\n)*--resume'):
+        with pytest.raises(OSError, match='epoch_2.pth(.|\n)*No space left(.|\n)*--resume'):
             trained(training(tmp_path, **keep_one))
     assert sorted(p.name for p in tmp_path.glob('*.pth')) == ['epoch_1.pth']
     assert not list(tmp_path.glob('.*.part'))
@@ -226,6 +225,7 @@ def test_a_full_disk_ends_the_run_and_leaves_the_last_one(
 def test_the_best_is_there_until_a_better_one_is(tmp_path, monkeypatch):
     class Rising:
         """Each epoch is better than the one before."""
+
         calls = 0
 
         def __call__(self, *args):
@@ -238,11 +238,9 @@ def test_the_best_is_there_until_a_better_one_is(tmp_path, monkeypatch):
         fail_from(patch, 'best_acc_top1_epoch_2.pth')
         with pytest.raises(OSError, match='No space left'):
             trained(training(tmp_path, **best))
-    assert [p.name for p in tmp_path.glob('best*')] == [
-        'best_acc_top1_epoch_1.pth']
+    assert [p.name for p in tmp_path.glob('best*')] == ['best_acc_top1_epoch_1.pth']
     trained(training(tmp_path, resume=True, **best))
-    assert [p.name for p in tmp_path.glob('best*')] == [
-        'best_acc_top1_epoch_3.pth']
+    assert [p.name for p in tmp_path.glob('best*')] == ['best_acc_top1_epoch_3.pth']
 
 
 def test_what_was_half_written_is_removed(whole, tmp_path):
@@ -284,9 +282,17 @@ def test_other_loops_and_hooks_are_left_alone(tmp_path):
 
 def test_killed_at_random_and_resumed(tmp_path):
     """The script with few kills; the README has the table of fifty."""
-    done = run_python('benchmarks/kill_and_resume.py', '--kills', 2,
-                      '--epochs', 2, '--work-dir', tmp_path / 'work',
-                      '--json', tmp_path / 'kills.json')
+    done = run_python(
+        'benchmarks/kill_and_resume.py',
+        '--kills',
+        2,
+        '--epochs',
+        2,
+        '--work-dir',
+        tmp_path / 'work',
+        '--json',
+        tmp_path / 'kills.json',
+    )
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     result = json.loads((tmp_path / 'kills.json').read_text())
     assert len(result['kills']) == 2 and result['differences'] == []

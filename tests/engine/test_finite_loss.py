@@ -1,4 +1,5 @@
 """A loss or gradient that is no number: stopped or skipped, and told."""
+
 import subprocess
 import sys
 from pathlib import Path
@@ -10,12 +11,12 @@ from mmengine.optim import AmpOptimWrapper
 from support import ROOT
 
 sys.path.insert(0, str(Path(__file__).parent))
-from toy_training import Keep, Toy, runner  # noqa: E402
+from toy_training import Keep, Toy, runner
 
-from cnnlstm_mm.engine import FiniteLossHook  # noqa: E402
+from cnnlstm_mm.engine import FiniteLossHook
 
 NAN, INF = float('nan'), float('inf')
-NO_GRADIENT = 7.  # the loss is finite, its gradient is not
+NO_GRADIENT = 7.0  # the loss is finite, its gradient is not
 
 
 def logged(work_dir):
@@ -25,16 +26,14 @@ def logged(work_dir):
 @pytest.mark.parametrize('value', [NAN, INF, NO_GRADIENT])
 def test_it_stops_before_the_weights_change(tmp_path, value):
     keep = Keep()
-    run = runner(tmp_path, [None, None, None, value, None, None],
-                 custom_hooks=[keep])
+    run = runner(tmp_path, [None, None, None, value, None, None], custom_hooks=[keep])
     with pytest.raises(FloatingPointError) as caught:
         run.train()
     message = str(caught.value)
     assert 'iteration 2 of epoch 1' in message
     assert 'video_2.mp4, label [2]' in message
     assert 'video_3.mp4, label [0]' in message and 'video_4' not in message
-    assert ('video_3.mp4, label [0]: its input has NaN' in message) == (
-        value != NO_GRADIENT)
+    assert ('video_3.mp4, label [0]: its input has NaN' in message) == (value != NO_GRADIENT)
     assert 'finite_loss.action=skip' in message
     # As after the first batch, batch-norm statistics as well.
     assert len(keep.states) == 1
@@ -45,8 +44,7 @@ def test_it_stops_before_the_weights_change(tmp_path, value):
     folder = tmp_path / 'non_finite'
     batch = torch.load(folder / 'iter_2_process_0.pth')
     model = Toy()
-    model.load_state_dict(
-        torch.load(folder / batch['model'])['state_dict'])
+    model.load_state_dict(torch.load(folder / batch['model'])['state_dict'])
     loss = model(batch['inputs'], mode='loss')['loss_cls']
     loss.backward()
     assert torch.equal(loss.isfinite(), batch['losses']['loss_cls'].isfinite())
@@ -61,8 +59,9 @@ def test_skipping_is_as_if_the_batch_was_not_there(tmp_path, value):
     skipped.train()
     without = runner(tmp_path / 'without', values, [0, 1, 4, 5, 6, 7])
     without.train()
-    for (name, one), other in zip(skipped.model.state_dict().items(),
-                                  without.model.state_dict().values()):
+    for (name, one), other in zip(
+        skipped.model.state_dict().items(), without.model.state_dict().values()
+    ):
         assert torch.equal(one, other), name
     log = logged(tmp_path / 'skip')
     assert 'the 1th of this training' in log and 'video_3.mp4' in log
@@ -71,34 +70,34 @@ def test_skipping_is_as_if_the_batch_was_not_there(tmp_path, value):
 
 
 def test_skipping_for_ever_stops(tmp_path):
-    run = runner(tmp_path, [NAN] * 12,
-                 hook=dict(action='skip', max_in_a_row=4, max_dumps=2))
+    run = runner(tmp_path, [NAN] * 12, hook=dict(action='skip', max_in_a_row=4, max_dumps=2))
     with pytest.raises(FloatingPointError, match='4th batch in a row'):
         run.train()
     assert len(list((tmp_path / 'non_finite').glob('*process_0*'))) == 2
 
 
 def test_accumulated_gradients_go_with_a_skipped_last_batch(tmp_path):
-    wrapper = dict(optimizer=dict(type='SGD', lr=.1), accumulative_counts=2)
+    wrapper = dict(optimizer=dict(type='SGD', lr=0.1), accumulative_counts=2)
     values = [None, None, None, NAN, None, None, None, None]
-    run = runner(tmp_path / 'skip', values, hook=dict(action='skip'),
-                 wrapper=dict(wrapper))
+    run = runner(tmp_path / 'skip', values, hook=dict(action='skip'), wrapper=dict(wrapper))
     run.train()
-    want = runner(tmp_path / 'want', values, [0, 1, 4, 5, 6, 7],
-                  wrapper=dict(optimizer=dict(type='SGD', lr=.1)))
+    want = runner(
+        tmp_path / 'want',
+        values,
+        [0, 1, 4, 5, 6, 7],
+        wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+    )
     want.optim_wrapper = want.build_optim_wrapper(want.optim_wrapper)
     # By hand: forward of batch 0 for its statistics, step of 2 and 3.
     model = want.model
-    batches = [batch['inputs'] for batch in
-               want.build_dataloader(want._train_dataloader)]
+    batches = [batch['inputs'] for batch in want.build_dataloader(want._train_dataloader)]
     model.train()
     model(batches[0], mode='loss')
     model.zero_grad()
     for batch in batches[1:]:
         (model(batch, mode='loss')['loss_cls'] / 2).backward()
     want.optim_wrapper.optimizer.step()
-    for (name, one), other in zip(run.model.state_dict().items(),
-                                  model.state_dict().values()):
+    for (name, one), other in zip(run.model.state_dict().items(), model.state_dict().values()):
         torch.testing.assert_close(one, other, msg=name)
 
 
@@ -106,16 +105,14 @@ def test_infinite_gradients_are_the_business_of_a_grad_scaler(tmp_path):
     """Its first steps overflow and are left out, which is how it works."""
     run = runner(tmp_path, [None] * 16)
     wrapper = AmpOptimWrapper.__new__(AmpOptimWrapper)  # it asks for CUDA
-    super(AmpOptimWrapper, wrapper).__init__(
-        torch.optim.SGD(run.model.parameters(), lr=1e-4))
-    wrapper.loss_scaler = torch.amp.GradScaler(
-        'cpu', init_scale=2.**126, backoff_factor=2.**-10)
+    super(AmpOptimWrapper, wrapper).__init__(torch.optim.SGD(run.model.parameters(), lr=1e-4))
+    wrapper.loss_scaler = torch.amp.GradScaler('cpu', init_scale=2.0**126, backoff_factor=2.0**-10)
     wrapper._scale_update_param = wrapper.cast_dtype = None
     run.optim_wrapper = wrapper
     run.model.fc.weight.data *= 1000  # for gradients that overflow
     before = {k: v.clone() for k, v in run.model.state_dict().items()}
     run.train()
-    assert wrapper.loss_scaler.get_scale() < 2.**126
+    assert wrapper.loss_scaler.get_scale() < 2.0**126
     after = run.model.state_dict()
     assert not torch.equal(before['fc.weight'], after['fc.weight'])
     assert all(value.isfinite().all() for value in after.values())
@@ -140,9 +137,20 @@ def test_scores_of_a_test_must_be_numbers(tmp_path):
 
 def test_two_processes_agree(tmp_path):
     done = subprocess.run(
-        [sys.executable, '-m', 'torch.distributed.run', '--nproc-per-node=2',
-         '--master-port=29671', 'tests/engine/toy_training.py', tmp_path],
-        cwd=ROOT, capture_output=True, text=True, timeout=300)
+        [
+            sys.executable,
+            '-m',
+            'torch.distributed.run',
+            '--nproc-per-node=2',
+            '--master-port=29671',
+            'tests/engine/toy_training.py',
+            tmp_path,
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     for action in ('stop', 'skip'):
         place = tmp_path / action
@@ -158,8 +166,9 @@ def test_two_processes_agree(tmp_path):
     assert 'video_2.mp4' in (stopped / 'raised_1').read_text()
 
 
-@pytest.mark.parametrize('options', [
-    dict(action='ignore'), dict(max_in_a_row=0), dict(max_dumps='3')])
+@pytest.mark.parametrize(
+    'options', [dict(action='ignore'), dict(max_in_a_row=0), dict(max_dumps='3')]
+)
 def test_wrong_options_are_named(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         FiniteLossHook(**options)
@@ -168,8 +177,7 @@ def test_wrong_options_are_named(options):
 def test_every_schedule_clips_gradients():
     for path in (ROOT / 'configs/_base_/schedules').glob('*.py'):
         assert Config.fromfile(path).optim_wrapper.clip_grad.max_norm > 0, path
-    hooks = Config.fromfile(
-        ROOT / 'configs/_base_/default_runtime.py').default_hooks
+    hooks = Config.fromfile(ROOT / 'configs/_base_/default_runtime.py').default_hooks
     assert hooks.finite_loss == dict(type='FiniteLossHook', action='stop')
 
 

@@ -1,4 +1,5 @@
 """When a run keeps its freed memory and when it returns it."""
+
 import pytest
 from mmengine.config import Config
 from torch import nn
@@ -11,15 +12,12 @@ from cnnlstm_mm.engine.launch import build_runner
 def calls(monkeypatch):
     """The calls of the C library, in their order."""
     made = []
-    monkeypatch.setattr(memory_hook, 'keep_freed_memory',
-                        lambda: made.append('keep') or True)
-    monkeypatch.setattr(memory_hook, 'return_freed_memory',
-                        lambda: made.append('return') or True)
+    monkeypatch.setattr(memory_hook, 'keep_freed_memory', lambda: made.append('keep') or True)
+    monkeypatch.setattr(memory_hook, 'return_freed_memory', lambda: made.append('return') or True)
     return made
 
 
 class FakeRunner:
-
     def __init__(self, device):
         self.model = nn.Linear(2, 2, device=device)
 
@@ -50,9 +48,12 @@ def test_nothing_is_returned_where_nothing_was_kept(calls, monkeypatch):
 
 
 def test_the_tools_add_it(calls, tmp_path):
-    cfg = Config(dict(
-        default_scope='mmaction', work_dir=str(tmp_path),
-        model=dict(type='TimeDistributed',
-                   backbone=dict(type='MobileNetV2', widen_factor=0.1))))
+    cfg = Config(
+        dict(
+            default_scope='mmaction',
+            work_dir=str(tmp_path),
+            model=dict(type='TimeDistributed', backbone=dict(type='MobileNetV2', widen_factor=0.1)),
+        )
+    )
     runner = build_runner(cfg, [])
     assert [type(hook) for hook in runner.hooks].count(MemoryHook) == 1

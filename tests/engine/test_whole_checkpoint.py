@@ -1,4 +1,5 @@
 """Checkpoints that fit in part, or hold no numbers."""
+
 import sys
 from pathlib import Path
 
@@ -6,11 +7,10 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
-from toy_training import runner  # noqa: E402
+from mmengine.runner import EpochBasedTrainLoop
+from toy_training import runner
 
-from mmengine.runner import EpochBasedTrainLoop  # noqa: E402
-
-from cnnlstm_mm.weights import load_whole  # noqa: E402
+from cnnlstm_mm.weights import load_whole
 
 
 def saved(path, model, drop=(), **change):
@@ -39,16 +39,17 @@ def model(tmp_path):
 
 def test_a_test_wants_all_weights(tmp_path, model):
     lost = saved(tmp_path / 'lost.pth', model, ['fc.weight'])
-    with pytest.raises(RuntimeError, match='lost.pth does not fit.*It lacks '
-                       'fc.weight.') as error:
+    with pytest.raises(RuntimeError, match='lost.pth does not fit.*It lacks fc.weight.') as error:
         loaded(tmp_path / 'a', lost, 'test')
     assert 'allow_missing=True' in str(error.value)
     log = loaded(tmp_path / 'b', lost, 'test', allow_missing=True)
     assert 'Only 6 of 7 weights come from' in log
-    other = saved(tmp_path / 'other.pth', model, **{
-        'fc.weight': torch.ones(5, 4)})
-    with pytest.raises(RuntimeError, match=r'fc.weight \[5, 4\], the model '
-                       r'has \[3, 4\]'):
+    other = saved(tmp_path / 'other.pth', model, **{'fc.weight': torch.ones(5, 4)})
+    with pytest.raises(
+        RuntimeError,
+        match=r'fc.weight \[5, 4\], the model '
+        r'has \[3, 4\]',
+    ):
         loaded(tmp_path / 'c', other, 'test')
     loaded(tmp_path / 'd', saved(tmp_path / 'good.pth', model), 'test')
 
@@ -67,10 +68,10 @@ def test_a_training_takes_what_fits_and_says_so(tmp_path, model):
 @pytest.mark.parametrize('value', [float('nan'), float('inf')])
 @pytest.mark.parametrize('mode', ['train', 'resume', 'test', 'strict'])
 def test_no_weights_but_numbers(tmp_path, model, value, mode):
-    bad = saved(tmp_path / 'bad.pth', model, **{
-        'norm.bias': torch.tensor([0, value, 0, 0])})
-    with pytest.raises(ValueError, match='bad.pth has NaN or infinity in 1 of '
-                       '. weights: norm.bias'):
+    bad = saved(tmp_path / 'bad.pth', model, **{'norm.bias': torch.tensor([0, value, 0, 0])})
+    with pytest.raises(
+        ValueError, match='bad.pth has NaN or infinity in 1 of . weights: norm.bias'
+    ):
         if mode == 'strict':
             load_whole(model, bad)
         else:

@@ -1,4 +1,5 @@
 """A training of a second: a model that divides, and samples that break it."""
+
 import itertools
 import os
 import sys
@@ -19,17 +20,16 @@ class Toy(BaseModel):
     """x [N, 4] -> BN -> Linear -> |.| ** power; power < 1 has no gradient at
     0, where the loss is finite."""
 
-    def __init__(self, power=2.):
+    def __init__(self, power=2.0):
         super().__init__()
-        self.norm, self.fc, self.power = nn.BatchNorm1d(4), nn.Linear(4, 3), \
-            power
+        self.norm, self.fc, self.power = nn.BatchNorm1d(4), nn.Linear(4, 3), power
 
     def forward(self, inputs, data_samples=None, mode='tensor'):
         x = torch.stack(inputs)
         scores = self.fc(self.norm(x)).abs()
         if mode == 'loss':
             if (x == 7).any():  # the sample of the missing gradient
-                scores = (scores * 0)**.5
+                scores = (scores * 0) ** 0.5
             return dict(loss_cls=(scores**self.power).mean())
         for sample, score in zip(data_samples, scores):
             sample.set_pred_score(score)
@@ -37,7 +37,6 @@ class Toy(BaseModel):
 
 
 class Samples(torch.utils.data.Dataset):
-
     def __init__(self, values):
         self.values = values
 
@@ -55,7 +54,6 @@ class Samples(torch.utils.data.Dataset):
 
 
 class Take(torch.utils.data.Sampler):
-
     def __init__(self, order):
         self.order = order
 
@@ -74,8 +72,7 @@ class Keep(Hook):
 
     def after_train_iter(self, runner, *args, **kwargs):
         model = getattr(runner.model, 'module', runner.model)
-        self.states.append({k: v.clone() for k, v in
-                            model.state_dict().items()})
+        self.states.append({k: v.clone() for k, v in model.state_dict().items()})
 
 
 def runner(work_dir, values, order=None, hook=None, wrapper=None, **kwargs):
@@ -83,31 +80,39 @@ def runner(work_dir, values, order=None, hook=None, wrapper=None, **kwargs):
     one."""
     torch.manual_seed(0)
     data = Samples(values)
-    rank, world = (int(os.environ.get(name, default)) for name, default in
-                   (('RANK', 0), ('WORLD_SIZE', 1)))
+    rank, world = (
+        int(os.environ.get(name, default)) for name, default in (('RANK', 0), ('WORLD_SIZE', 1))
+    )
     order = list(range(len(values))) if order is None else order
     order = [k for k in order if k // 2 % world == rank]
     return Runner(
-        Toy(), str(work_dir),
-        train_dataloader=dict(
-            dataset=data, batch_size=2, sampler=Take(order), num_workers=0),
+        Toy(),
+        str(work_dir),
+        train_dataloader=dict(dataset=data, batch_size=2, sampler=Take(order), num_workers=0),
         train_cfg=dict(by_epoch=True, max_epochs=1),
-        optim_wrapper=wrapper or dict(
-            optimizer=dict(type='AdamW', lr=.1), clip_grad=dict(max_norm=5)),
+        optim_wrapper=wrapper
+        or dict(optimizer=dict(type='AdamW', lr=0.1), clip_grad=dict(max_norm=5)),
         default_hooks=dict(
             logger=dict(type='LoggerHook', interval=100),
-            checkpoint=None, finite_loss=dict(
-                type='FiniteLossHook', **(hook or {}))),
-        experiment_name=f'toy{next(RUNS)}', log_level='INFO',
-        default_scope='mmaction', **kwargs)
+            checkpoint=None,
+            finite_loss=dict(type='FiniteLossHook', **(hook or {})),
+        ),
+        experiment_name=f'toy{next(RUNS)}',
+        log_level='INFO',
+        default_scope='mmaction',
+        **kwargs,
+    )
 
 
 def two_processes(work_dir, cfg, action):
     """Sample 2, in the second process, is broken; what both end with."""
-    run = runner(work_dir, [None, None, float('nan'), *[None] * 5],
-                 hook=dict(action=action),
-                 launcher='pytorch',
-                 cfg=dict(model_wrapper_cfg=cfg.model_wrapper_cfg))
+    run = runner(
+        work_dir,
+        [None, None, float('nan'), *[None] * 5],
+        hook=dict(action=action),
+        launcher='pytorch',
+        cfg=dict(model_wrapper_cfg=cfg.model_wrapper_cfg),
+    )
     rank = os.environ['RANK']
     try:
         run.train()
@@ -120,6 +125,7 @@ def two_processes(work_dir, cfg, action):
 
 if __name__ == '__main__':
     from cnnlstm_mm import compat
+
     launched = Config(dict(launcher='pytorch'))
     compat.use_gloo_without_cuda(launched)
     for what in ('stop', 'skip'):

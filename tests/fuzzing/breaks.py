@@ -1,4 +1,5 @@
 """What a decoder may do at its worst, for the test of the harness."""
+
 import os
 import signal
 import time

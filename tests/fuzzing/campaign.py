@@ -1,4 +1,5 @@
 """Many cases of one kind, by a seed."""
+
 import importlib
 from collections import Counter
 
@@ -25,9 +26,13 @@ def run(child, kind, count, number, told=None):
     verdicts, faults = Counter(), []
 
     @seed(number)
-    @settings(max_examples=count, database=None, deadline=None,
-              phases=[Phase.generate],
-              suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=count,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
     @given(importlib.import_module(f'fuzzing.{kind}').cases())
     def one(case):
         verdict, reason = child.ask(kind, case)

@@ -1,4 +1,5 @@
 """A process that checks cases, and may hang or die of one."""
+
 import importlib
 import multiprocessing
 import os
@@ -8,7 +9,7 @@ import tempfile
 import traceback
 from pathlib import Path
 
-LIMIT = 30.  # seconds for one case, on a busy machine
+LIMIT = 30.0  # seconds for one case, on a busy machine
 
 
 def serve(pipe, place):
@@ -20,11 +21,13 @@ def serve(pipe, place):
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
     import torch
+
     torch.set_num_threads(1)
-    from fuzzing.judge import judged
+    from mmengine.registry import init_default_scope
 
     import cnnlstm_mm  # noqa: F401
-    from mmengine.registry import init_default_scope
+    from fuzzing.judge import judged
+
     init_default_scope('mmaction')
     pipe.send('ready')
     while True:
@@ -74,8 +77,7 @@ class Child:
     def _start(self):
         context = multiprocessing.get_context('spawn')
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(
-            target=serve, args=(theirs, self.place), daemon=True)
+        self.process = context.Process(target=serve, args=(theirs, self.place), daemon=True)
         self.process.start()
         theirs.close()
         if not self.pipe.poll(300) or self.pipe.recv() != 'ready':

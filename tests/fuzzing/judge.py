@@ -1,15 +1,24 @@
 """What counts as a refusal of ours."""
+
 from pathlib import Path
 
 import cnnlstm_mm
 
-OURS = (str(Path(cnnlstm_mm.__file__).parent),
-        str(Path(cnnlstm_mm.__file__).parent.parent / 'tools'))
-KINDS = (ValueError, TypeError, RuntimeError, KeyError, FileNotFoundError,
-         IsADirectoryError, FloatingPointError)
+OURS = (
+    str(Path(cnnlstm_mm.__file__).parent),
+    str(Path(cnnlstm_mm.__file__).parent.parent / 'tools'),
+)
+KINDS = (
+    ValueError,
+    TypeError,
+    RuntimeError,
+    KeyError,
+    FileNotFoundError,
+    IsADirectoryError,
+    FloatingPointError,
+)
 # Words of mmengine and Python that name the key and what to do about it.
-GOOD_ENOUGH = ('is not in the', 'unexpected keyword argument',
-               'missing 1 required')
+GOOD_ENOUGH = ('is not in the', 'unexpected keyword argument', 'missing 1 required')
 
 
 class Fault(Exception):
@@ -38,16 +47,15 @@ def judged(check, case, place):
         root = error
         # mmengine's registry raises errors of __init__ once more.
         while innermost(root).endswith('build_functions.py') and (
-                root.__cause__ or root.__context__):
+            root.__cause__ or root.__context__
+        ):
             root = root.__cause__ or root.__context__
         said = f'{type(error).__name__}: {error}'
         if not isinstance(error, KINDS):
             return 'fault', said
-        if not innermost(root).startswith(OURS) and not any(
-                text in said for text in GOOD_ENOUGH):
+        if not innermost(root).startswith(OURS) and not any(text in said for text in GOOD_ENOUGH):
             return 'fault', f'{said} (from {innermost(root)})'
-        lost = [word for word in words
-                if not any(part in said for part in word.split('|'))]
+        lost = [word for word in words if not any(part in said for part in word.split('|'))]
         if lost:
             return 'fault', f'{said} does not say {lost}'
         return 'refused', said

@@ -1,4 +1,5 @@
 """Video files: whole ones of every kind, and what is left of them."""
+
 import hashlib
 import subprocess
 from pathlib import Path
@@ -21,12 +22,15 @@ SOURCES = {
     'long.mp4': ('16x16', 10_000, 100, '-c:v mpeg4'),
     'odd.mkv': ('47x33', 9, 10, '-c:v libx264 -pix_fmt yuv444p'),
     'odd.avi': ('5x97', 9, 10, '-c:v mjpeg'),
-    'variable.mkv': ('48x36', 20, 10, "-vf select='not(mod(n\\,3))+lt(n\\,5)' "
-                      '-fps_mode vfr -c:v libx264 -pix_fmt yuv420p'),
+    'variable.mkv': (
+        '48x36',
+        20,
+        10,
+        "-vf select='not(mod(n\\,3))+lt(n\\,5)' -fps_mode vfr -c:v libx264 -pix_fmt yuv420p",
+    ),
     'rotated.mp4': ('48x36', 12, 10, '-c:v libx264 -pix_fmt yuv420p'),
     'alpha.mov': ('48x36', 8, 10, '-c:v png -pix_fmt rgba'),
-    'alpha.webm': ('48x36', 8, 10, '-c:v libvpx-vp9 -pix_fmt yuva420p '
-                    '-deadline realtime'),
+    'alpha.webm': ('48x36', 8, 10, '-c:v libvpx-vp9 -pix_fmt yuva420p -deadline realtime'),
     'grey.avi': ('48x36', 9, 10, '-c:v ffv1 -pix_fmt gray'),
     'grey.mp4': ('48x36', 9, 10, '-c:v libx264 -pix_fmt gray'),
     'sound.mp4': None,
@@ -38,20 +42,42 @@ READERS = ('dataset', 'opencv', 'stream', 'prepare')
 def make(name, path):
     """Encode a source."""
     from imageio_ffmpeg import get_ffmpeg_exe
+
     command = [get_ffmpeg_exe(), '-y', '-loglevel', 'error']
     if SOURCES[name] is None:  # a file without pictures
         command += ['-f', 'lavfi', '-i', 'sine=duration=1', '-c:a', 'aac']
     else:
         size, frames, rate, options = SOURCES[name]
-        command += ['-f', 'lavfi', '-i', f'testsrc2=size={size}:rate={rate}',
-                    '-frames:v', str(frames), *options.split()]
+        command += [
+            '-f',
+            'lavfi',
+            '-i',
+            f'testsrc2=size={size}:rate={rate}',
+            '-frames:v',
+            str(frames),
+            *options.split(),
+        ]
     whole = path.with_name(f'new_{path.name}')
     subprocess.run([*command, str(whole)], check=True, capture_output=True)
     if name == 'rotated.mp4':
         turned = path.with_name(f'turned_{path.name}')
-        subprocess.run([get_ffmpeg_exe(), '-y', '-loglevel', 'error',
-                        '-display_rotation', '90', '-i', str(whole), '-c',
-                        'copy', str(turned)], check=True, capture_output=True)
+        subprocess.run(
+            [
+                get_ffmpeg_exe(),
+                '-y',
+                '-loglevel',
+                'error',
+                '-display_rotation',
+                '90',
+                '-i',
+                str(whole),
+                '-c',
+                'copy',
+                str(turned),
+            ],
+            check=True,
+            capture_output=True,
+        )
         turned.replace(whole)
     whole.replace(path)
 
@@ -68,33 +94,37 @@ def cases():
     """What is done to which source, under which name, and who reads it."""
     share = st.floats(0, 1)
     change = st.one_of(
-        st.just(('whole', )),
+        st.just(('whole',)),
         st.tuples(st.just('cut'), share),
-        st.tuples(st.just('flip'), st.lists(
-            st.tuples(share, st.integers(0, 7)), min_size=1, max_size=12)),
+        st.tuples(
+            st.just('flip'), st.lists(st.tuples(share, st.integers(0, 7)), min_size=1, max_size=12)
+        ),
         st.tuples(st.just('zero'), share, share),
         st.tuples(st.just('lose'), share, share),
         st.tuples(st.just('double'), share, share),
         st.tuples(st.just('append'), st.binary(max_size=64)),
         st.tuples(st.just('begin'), share),
         st.tuples(st.just('bytes'), st.binary(max_size=256)),
-        st.tuples(st.just('head'), st.lists(
-            st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1,
-            max_size=6)))
+        st.tuples(
+            st.just('head'),
+            st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=6),
+        ),
+    )
     return st.tuples(
         st.sampled_from(sorted(SOURCES)),
         st.lists(change, min_size=1, max_size=2),
         st.one_of(st.none(), st.none(), st.sampled_from(SUFFIXES)),
-        st.sampled_from(READERS))
+        st.sampled_from(READERS),
+    )
 
 
 def changed(data, change):
     """The bytes after a change."""
     kind, size = change[0], len(data)
     if kind == 'cut':
-        return data[:int(size * change[1])]
+        return data[: int(size * change[1])]
     if kind == 'begin':
-        return data[int(size * change[1]):]
+        return data[int(size * change[1]) :]
     if kind == 'append':
         return data + change[1]
     if kind == 'bytes':
@@ -110,8 +140,7 @@ def changed(data, change):
                 data[where] = value
     if kind in ('zero', 'lose', 'double'):
         first, last = (int(size * part) for part in sorted(change[1:]))
-        part = dict(zero=bytes(last - first), lose=b'',
-                    double=data[first:last] * 2)[kind]
+        part = dict(zero=bytes(last - first), lose=b'', double=data[first:last] * 2)[kind]
         data = data[:first] + part + data[last:]
     return bytes(data)
 
@@ -125,8 +154,7 @@ def check(case, place):
     folder = Path(place) / 'broken'
     folder.mkdir(exist_ok=True)
     digest = hashlib.md5(data).hexdigest()[:8]
-    path = folder / (f'{digest}{Path(name).suffix}' if suffix is None else
-                     f'{digest}{suffix}')
+    path = folder / (f'{digest}{Path(name).suffix}' if suffix is None else f'{digest}{suffix}')
     path.write_bytes(data)
     words = [path.name] if reader != 'prepare' else []
     return words, lambda: globals()[f'by_{reader}'](path)
@@ -135,18 +163,29 @@ def check(case, place):
 def dataset(path, decoder):
     """A data set of that file alone, with a usual pipeline."""
     from cnnlstm_mm.datasets import CheckedVideoDataset
+
     ann_file = path.with_name('list.txt')
     ann_file.write_text(f'{path.name} 0\n')
     return CheckedVideoDataset(
-        str(ann_file), [
+        str(ann_file),
+        [
             dict(type=f'{decoder}Init'),
-            dict(type='SampleFrames', clip_len=4, frame_interval=2,
-                 num_clips=1, out_of_bound_opt='repeat_last', test_mode=True),
+            dict(
+                type='SampleFrames',
+                clip_len=4,
+                frame_interval=2,
+                num_clips=1,
+                out_of_bound_opt='repeat_last',
+                test_mode=True,
+            ),
             dict(type=f'{decoder}Decode'),
             dict(type='Resize', scale=(24, 24), keep_ratio=False),
             dict(type='FormatShape', input_format='NCTHW'),
-            dict(type='PackActionInputs')
-        ], decode_timeout=15, data_prefix=dict(video=str(path.parent)))
+            dict(type='PackActionInputs'),
+        ],
+        decode_timeout=15,
+        data_prefix=dict(video=str(path.parent)),
+    )
 
 
 def by_dataset(path, decoder='Decord'):
@@ -167,6 +206,7 @@ def by_opencv(path):
 def by_stream(path):
     """The live demo's way."""
     from cnnlstm_mm.streaming import VideoSource
+
     try:
         with VideoSource(str(path)) as frames:
             if not 0 < frames.fps < 1e6 or not 0 <= frames.frames < 1e9:
@@ -185,10 +225,12 @@ def by_stream(path):
 def by_prepare(path):
     """The way of the tools that prepare data."""
     import sys
+
     tools = str(Path(__file__).resolve().parents[2] / 'tools/data')
     if tools not in sys.path:
         sys.path.insert(0, tools)
     from preparation import probe
+
     try:
         found = probe(str(path))
     finally:

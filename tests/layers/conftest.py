@@ -1,4 +1,5 @@
 """The tensors here are tiny: a second thread only waits for the first."""
+
 import pytest
 import torch
 

@@ -1,12 +1,13 @@
 """ConvLSTM against a plain reference: every option, and pairs of them."""
+
 from itertools import combinations
 
 import pytest
 import torch
+from conv_lstm_reference import reference
 
 from cnnlstm_mm.layers import ConvLSTM
 from cnnlstm_mm.layers.convolution import conv_forward, rows_are_faster
-from conv_lstm_reference import reference
 
 OPTIONS = {
     'valid': dict(padding='valid'),
@@ -22,17 +23,17 @@ OPTIONS = {
     'backwards': dict(go_backwards=True),
     'peephole': dict(peephole=True),
     'peephole_map': dict(peephole=(3, 2)),
-    'dropout': dict(dropout=.4),
-    'recurrent_dropout': dict(recurrent_dropout=.4),
+    'dropout': dict(dropout=0.4),
+    'recurrent_dropout': dict(recurrent_dropout=0.4),
     'norm': dict(norm=True),
     'depthwise': dict(gate_conv='depthwise'),
     'pooled': dict(gate_conv='pooled'),
     'plain': dict(fused=False),
 }
 PAIRS = [
-    pair for pair in combinations(OPTIONS, 2)
-    if not (set(OPTIONS[pair[0]])
-            & set(OPTIONS[pair[1]]) or set(pair) == {'norm', 'pooled'})
+    pair
+    for pair in combinations(OPTIONS, 2)
+    if not (set(OPTIONS[pair[0]]) & set(OPTIONS[pair[1]]) or set(pair) == {'norm', 'pooled'})
 ]
 LENGTHS = [None, [1, 4, 3]]
 
@@ -52,12 +53,10 @@ def make(options, dtype=torch.float64, inputs=2, hidden=2, size=(5, 4)):
     layer = ConvLSTM(inputs, hidden, **{'kernel_size': 3, **options}).to(dtype)
     with torch.no_grad():
         for parameter in layer.parameters():
-            parameter.add_(torch.randn_like(parameter) * .3)
+            parameter.add_(torch.randn_like(parameter) * 0.3)
     x = torch.randn(3, 4, inputs, *size, dtype=dtype, requires_grad=True)
-    shape = (layer.num_layers * layer.directions, 3, hidden,
-             *layer.output_size(size))
-    state = tuple(
-        torch.randn(shape, dtype=dtype, requires_grad=True) for _ in range(2))
+    shape = (layer.num_layers * layer.directions, 3, hidden, *layer.output_size(size))
+    state = tuple(torch.randn(shape, dtype=dtype, requires_grad=True) for _ in range(2))
     return layer, x, state
 
 
@@ -78,22 +77,26 @@ def relative(a, b):
 
 def check(layer, x, state, lengths, forward, backward):
     got, got_grads = run(layer, layer, x, state, lengths)
-    want, want_grads = run(lambda *a: reference(layer, *a), layer, x, state,
-                           lengths)
+    want, want_grads = run(lambda *a: reference(layer, *a), layer, x, state, lengths)
     for name, a, b in zip(('output', 'h', 'c'), got, want):
         assert a.shape == b.shape and a.dtype == b.dtype
         assert relative(a, b) <= forward, name
-    names = ['x'] + (['h0', 'c0'] if state else
-                     []) + [name for name, _ in layer.named_parameters()]
+    names = ['x'] + (['h0', 'c0'] if state else []) + [name for name, _ in layer.named_parameters()]
     for name, a, b in zip(names, got_grads, want_grads):
         assert relative(a, b) <= backward, name
 
 
 @pytest.mark.parametrize('with_state', [True, False], ids=['state', 'zeros'])
-@pytest.mark.parametrize('name, lengths', [
-    (name, lengths) for name in ('default', *OPTIONS) for lengths in LENGTHS
-    # Dropout draws its masks in the order of the lengths.
-    if not lengths or 'dropout' not in name])
+@pytest.mark.parametrize(
+    'name, lengths',
+    [
+        (name, lengths)
+        for name in ('default', *OPTIONS)
+        for lengths in LENGTHS
+        # Dropout draws its masks in the order of the lengths.
+        if not lengths or 'dropout' not in name
+    ],
+)
 def test_option_equals_reference(name, lengths, with_state, frame_size):
     options = OPTIONS.get(name, {})
     layer, x, state = make(options)
@@ -114,14 +117,12 @@ def finite_differences(options, lengths, size=(4, 3)):
 
     def function(x, h, c, *parameters):
         torch.manual_seed(1)
-        output, (h,
-                 c) = torch.func.functional_call(layer,
-                                                 dict(zip(names, parameters)),
-                                                 (x, (h, c), lengths))
+        output, (h, c) = torch.func.functional_call(
+            layer, dict(zip(names, parameters)), (x, (h, c), lengths)
+        )
         return output, h, c
 
-    return torch.autograd.gradcheck(
-        function, (x, *state, *parameters), fast_mode=True)
+    return torch.autograd.gradcheck(function, (x, *state, *parameters), fast_mode=True)
 
 
 @pytest.mark.parametrize('lengths', LENGTHS, ids=['even', 'ragged'])
@@ -132,16 +133,14 @@ def test_gradcheck(name, lengths, frame_size):
 
 @pytest.mark.parametrize('pair', PAIRS, ids='-'.join)
 def test_gradcheck_of_a_pair(pair):
-    assert finite_differences({**OPTIONS[pair[0]], **OPTIONS[pair[1]]}, None,
-                              (5, 4))
+    assert finite_differences({**OPTIONS[pair[0]], **OPTIONS[pair[1]]}, None, (5, 4))
 
 
 @pytest.mark.parametrize(
-    'name',
-    ['default', 'valid', 'peephole', 'layers', 'norm', 'depthwise', 'pooled'])
+    'name', ['default', 'valid', 'peephole', 'layers', 'norm', 'depthwise', 'pooled']
+)
 def test_float32(name):
-    layer, x, state = make(
-        OPTIONS.get(name, {}), torch.float32, inputs=16, hidden=8, size=(9, 8))
+    layer, x, state = make(OPTIONS.get(name, {}), torch.float32, inputs=16, hidden=8, size=(9, 8))
     check(layer, x, state, None, 1e-6, 1e-5)
 
 
@@ -156,18 +155,17 @@ def test_float32_many_channels(padding):
 
 @pytest.mark.parametrize('bias', [True, False])
 @pytest.mark.parametrize('stride', [(1, 1), (2, 1)])
-@pytest.mark.parametrize('kernel, padding', [((3, 5), (1, 2)), ((2, 3), (0, 0)),
-                                             ((1, 5), (0, 2)), ((5, 2),
-                                                                (3, 1))])
+@pytest.mark.parametrize(
+    'kernel, padding', [((3, 5), (1, 2)), ((2, 3), (0, 0)), ((1, 5), (0, 2)), ((5, 2), (3, 1))]
+)
 def test_convolution_by_rows(kernel, padding, stride, bias):
     """The way of many channels on small frames."""
     torch.manual_seed(0)
     x = torch.randn(60, 256, 7, 6)
-    weight, bias = torch.randn(256, 256, *kernel), torch.randn(
-        256) if bias else None
-    want = torch.nn.functional.conv2d(x.double(), weight.double(),
-                                      None if bias is None else bias.double(),
-                                      stride, padding)
+    weight, bias = torch.randn(256, 256, *kernel), torch.randn(256) if bias else None
+    want = torch.nn.functional.conv2d(
+        x.double(), weight.double(), None if bias is None else bias.double(), stride, padding
+    )
     assert rows_are_faster(x, weight, *want.shape[-2:])
     got = conv_forward(x, weight, bias, stride, padding, (1, 1))
     assert got.is_contiguous() and relative(got.double(), want) <= 1e-6

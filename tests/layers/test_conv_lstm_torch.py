@@ -1,14 +1,15 @@
 """ConvLSTM where PyTorch users take it: autocast, compile, export, func, DDP,
 pickles, odd shapes."""
+
 import copy
 import io
 import pickle
 
 import pytest
 import torch
+from conv_lstm_reference import reference
 
 from cnnlstm_mm.layers import ConvLSTM
-from conv_lstm_reference import reference
 
 
 @pytest.fixture
@@ -23,10 +24,14 @@ def close(a, b, relative=1e-6):
 
 
 @pytest.mark.parametrize(
-    'options', [{},
-                dict(num_layers=2, bidirectional=True, peephole=True),
-                dict(norm=True),
-                dict(gate_conv='pooled')])
+    'options',
+    [
+        {},
+        dict(num_layers=2, bidirectional=True, peephole=True),
+        dict(norm=True),
+        dict(gate_conv='pooled'),
+    ],
+)
 def test_chunks_and_single_steps_equal_the_clip(options, clip):
     layer = ConvLSTM(3, 4, **{**options, 'bidirectional': False})
     with torch.no_grad():
@@ -47,31 +52,34 @@ def test_single_step_with_many_channels_equals_the_clip():
     with torch.no_grad():
         whole, state = layer(x)[0], None
         for t in range(3):
-            output, state = layer(x[:, t:t + 1], state)
-            close(output, whole[:, t:t + 1])
+            output, state = layer(x[:, t : t + 1], state)
+            close(output, whole[:, t : t + 1])
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize(
-    'options', [{},
-                dict(peephole=(2, 2)),
-                dict(norm=True),
-                dict(gate_conv='depthwise'),
-                dict(gate_conv='pooled'),
-                dict(fused=False)],
-    ids=str)
+    'options',
+    [
+        {},
+        dict(peephole=(2, 2)),
+        dict(norm=True),
+        dict(gate_conv='depthwise'),
+        dict(gate_conv='pooled'),
+        dict(fused=False),
+    ],
+    ids=str,
+)
 def test_autocast(options, dtype, clip):
     layer, clip = ConvLSTM(3, 4, **options), clip.requires_grad_()
     want, (want_h, want_c) = layer(clip)
-    want_grad, = torch.autograd.grad(want.sum() + want_c.sum(), clip)
+    (want_grad,) = torch.autograd.grad(want.sum() + want_c.sum(), clip)
     with torch.autocast('cpu', dtype):
         half = layer(clip[:, :2])
         output, (h, c) = layer(clip[:, 2:], half[1])
     assert (output.dtype, h.dtype, c.dtype) == (dtype, dtype, torch.float32)
     close(torch.cat([half[0], output], 1), want, 2e-2)
     close(c, want_c, 2e-2)
-    grad, = torch.autograd.grad(
-        output.float().sum() + half[0].float().sum() + c.sum(), clip)
+    (grad,) = torch.autograd.grad(output.float().sum() + half[0].float().sum() + c.sum(), clip)
     close(grad, want_grad, 5e-2)
 
 
@@ -86,16 +94,18 @@ def test_layer_in_another_dtype(dtype, clip):
 
 @pytest.mark.parametrize('large', [False, True])
 def test_channels_last(clip, large, monkeypatch):
-    monkeypatch.setattr('cnnlstm_mm.layers.fused.STEPWISE',
-                        0 if large else 1 << 40)
+    monkeypatch.setattr('cnnlstm_mm.layers.fused.STEPWISE', 0 if large else 1 << 40)
     layer = ConvLSTM(3, 4)
     want = layer(clip)[0]
     want.sum().backward()
     grads = [p.grad.clone() for p in layer.parameters()]
     layer.zero_grad()
     layer.to(memory_format=torch.channels_last)
-    x = clip.flatten(0, 1).contiguous(
-        memory_format=torch.channels_last).unflatten(0, clip.shape[:2])
+    x = (
+        clip.flatten(0, 1)
+        .contiguous(memory_format=torch.channels_last)
+        .unflatten(0, clip.shape[:2])
+    )
     got = layer(x)[0]
     got.sum().backward()
     close(got, want)
@@ -111,8 +121,7 @@ def test_x_out_of_order_in_memory(clip):
 
 @pytest.mark.parametrize('lengths', [None, [4, 2]])
 def test_compiled_model(clip, lengths):
-    model = torch.nn.ModuleDict(
-        dict(conv=torch.nn.Conv2d(3, 3, 1), lstm=ConvLSTM(3, 4)))
+    model = torch.nn.ModuleDict(dict(conv=torch.nn.Conv2d(3, 3, 1), lstm=ConvLSTM(3, 4)))
 
     def run(x):
         y = model['conv'](x.flatten(0, 1)).unflatten(0, x.shape[:2])
@@ -120,12 +129,10 @@ def test_compiled_model(clip, lengths):
 
     want = run(clip)
     want_grads = torch.autograd.grad(want, list(model.parameters()))
-    compiled = torch.compile(
-        run, backend='aot_eager', fullgraph=lengths is None)
+    compiled = torch.compile(run, backend='aot_eager', fullgraph=lengths is None)
     got = compiled(clip)
     close(got, want)
-    for a, b in zip(
-            torch.autograd.grad(got, list(model.parameters())), want_grads):
+    for a, b in zip(torch.autograd.grad(got, list(model.parameters())), want_grads):
         close(a, b, 1e-5)
 
 
@@ -133,22 +140,23 @@ def test_operator_declares_what_it_returns(clip):
     layer = ConvLSTM(3, 2).double()
     x = torch.randn(2, 3, 8, 4, 3, dtype=torch.float64, requires_grad=True)
     c = torch.randn(2, 2, 4, 3, dtype=torch.float64, requires_grad=True)
-    inputs = (x, None, layer.weight_hh_l0, None, None, c, None, None, False,
-              False, None, True)
+    inputs = (x, None, layer.weight_hh_l0, None, None, c, None, None, False, False, None, True)
     torch.library.opcheck(
         torch.ops.cnnlstm_mm.conv_lstm.default,
         inputs,
-        test_utils=('test_schema', 'test_autograd_registration',
-                    'test_faketensor'))
+        test_utils=('test_schema', 'test_autograd_registration', 'test_faketensor'),
+    )
 
 
 def test_export(clip):
     layer = ConvLSTM(3, 4, num_layers=2).eval()
-    program = torch.export.export(layer, (clip, ))
+    program = torch.export.export(layer, (clip,))
     close(program.module()(clip)[0], layer(clip)[0])
-    assert not any('conv_lstm' in str(node.target)
-                   for node in program.graph.nodes
-                   if node.op == 'call_function')
+    assert not any(
+        'conv_lstm' in str(node.target)
+        for node in program.graph.nodes
+        if node.op == 'call_function'
+    )
 
 
 def test_trace(clip):
@@ -166,16 +174,13 @@ def test_func_equals_autograd(clip):
     parameters = {k: v.detach() for k, v in layer.named_parameters()}
 
     def loss(parameters, x):
-        return torch.func.functional_call(layer, parameters,
-                                          (x, ))[0].square().sum()
+        return torch.func.functional_call(layer, parameters, (x,))[0].square().sum()
 
     got = torch.func.grad(loss)(parameters, clip)
-    want = torch.autograd.grad(
-        layer(clip)[0].square().sum(), list(layer.parameters()))
+    want = torch.autograd.grad(layer(clip)[0].square().sum(), list(layer.parameters()))
     for a, b in zip(got.values(), want):
         close(a, b, 1e-5)
-    per_sample = torch.func.vmap(torch.func.grad(loss),
-                                 (None, 0))(parameters, clip[:, None])
+    per_sample = torch.func.vmap(torch.func.grad(loss), (None, 0))(parameters, clip[:, None])
     close(per_sample['weight_hh_l0'].sum(0), got['weight_hh_l0'], 1e-5)
 
 
@@ -183,31 +188,33 @@ def test_second_derivative_is_refused_or_right():
     torch.manual_seed(0)
     x = torch.randn(1, 2, 1, 3, 3, dtype=torch.float64, requires_grad=True)
     fused = ConvLSTM(1, 1).double()
-    grad, = torch.autograd.grad(fused(x)[0].sum(), x, create_graph=True)
+    (grad,) = torch.autograd.grad(fused(x)[0].sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match='fused=False|once_differentiable'):
         grad.sum().backward()
     plain = ConvLSTM(1, 1, fused=False).double()
-    assert torch.autograd.gradgradcheck(
-        lambda x: plain(x)[0], (x, ), fast_mode=True)
+    assert torch.autograd.gradgradcheck(lambda x: plain(x)[0], (x,), fast_mode=True)
 
 
 def test_every_parameter_gets_a_gradient_at_the_first_step():
     options = dict(num_layers=2, bidirectional=True)
-    for extra in ({}, dict(peephole=True), dict(norm=True),
-                  dict(gate_conv='depthwise'), dict(gate_conv='pooled')):
+    for extra in (
+        {},
+        dict(peephole=True),
+        dict(norm=True),
+        dict(gate_conv='depthwise'),
+        dict(gate_conv='pooled'),
+    ):
         layer = ConvLSTM(3, 4, **options, **extra)
         layer(torch.randn(2, 1, 3, 4, 4))[0].sum().backward()
-        assert not [
-            name for name, p in layer.named_parameters() if p.grad is None
-        ]
+        assert not [name for name, p in layer.named_parameters() if p.grad is None]
 
 
 def test_distributed_data_parallel(clip, tmp_path):
     torch.distributed.init_process_group(
-        'gloo', init_method=f'file://{tmp_path}/store', rank=0, world_size=1)
+        'gloo', init_method=f'file://{tmp_path}/store', rank=0, world_size=1
+    )
     try:
-        model = torch.nn.parallel.DistributedDataParallel(
-            ConvLSTM(3, 4, peephole=True))
+        model = torch.nn.parallel.DistributedDataParallel(ConvLSTM(3, 4, peephole=True))
         for _ in range(2):
             model(clip)[0].sum().backward()
     finally:
@@ -215,11 +222,9 @@ def test_distributed_data_parallel(clip, tmp_path):
 
 
 @pytest.mark.parametrize(
-    'copier', [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))],
-    ids=['deepcopy', 'pickle'])
-@pytest.mark.parametrize(
-    'options',
-    [{}, dict(norm=True), dict(gate_conv='pooled')], ids=str)
+    'copier', [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))], ids=['deepcopy', 'pickle']
+)
+@pytest.mark.parametrize('options', [{}, dict(norm=True), dict(gate_conv='pooled')], ids=str)
 def test_copies(clip, copier, options):
     layer = ConvLSTM(3, 4, **options)
     layer(clip)[0].sum().backward()
@@ -227,23 +232,22 @@ def test_copies(clip, copier, options):
 
 
 def test_state_dict_is_stable():
-    keys = [
-        'weight_ih_l0', 'weight_hh_l0', 'bias_l0', 'weight_ih_l1',
-        'weight_hh_l1', 'bias_l1'
-    ]
-    for options in ({}, dict(padding='valid',
-                             stride=2), dict(dropout=.1, recurrent_dropout=.1),
-                    dict(go_backwards=True),
-                    dict(recurrent_activation='hard_sigmoid'),
-                    dict(dilation=2, fused=False)):
-        assert list(ConvLSTM(3, 4, num_layers=2,
-                             **options).state_dict()) == keys
+    keys = ['weight_ih_l0', 'weight_hh_l0', 'bias_l0', 'weight_ih_l1', 'weight_hh_l1', 'bias_l1']
+    for options in (
+        {},
+        dict(padding='valid', stride=2),
+        dict(dropout=0.1, recurrent_dropout=0.1),
+        dict(go_backwards=True),
+        dict(recurrent_activation='hard_sigmoid'),
+        dict(dilation=2, fused=False),
+    ):
+        assert list(ConvLSTM(3, 4, num_layers=2, **options).state_dict()) == keys
     file = io.BytesIO()
     torch.save(ConvLSTM(3, 4, num_layers=2).state_dict(), file)
     file.seek(0)
-    ConvLSTM(
-        3, 4, num_layers=2, go_backwards=True).load_state_dict(
-            torch.load(file, weights_only=True))
+    ConvLSTM(3, 4, num_layers=2, go_backwards=True).load_state_dict(
+        torch.load(file, weights_only=True)
+    )
 
 
 def test_peephole_map_on_another_size(clip):
@@ -254,7 +258,7 @@ def test_peephole_map_on_another_size(clip):
 
 
 def test_dropout_only_in_training(clip):
-    layer = ConvLSTM(3, 4, dropout=.5, recurrent_dropout=.5)
+    layer = ConvLSTM(3, 4, dropout=0.5, recurrent_dropout=0.5)
     assert not torch.equal(layer(clip)[0], layer(clip)[0])
     layer.eval()
     close(layer(clip)[0], reference(layer, clip)[0])
@@ -268,8 +272,9 @@ def test_padded_frames_may_hold_anything(clip):
     for x in (clip, dirty):
         x.requires_grad_()
         output, (h, c) = layer(x, None, lengths)
-        results.append((output, h, c, *torch.autograd.grad(
-            output.sum() + c.sum(), [x, *layer.parameters()])))
+        results.append(
+            (output, h, c, *torch.autograd.grad(output.sum() + c.sum(), [x, *layer.parameters()]))
+        )
     for a, b in zip(*results):
         assert torch.equal(a, b)
     assert not results[0][0][0, 2:].any() and not results[0][3][0, 2:].any()
@@ -279,43 +284,47 @@ def test_no_samples_and_no_frames():
     layer = ConvLSTM(3, 4)
     x = torch.randn(0, 3, 3, 4, 4, requires_grad=True)
     output, (h, c) = layer(x)
-    assert output.shape == (0, 3, 4, 4,
-                            4) and h.shape == c.shape == (1, 0, 4, 4, 4)
+    assert output.shape == (0, 3, 4, 4, 4) and h.shape == c.shape == (1, 0, 4, 4, 4)
     output.sum().backward()
     assert not layer.weight_ih_l0.grad.any()
     with pytest.raises(ValueError, match='no frames'):
         layer(torch.randn(2, 0, 3, 4, 4))
 
 
-@pytest.mark.parametrize('options, x, state, match', [
-    ({}, (2, 3, 4, 4), None, r'\[N, T, C, H, W\]'),
-    ({}, (2, 4, 5, 6, 6), None, 'in_channels=5'),
-    (dict(padding='valid'), (2, 4, 3, 2, 6), None, "padding='same'"),
-    ({}, (2, 4, 3, 6, 6), (2, 4, 6, 6), r'\[1, 2, 4, 6, 6\]'),
-])
+@pytest.mark.parametrize(
+    'options, x, state, match',
+    [
+        ({}, (2, 3, 4, 4), None, r'\[N, T, C, H, W\]'),
+        ({}, (2, 4, 5, 6, 6), None, 'in_channels=5'),
+        (dict(padding='valid'), (2, 4, 3, 2, 6), None, "padding='same'"),
+        ({}, (2, 4, 3, 6, 6), (2, 4, 6, 6), r'\[1, 2, 4, 6, 6\]'),
+    ],
+)
 def test_shapes_that_do_not_fit(options, x, state, match):
-    state = None if state is None else (torch.zeros(state), ) * 2
+    state = None if state is None else (torch.zeros(state),) * 2
     with pytest.raises(ValueError, match=match):
         ConvLSTM(3, 4, **options)(torch.zeros(x), state)
 
 
-@pytest.mark.parametrize('lengths', [[4], [0, 4], [4, 5], [1., 2.]])
+@pytest.mark.parametrize('lengths', [[4], [0, 4], [4, 5], [1.0, 2.0]])
 def test_lengths_that_do_not_fit(clip, lengths):
     with pytest.raises(ValueError, match='lengths'):
         ConvLSTM(3, 4)(clip, None, torch.tensor(lengths))
 
 
 @pytest.mark.parametrize(
-    'options', [
+    'options',
+    [
         dict(padding='full'),
         dict(gate_conv='half'),
         dict(recurrent_activation='relu'),
         dict(kernel_size=0),
         dict(stride=(1, 2, 3)),
-        dict(dropout=1.),
-        dict(norm=True, gate_conv='pooled')
+        dict(dropout=1.0),
+        dict(norm=True, gate_conv='pooled'),
     ],
-    ids=str)
+    ids=str,
+)
 def test_options_that_do_not_exist(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         ConvLSTM(3, 4, **options)
@@ -324,19 +333,22 @@ def test_options_that_do_not_exist(options):
 def test_initial_values():
     torch.manual_seed(0)
     layer = ConvLSTM(6, 5, (3, 1), num_layers=2)
-    limit = (6 / (3 * (6 + 20)))**.5
-    assert .9 * limit < layer.weight_ih_l0.abs().max() <= limit
-    flat = layer.weight_hh_l1.movedim((2, 3),
-                                      (0, 1)).movedim(3, 2).reshape(15, 20)
+    limit = (6 / (3 * (6 + 20))) ** 0.5
+    assert 0.9 * limit < layer.weight_ih_l0.abs().max() <= limit
+    flat = layer.weight_hh_l1.movedim((2, 3), (0, 1)).movedim(3, 2).reshape(15, 20)
     close(flat @ flat.T, torch.eye(15), 1e-5)
-    assert layer.bias_l1.tolist() == [0.] * 5 + [1.] * 5 + [0.] * 10
+    assert layer.bias_l1.tolist() == [0.0] * 5 + [1.0] * 5 + [0.0] * 10
 
 
 def test_operator_is_what_runs(clip, monkeypatch):
     monkeypatch.setattr('cnnlstm_mm.layers.conv_lstm.loop', None)
-    assert ConvLSTM(
-        3, 4, num_layers=2, bidirectional=True,
-        peephole=True)(clip)[0].shape == (2, 4, 8, 6, 5)
+    assert ConvLSTM(3, 4, num_layers=2, bidirectional=True, peephole=True)(clip)[0].shape == (
+        2,
+        4,
+        8,
+        6,
+        5,
+    )
 
 
 def test_keeps_three_maps_a_step_beside_the_output():
@@ -369,8 +381,11 @@ def test_gradients_where_cells_and_gates_are_zero(activation, dtype):
     for layer.fused in (True, False):
         y = x.clone().requires_grad_()
         output, (h, c) = layer(y)
-        loss = (output * torch.linspace(-1, 1, output.numel(), dtype=dtype).
-                view_as(output)).sum() + h.sum() + c.sum()
+        loss = (
+            (output * torch.linspace(-1, 1, output.numel(), dtype=dtype).view_as(output)).sum()
+            + h.sum()
+            + c.sum()
+        )
         grads.append(torch.autograd.grad(loss, [y, *layer.parameters()]))
     for a, b in zip(*grads):
         assert a.isfinite().all()

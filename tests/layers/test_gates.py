@@ -1,5 +1,5 @@
-"""What the light variants cost: parameters and multiply-adds, counted by hand.
-"""
+"""What the light variants cost: parameters and multiply-adds, counted by hand."""
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -9,17 +9,14 @@ from cnnlstm_mm.layers import ConvLSTM
 # MobileNetV2's last features: 1280 channels on 7 x 7; 256 hidden channels,
 # kernels of 3 x 3.
 PARAMETERS = {
-    'full':
-    4 * 256 * (1280 + 256) * 9 + 4 * 256,
+    'full': 4 * 256 * (1280 + 256) * 9 + 4 * 256,
     'depthwise': (1280 + 256) * 9 + 4 * 256 * (1280 + 256) + 4 * 256,
-    'pooled':
-    1280 * 9 + 256 * 1280 + 256 * 256 * 9 + 3 * 256 * (1280 + 256) + 4 * 256,
+    'pooled': 1280 * 9 + 256 * 1280 + 256 * 256 * 9 + 3 * 256 * (1280 + 256) + 4 * 256,
 }
 MULTIPLY_ADDS = {
     'full': 693_633_024,  # 49 * 4 * 256 * (1280 + 256) * 9
     'depthwise': 77_747_712,  # 49 * (1280 + 256) * (9 + 4 * 256)
-    'pooled':
-    46_701_824,  # 49 * (1280 * (9 + 256) + 256 * 256 * 9) + 768 * 1536
+    'pooled': 46_701_824,  # 49 * (1280 * (9 + 256) + 256 * 256 * 9) + 768 * 1536
 }
 
 
@@ -33,13 +30,15 @@ def test_cost(gate_conv):
 
 
 @pytest.mark.parametrize(
-    'options', [
+    'options',
+    [
         dict(),
         dict(gate_conv='depthwise'),
         dict(gate_conv='pooled'),
-        dict(padding='valid', stride=2, num_layers=2, bidirectional=True)
+        dict(padding='valid', stride=2, num_layers=2, bidirectional=True),
     ],
-    ids=str)
+    ids=str,
+)
 def test_count_is_what_runs(options):
     layer = ConvLSTM(16, 8, fused=False, **options)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -65,7 +64,8 @@ def test_every_variant_starts_with_gates_that_see_the_input(gate_conv):
     x = torch.randn(16, 512, 9, 9)
     weights = layer._weights(0, 0)
     _, _, z, _ = layer._gates.split(
-        layer._gates.of_input(x, weights, None))  # the candidate's share
+        layer._gates.of_input(x, weights, None)
+    )  # the candidate's share
     # Glorot: 2 fan_in / (fan_in + fan_out) of the input's variance.
     fan_out = {'full': 256, 'depthwise': 256, 'pooled': 64}[gate_conv]
     variance = z[..., 1:-1, 1:-1].var().item()

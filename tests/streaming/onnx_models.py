@@ -1,4 +1,5 @@
 """Small step models as ONNX files."""
+
 import torch
 from mmengine.registry import init_default_scope
 from stream_models import OPTIONS, build, config

@@ -1,4 +1,5 @@
 """The page of tools/export_web.py in headless Chromium."""
+
 import base64
 import functools
 import http.server
@@ -16,13 +17,13 @@ from support import ROOT, run_python
 from cnnlstm_mm.export import made_video, read_frames
 from cnnlstm_mm.streaming import OnnxStreamingRecognizer
 
-PIXELS = '''
+PIXELS = """
 const {data, width, height} = app.frames[arguments[0]].image;
 let text = '';
 for (let k = 0; k < data.length; k += 4096)
   text += String.fromCharCode(...data.subarray(k, k + 4096));
 return [btoa(text), width, height];
-'''
+"""
 
 
 @pytest.fixture(scope='module')
@@ -47,12 +48,12 @@ def address(page):
     asked = []
 
     class Handler(http.server.SimpleHTTPRequestHandler):
-
         def log_message(self, *args):
             asked.append(self.path)
 
     server = http.server.ThreadingHTTPServer(
-        ('127.0.0.1', 0), functools.partial(Handler, directory=str(page[0])))
+        ('127.0.0.1', 0), functools.partial(Handler, directory=str(page[0]))
+    )
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f'http://127.0.0.1:{server.server_port}/#record'
     server.shutdown()
@@ -69,13 +70,17 @@ def browser(address):
         pytest.skip('needs Chromium and chromedriver')
     options = webdriver.ChromeOptions()
     options.binary_location = binary
-    for flag in ('--headless=new', '--no-sandbox', '--disable-dev-shm-usage',
-                 '--use-fake-device-for-media-stream',
-                 '--use-fake-ui-for-media-stream', '--window-size=1120,790'):
+    for flag in (
+        '--headless=new',
+        '--no-sandbox',
+        '--disable-dev-shm-usage',
+        '--use-fake-device-for-media-stream',
+        '--use-fake-ui-for-media-stream',
+        '--window-size=1120,790',
+    ):
         options.add_argument(flag)
     options.set_capability('goog:loggingPrefs', dict(browser='ALL'))
-    chrome = webdriver.Chrome(
-        options, webdriver.ChromeService(executable_path=driver))
+    chrome = webdriver.Chrome(options, webdriver.ChromeService(executable_path=driver))
     chrome.set_script_timeout(60)
     chrome.get(address)
     wait(chrome, 'app.ready')
@@ -86,13 +91,12 @@ def browser(address):
 def wait(chrome, condition):
     """Until a condition of the page holds."""
     from selenium.webdriver.support.ui import WebDriverWait
+
     try:
-        WebDriverWait(chrome, 60, .1).until(
-            lambda c: c.execute_script(f'return {condition}'))
+        WebDriverWait(chrome, 60, 0.1).until(lambda c: c.execute_script(f'return {condition}'))
     except Exception as error:
         status = chrome.find_element('id', 'status').text
-        raise AssertionError(
-            f'{condition}: {status} {chrome.get_log("browser")}') from error
+        raise AssertionError(f'{condition}: {status} {chrome.get_log("browser")}') from error
 
 
 def pixels(chrome, k):
@@ -111,8 +115,7 @@ def test_a_file_gets_the_scores_of_python(browser, page, tmp_path):
     browser.find_element('id', 'file').send_keys(str(video))
     wait(browser, 'app.ended && app.used >= 5')
     used = browser.execute_script('return app.frames.length')
-    scores = np.array(browser.execute_script(
-        'return app.frames.map((f) => f.scores)'))
+    scores = np.array(browser.execute_script('return app.frames.map((f) => f.scores)'))
     times = browser.execute_script('return app.frames.map((f) => f.time)')
     rec = OnnxStreamingRecognizer(page[1])
     seen = np.stack([pixels(browser, k) for k in range(used)])
@@ -123,9 +126,8 @@ def test_a_file_gets_the_scores_of_python(browser, page, tmp_path):
     assert shown == LABELS[int(want[0, -1].argmax())]
     # Another decoder turns YUV into RGB a little differently.
     frames = read_frames(video)
-    own, _ = rec.steps(np.stack(
-        [frames[min(round(25 * t), len(frames) - 1)] for t in times])[None])
-    assert abs(own[0] - scores).max() < .05
+    own, _ = rec.steps(np.stack([frames[min(round(25 * t), len(frames) - 1)] for t in times])[None])
+    assert abs(own[0] - scores).max() < 0.05
 
 
 def test_a_webcam_runs_and_nothing_else_is_asked_for(browser):
@@ -133,20 +135,20 @@ def test_a_webcam_runs_and_nothing_else_is_asked_for(browser):
     browser.find_element('id', 'camera').click()
     wait(browser, 'app.used >= 3')
     asked = browser.execute_script(
-        "return performance.getEntriesByType('resource').map((r) => r.name)")
+        "return performance.getEntriesByType('resource').map((r) => r.name)"
+    )
     own = browser.execute_script('return location.origin')
     assert asked and all(name.startswith((own, 'blob:')) for name in asked)
-    assert not [entry for entry in browser.get_log('browser')
-                if entry['level'] == 'SEVERE']
+    assert not [entry for entry in browser.get_log('browser') if entry['level'] == 'SEVERE']
     browser.find_element('id', 'stop').click()
     assert browser.execute_script('return video.srcObject') is None
 
 
 def test_what_the_page_cannot_do_is_refused(tmp_path, page):
     """With the cure."""
+
     def refused(*args):
-        done = run_python('tools/export_web.py', *args, '--out',
-                          tmp_path / 'out')
+        done = run_python('tools/export_web.py', *args, '--out', tmp_path / 'out')
         assert done.returncode
         return done.stderr
 
@@ -167,6 +169,7 @@ def test_a_missing_npm_is_said(tmp_path, monkeypatch):
     """With what to do instead."""
     monkeypatch.syspath_prepend(str(ROOT / 'tools'))
     import export_web
+
     monkeypatch.setattr(export_web.shutil, 'which', lambda name: None)
     with pytest.raises(RuntimeError, match='install Node.js, or pass'):
         export_web.fetch_ort(tmp_path)

@@ -1,4 +1,5 @@
 """A clip, its parts and its frames give the same scores."""
+
 import pickle
 import random
 
@@ -20,8 +21,7 @@ def make(option):
 
 
 def random_video(frames, size=(32, 32)):
-    return np.random.default_rng(frames).integers(
-        0, 256, (frames, *size, 3), np.uint8)
+    return np.random.default_rng(frames).integers(0, 256, (frames, *size, 3), np.uint8)
 
 
 @pytest.mark.parametrize('option', OPTIONS)
@@ -30,7 +30,7 @@ def test_steps_chunks_and_clips_agree(option):
     video = random_video(7)
     # 32x32 frames would be resized to 36x36 first: prepare them by hand.
     rec.transform.steps.clear()
-    want = torch.stack([clip_scores(model, video[:t + 1]) for t in range(7)])
+    want = torch.stack([clip_scores(model, video[: t + 1]) for t in range(7)])
     assert want.std(0).min() > 1e-4, 'the scores must depend on the frames'
 
     state, got = None, []
@@ -52,9 +52,10 @@ def test_steps_chunks_and_clips_agree(option):
         torch.testing.assert_close(parts.tensors[name], tensor, **CLOSE)
 
 
-@pytest.mark.parametrize('option', ['conv_mean', 'conv_per_step_score',
-                                    'lstm_max', 'lstm_attention',
-                                    'lstm_per_step_prob'])
+@pytest.mark.parametrize(
+    'option',
+    ['conv_mean', 'conv_per_step_score', 'lstm_max', 'lstm_attention', 'lstm_per_step_prob'],
+)
 def test_streams_begin_end_and_reset_at_random(option):
     model, rec = make(option)
     rec.transform.steps.clear()
@@ -62,16 +63,16 @@ def test_streams_begin_end_and_reset_at_random(option):
     seen = [[] for _ in range(8)]  # the frames of each running stream
     state = rec.init_state(8, (32, 32))
     for step in range(14):
-        keep = [k for k in range(len(seen)) if chance.random() > .15]
+        keep = [k for k in range(len(seen)) if chance.random() > 0.15]
         chance.shuffle(keep)
         state, seen = state.select(keep), [seen[k] for k in keep]
-        joining = 8 - len(seen) if chance.random() < .5 else 0
+        joining = 8 - len(seen) if chance.random() < 0.5 else 0
         if joining:
             state = StreamState.cat([state, rec.init_state(joining, (32, 32))])
             seen += [[] for _ in range(joining)]
-        if chance.random() < .2:
+        if chance.random() < 0.2:
             state = pickle.loads(pickle.dumps(state))
-        mask = [chance.random() < .1 for _ in seen]
+        mask = [chance.random() < 0.1 for _ in seen]
         state = rec.reset(state, mask)
         seen = [[] if new else frames for new, frames in zip(mask, seen)]
         if not seen:
@@ -80,8 +81,7 @@ def test_streams_begin_end_and_reset_at_random(option):
         frames += np.arange(len(seen), dtype=np.uint8)[:, None, None, None]
         seen = [before + [frame] for before, frame in zip(seen, frames)]
         scores, state = rec.step(frames, state)
-        want = torch.stack([clip_scores(model, np.stack(clip))
-                            for clip in seen])
+        want = torch.stack([clip_scores(model, np.stack(clip)) for clip in seen])
         torch.testing.assert_close(scores, want, **CLOSE)
         assert state.steps.tolist() == [len(clip) for clip in seen]
     assert {len(clip) for clip in seen} > {1}

@@ -1,4 +1,5 @@
 """Exported steps give PyTorch's scores, without PyTorch."""
+
 import pickle
 
 import numpy as np
@@ -9,7 +10,7 @@ from support import run_python
 from cnnlstm_mm.export import check_step, quantize
 from cnnlstm_mm.streaming import OnnxStreamingRecognizer, OnnxStreamState
 
-ALONE = '''
+ALONE = """
 import sys
 BLOCKED = ('torch', 'mmaction', 'mmengine', 'mmcv', 'decord')
 
@@ -30,7 +31,7 @@ try:
     cnnlstm_mm.models
 except ModuleNotFoundError as error:
     print(error)
-'''
+"""
 
 
 @pytest.fixture(scope='module')
@@ -42,8 +43,7 @@ def conv(tmp_path_factory):
 @pytest.fixture
 def frames():
     """Frames of a video, uint8 [T, 40, 54, 3]."""
-    return np.random.default_rng(0).integers(
-        0, 256, (9, 40, 54, 3), np.uint8)
+    return np.random.default_rng(0).integers(0, 256, (9, 40, 54, 3), np.uint8)
 
 
 def test_streams_of_a_batch_are_those_of_pytorch(conv, frames):
@@ -87,21 +87,20 @@ def test_it_needs_neither_pytorch_nor_mmaction(conv, frames, tmp_path):
     """In a Python where these cannot be imported."""
     rec, onnx = conv
     np.save(tmp_path / 'frames.npy', frames[None])
-    done = run_python('-c', ALONE, onnx.session._model_path,
-                      tmp_path / 'frames.npy', tmp_path / 'scores.npy')
+    done = run_python(
+        '-c', ALONE, onnx.session._model_path, tmp_path / 'frames.npy', tmp_path / 'scores.npy'
+    )
     assert done.returncode == 0, done.stderr
     assert 'cnnlstm_mm.models needs torch' in done.stdout
     want, _ = rec.steps(frames[None])
-    np.testing.assert_allclose(
-        np.load(tmp_path / 'scores.npy'), want, atol=1e-5)
+    np.testing.assert_allclose(np.load(tmp_path / 'scores.npy'), want, atol=1e-5)
 
 
 def test_int8_changes_the_backbone_alone_and_little(conv, frames, tmp_path):
     """Close to float32 on what it was calibrated with."""
     _, onnx = conv
     x = onnx.prepare(frames)
-    feeds = [dict(onnx.init_state().tensors, frames=frame[None])
-             for frame in x]
+    feeds = [dict(onnx.init_state().tensors, frames=frame[None]) for frame in x]
     convs = quantize(onnx.session._model_path, tmp_path / 'q.onnx', feeds)
     assert convs == 11  # a stem and 5 times depthwise and pointwise
     small = OnnxStreamingRecognizer(tmp_path / 'q.onnx', threads=1)

@@ -1,4 +1,5 @@
 """VideoSource on files and on live streams that come from this process."""
+
 import time
 
 import cv2
@@ -13,8 +14,7 @@ from cnnlstm_mm.streaming.source import is_live
 def video(tmp_path):
     """A file of 12 frames, 10 a second."""
     path = tmp_path / 'video.avi'
-    writer = cv2.VideoWriter(
-        str(path), cv2.VideoWriter_fourcc(*'MJPG'), 10, (64, 48))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), 10, (64, 48))
     for k in range(12):
         writer.write(picture(k))
     writer.release()
@@ -31,7 +31,7 @@ def test_a_file_gives_all_its_frames(video, every):
         assert not source.live and source.frames == 12 and source.fps == 10
         got = []
         for frame in source:
-            time.sleep(.005)  # slower than decoding: nothing is dropped
+            time.sleep(0.005)  # slower than decoding: nothing is dropped
             got.append((number(frame), frame.index, round(frame.time, 3)))
     assert got == [(k, k, k / 10) for k in range(0, 12, every)]
     assert source.dropped == 0 and source.reconnects == 0
@@ -47,12 +47,11 @@ def test_a_live_source_drops_frames_and_is_opened_again(camera):
             # A frame may come between its reading and this line.
             lost = frame.index + 1 - len(seen) - source.dropped
             assert -1 <= lost <= 0
-            time.sleep(.1)  # five times as slow as the camera
+            time.sleep(0.1)  # five times as slow as the camera
             if frame.session == 2:
                 break
     assert server.connections >= 3 and source.reconnects >= 2
-    assert [frame.session for frame in seen] == sorted(
-        frame.session for frame in seen)
+    assert [frame.session for frame in seen] == sorted(frame.session for frame in seen)
     indices = [frame.index for frame in seen]
     assert indices == sorted(indices)
     assert source.dropped > 20
@@ -69,11 +68,14 @@ def test_a_live_source_that_stays_away(camera):
     assert source.reconnects == 0
 
 
-@pytest.mark.parametrize('source, words', [
-    ('absent.mp4', 'absent.mp4 is not there.*RTSP|rtsp'),
-    (97, 'cannot open 97.*/dev/video'),
-    ('http://127.0.0.1:9/video', 'cannot open http'),
-])
+@pytest.mark.parametrize(
+    'source, words',
+    [
+        ('absent.mp4', 'absent.mp4 is not there.*RTSP|rtsp'),
+        (97, 'cannot open 97.*/dev/video'),
+        ('http://127.0.0.1:9/video', 'cannot open http'),
+    ],
+)
 def test_what_cannot_be_opened(source, words):
     with pytest.raises(SourceError, match=words):
         VideoSource(source)
@@ -92,9 +94,16 @@ def test_every_must_be_positive(video):
         VideoSource(video, every=0)
 
 
-@pytest.mark.parametrize('address, live', [
-    (0, True), ('rtsp://host/a.mp4', True), ('http://host/video', True),
-    ('http://host/a.MP4?token=1', False), ('video.avi', False),
-    ('file:///video.avi', False)])
+@pytest.mark.parametrize(
+    'address, live',
+    [
+        (0, True),
+        ('rtsp://host/a.mp4', True),
+        ('http://host/video', True),
+        ('http://host/a.MP4?token=1', False),
+        ('video.avi', False),
+        ('file:///video.avi', False),
+    ],
+)
 def test_which_sources_are_live(address, live):
     assert is_live(address) == live

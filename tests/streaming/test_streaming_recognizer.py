@@ -1,19 +1,19 @@
 """What a StreamingRecognizer takes, refuses and keeps to itself."""
+
 import pickle
 
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from stream_models import (CONV, FLAT, I3D, LSTM, OPTIONS, build,
-                           config)
+from stream_models import CONV, FLAT, I3D, LSTM, OPTIONS, build, config
 from support import ROOT, run_python
 
 from cnnlstm_mm.layers.convolution import can_prepack
-from cnnlstm_mm.models.backbones import folding, packing
+from cnnlstm_mm.models.acceleration import folded_copy, packed_conv
 from cnnlstm_mm.models.acceleration.packed_conv import PackedConv
-from cnnlstm_mm.streaming import StreamingRecognizer, StreamState, step_model
 from cnnlstm_mm.models.acceleration.stream_packing import pack_backbone
+from cnnlstm_mm.streaming import StreamingRecognizer, StreamState, step_model
 from mmaction.registry import MODELS
 
 
@@ -24,23 +24,37 @@ def make(neck=CONV, head=I3D, seed=3, **options):
 
 
 def frames(count, seed=0, size=(48, 40)):
-    return np.random.default_rng(seed).integers(
-        0, 256, (count, *size, 3), np.uint8)
+    return np.random.default_rng(seed).integers(0, 256, (count, *size, 3), np.uint8)
 
 
-@pytest.mark.parametrize('neck, head, backbone, words', [
-    (dict(CONV, bidirectional=True), dict(I3D, in_channels=12), None,
-     'set bidirectional=False'),
-    (dict(CONV, go_backwards=True), I3D, None, 'set go_backwards=False'),
-    (dict(LSTM, bidirectional=True), dict(I3D, in_channels=12), None,
-     'set bidirectional=False'),
-    (dict(CONV, return_mode='sequence'), I3D, None, "type=\"PerStepHead\""),
-    (dict(LSTM, temporal_pool='none'), I3D, None, "'mean' gives the same"),
-    (CONV, dict(FLAT, num_steps=6), None, 'set num_steps=1'),
-    (None, dict(I3D, in_channels=16), None, 'ConvLSTMNeck or LSTMPoolingNeck'),
-    (CONV, I3D, dict(type='MobileNetV2TSM', num_segments=6,
-                     pretrained2d=False), 'mixes the 6 frames'),
-])
+@pytest.mark.parametrize(
+    'neck, head, backbone, words',
+    [
+        (
+            dict(CONV, bidirectional=True),
+            dict(I3D, in_channels=12),
+            None,
+            'set bidirectional=False',
+        ),
+        (dict(CONV, go_backwards=True), I3D, None, 'set go_backwards=False'),
+        (
+            dict(LSTM, bidirectional=True),
+            dict(I3D, in_channels=12),
+            None,
+            'set bidirectional=False',
+        ),
+        (dict(CONV, return_mode='sequence'), I3D, None, 'type="PerStepHead"'),
+        (dict(LSTM, temporal_pool='none'), I3D, None, "'mean' gives the same"),
+        (CONV, dict(FLAT, num_steps=6), None, 'set num_steps=1'),
+        (None, dict(I3D, in_channels=16), None, 'ConvLSTMNeck or LSTMPoolingNeck'),
+        (
+            CONV,
+            I3D,
+            dict(type='MobileNetV2TSM', num_segments=6, pretrained2d=False),
+            'mixes the 6 frames',
+        ),
+    ],
+)
 def test_what_needs_the_whole_clip_is_refused(neck, head, backbone, words):
     cfg = config(neck, head, backbone)
     with pytest.raises(ValueError) as caught:
@@ -63,8 +77,7 @@ def test_the_mean_in_the_neck_is_the_average_of_the_head():
     x = torch.randn(2, 1, 3, 4, 32, 32)
     want = model(x, mode='tensor', stage='head')[0]
     model.neck.return_mode = 'mean'
-    torch.testing.assert_close(
-        model(x, mode='tensor', stage='head')[0], want, rtol=0, atol=1e-6)
+    torch.testing.assert_close(model(x, mode='tensor', stage='head')[0], want, rtol=0, atol=1e-6)
 
 
 def test_every_config_of_ours_runs_or_says_why_not():
@@ -83,9 +96,11 @@ def test_every_config_of_ours_runs_or_says_why_not():
                 StreamingRecognizer(cfg)
         else:
             rec = StreamingRecognizer(cfg)
-            sides = [t.get('crop_size', t.get('scale'))
-                     for t in cfg.test_pipeline if t.type in (
-                         'Resize', 'CenterCrop', 'ThreeCrop')]
+            sides = [
+                t.get('crop_size', t.get('scale'))
+                for t in cfg.test_pipeline
+                if t.type in ('Resize', 'CenterCrop', 'ThreeCrop')
+            ]
             side = sides[-1] if isinstance(sides[-1], int) else sides[-1][0]
             assert rec.transform.size == (side, side), path
             assert rec.num_classes == cfg.model.cls_head.num_classes
@@ -95,8 +110,11 @@ def test_checkpoint_of_another_model_is_refused(tmp_path):
     cfg = config(CONV, I3D)
     path = tmp_path / 'other.pth'
     torch.save(build(config(LSTM, I3D)).state_dict(), path)
-    with pytest.raises(RuntimeError, match=r'other.pth does not fit(.|\n)*'
-                       'neck.conv_lstm.weight_ih_l0'):
+    with pytest.raises(
+        RuntimeError,
+        match=r'other.pth does not fit(.|\n)*'
+        'neck.conv_lstm.weight_ih_l0',
+    ):
         StreamingRecognizer(cfg, str(path))
 
 
@@ -111,16 +129,17 @@ def test_a_state_goes_on_in_another_process(tmp_path):
     with open(tmp_path / 'state.pkl', 'wb') as file:
         pickle.dump((state, frames(2, 2)), file)
     done = run_python(
-        '-c', 'import pickle, sys, cnnlstm_mm, torch\n'
+        '-c',
+        'import pickle, sys, cnnlstm_mm, torch\n'
         'from cnnlstm_mm.streaming import StreamingRecognizer\n'
         'path = sys.argv[1]\n'
         'rec = StreamingRecognizer(path + "/config.py", path + "/model.pth")\n'
         'state, frames = pickle.load(open(path + "/state.pkl", "rb"))\n'
         'torch.save(rec.step(frames, state)[0], path + "/scores.pth")',
-        tmp_path)
+        tmp_path,
+    )
     assert done.returncode == 0, done.stderr
-    torch.testing.assert_close(
-        torch.load(tmp_path / 'scores.pth'), want, rtol=0, atol=1e-6)
+    torch.testing.assert_close(torch.load(tmp_path / 'scores.pth'), want, rtol=0, atol=1e-6)
 
 
 def test_neither_input_changes_and_nothing_is_kept():
@@ -163,25 +182,27 @@ def test_prepared_frames_give_the_same():
     assert torch.equal(rec.steps(x[:, :, None])[0][:, 0], want)
 
 
-@pytest.mark.parametrize('call, words', [
-    (lambda r, s: r.step(frames(3), s), '3 frames for a state of 2 streams'),
-    (lambda r, s: r.step(torch.zeros(2, 3, 64, 64), s), 'begin a new one'),
-    (lambda r, s: r.step(frames(2), make(seed=4).init_state(2)),
-     'belongs to the model'),
-    (lambda r, s: r.step(frames(2).astype(np.int64), s), 'uint8'),
-    (lambda r, s: r.step(frames(2)[..., :1], s), r'\[48, 40, 1\]'),
-    (lambda r, s: r.step([], s), 'no frames'),
-    (lambda r, s: r.step(torch.full((2, 3, 32, 32), torch.nan), s),
-     r'frames of the streams \[0, 1\]'),
-    (lambda r, s: r.step(torch.zeros(2, 32, 32, 3), s), r'\[N, 3, h, w\]'),
-    (lambda r, s: r.steps([frames(2), frames(3)], s), r'\[2, 3\]'),
-    (lambda r, s: r.reset(s, [True]), r'mask must be bool \[2\]'),
-    (lambda r, s: r.reset(s, [0, 1]), r'mask must be bool \[2\]'),
-    (lambda r, s: StreamState.cat([s, make(seed=4).init_state()]),
-     'different models'),
-    (lambda r, s: StreamState.cat([s, r.init_state(1, (64, 64))]),
-     'frame sizes'),
-])
+@pytest.mark.parametrize(
+    'call, words',
+    [
+        (lambda r, s: r.step(frames(3), s), '3 frames for a state of 2 streams'),
+        (lambda r, s: r.step(torch.zeros(2, 3, 64, 64), s), 'begin a new one'),
+        (lambda r, s: r.step(frames(2), make(seed=4).init_state(2)), 'belongs to the model'),
+        (lambda r, s: r.step(frames(2).astype(np.int64), s), 'uint8'),
+        (lambda r, s: r.step(frames(2)[..., :1], s), r'\[48, 40, 1\]'),
+        (lambda r, s: r.step([], s), 'no frames'),
+        (
+            lambda r, s: r.step(torch.full((2, 3, 32, 32), torch.nan), s),
+            r'frames of the streams \[0, 1\]',
+        ),
+        (lambda r, s: r.step(torch.zeros(2, 32, 32, 3), s), r'\[N, 3, h, w\]'),
+        (lambda r, s: r.steps([frames(2), frames(3)], s), r'\[2, 3\]'),
+        (lambda r, s: r.reset(s, [True]), r'mask must be bool \[2\]'),
+        (lambda r, s: r.reset(s, [0, 1]), r'mask must be bool \[2\]'),
+        (lambda r, s: StreamState.cat([s, make(seed=4).init_state()]), 'different models'),
+        (lambda r, s: StreamState.cat([s, r.init_state(1, (64, 64))]), 'frame sizes'),
+    ],
+)
 def test_what_does_not_fit_is_named(call, words):
     rec = make()
     with pytest.raises(ValueError, match=words):
@@ -197,8 +218,7 @@ def test_nan_in_one_stream_is_named_and_reset_cures_it():
         rec.step(frames(3, 2), state)
     got, _ = rec.step(frames(3, 2), rec.reset(state, [False, True, False]))
     torch.testing.assert_close(got[[0, 2]], want[[0, 2]], rtol=0, atol=1e-6)
-    torch.testing.assert_close(
-        got[1:2], rec.step(frames(3, 2)[1:2])[0], rtol=0, atol=1e-6)
+    torch.testing.assert_close(got[1:2], rec.step(frames(3, 2)[1:2])[0], rtol=0, atol=1e-6)
 
 
 def test_a_source_without_a_fixed_size():
@@ -208,13 +228,12 @@ def test_a_source_without_a_fixed_size():
         rec.init_state()
     with pytest.raises(ValueError, match='one batch'):
         rec.step([frames(1, size=(32, 32))[0], frames(1, size=(64, 64))[0]])
-    assert rec.init_state(frame_size=(64, 32)).tensors[
-        'neck.h'].shape == (1, 1, 6, 8, 4)
+    assert rec.init_state(frame_size=(64, 32)).tensors['neck.h'].shape == (1, 1, 6, 8, 4)
 
 
 @pytest.mark.parametrize('option', ['conv_peephole', 'lstm_mean'])
 def test_bfloat16_is_close_and_its_state_is_float32(option, monkeypatch):
-    for module in (folding, step_model):
+    for module in (folded_copy, step_model):
         monkeypatch.setattr(module, 'has_bfloat16', lambda device: True)
     exact = make(*OPTIONS[option])
     rec = make(*OPTIONS[option], dtype=torch.bfloat16)
@@ -245,18 +264,21 @@ def test_a_state_moves_to_the_gpu():
     torch.testing.assert_close(got.cpu(), want, rtol=0, atol=1e-3)
 
 
-@pytest.mark.parametrize('backbone', [
-    dict(type='MobileNetV2', widen_factor=.1, out_indices=(3, 7)),
-    dict(type='ResNet', depth=18, norm_eval=False),
-    dict(type='MobileNetV1', widen_factor=1 / 16, out_indices=(12, ),
-         act_cfg=dict(type='Swish')),
-])
+@pytest.mark.parametrize(
+    'backbone',
+    [
+        dict(type='MobileNetV2', widen_factor=0.1, out_indices=(3, 7)),
+        dict(type='ResNet', depth=18, norm_eval=False),
+        dict(
+            type='MobileNetV1', widen_factor=1 / 16, out_indices=(12,), act_cfg=dict(type='Swish')
+        ),
+    ],
+)
 def test_packed_backbones_compute_the_same(backbone):
     backbone = MODELS.build(dict(type='TimeDistributed', backbone=backbone))
-    for norm in (m for m in backbone.modules()
-                 if isinstance(m, torch.nn.BatchNorm2d)):
-        torch.nn.init.uniform_(norm.running_mean, -.5, .5)
-        torch.nn.init.uniform_(norm.running_var, .5, 2)
+    for norm in (m for m in backbone.modules() if isinstance(m, torch.nn.BatchNorm2d)):
+        torch.nn.init.uniform_(norm.running_mean, -0.5, 0.5)
+        torch.nn.init.uniform_(norm.running_var, 0.5, 2)
         torch.nn.init.uniform_(norm.bias, -2, 8)  # past ReLU6's 6
     backbone.eval()
     x = torch.randn(2, 3, 2, 64, 64)
@@ -264,11 +286,10 @@ def test_packed_backbones_compute_the_same(backbone):
         packed = pack_backbone(backbone, (64, 64))
         if can_prepack(torch.zeros(1)):
             assert any(isinstance(m, PackedConv) for m in packed.modules())
-            assert not any(isinstance(m, torch.nn.BatchNorm2d)
-                           for m in packed.modules())
+            assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in packed.modules())
         want, got = backbone(x), packed(x)
     if not isinstance(want, tuple):
-        want, got = (want, ), (got, )
+        want, got = (want,), (got,)
     assert len(want) == len(got)
     for one, other in zip(want, got):
         torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-5)
@@ -277,19 +298,17 @@ def test_packed_backbones_compute_the_same(backbone):
 def test_what_cannot_be_packed_stays_as_it_is(monkeypatch):
     rec = make()
     want, _ = rec.step(frames(2))
-    monkeypatch.setattr(packing, 'can_prepack', lambda weight: False)
+    monkeypatch.setattr(packed_conv, 'can_prepack', lambda weight: False)
     plain = make()
     got, _ = plain.step(frames(2))
     assert plain._packed[32, 32] is plain.model.backbone
     torch.testing.assert_close(got, want, rtol=0, atol=1e-6)
 
     class Doubling(PackedConv):
-
         def forward(self, x):
             return 2 * super().forward(x)
 
     monkeypatch.undo()
-    monkeypatch.setattr(packing, 'PackedConv', Doubling)
+    monkeypatch.setattr(packed_conv, 'PackedConv', Doubling)
     with torch.no_grad():
-        assert pack_backbone(plain.model.backbone,
-                             (32, 32)) is plain.model.backbone
+        assert pack_backbone(plain.model.backbone, (32, 32)) is plain.model.backbone

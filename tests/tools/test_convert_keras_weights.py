@@ -1,4 +1,5 @@
 """tools/convert_keras_weights.py: formats, what it says, what it refuses."""
+
 import re
 import shlex
 import sys
@@ -8,8 +9,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from keras_models import (keras, layers, lstm_model, mobilenet, randomize,
-                          run_tool, seed_model)
+from keras_models import keras, layers, lstm_model, mobilenet, randomize, run_tool, seed_model
 from mmengine.config import Config, DictAction
 
 from cnnlstm_mm.keras_weights import convert
@@ -56,12 +56,10 @@ def test_all_formats_hold_the_same(build, tmp_path):
 def test_a_trained_model(tmp_path):
     model = lstm_model()
     expected, _ = convert(save(model, tmp_path / 'model.weights.h5'))
-    model.compile('adam', 'sparse_categorical_crossentropy',
-                  metrics=['accuracy'])
+    model.compile('adam', 'sparse_categorical_crossentropy', metrics=['accuracy'])
     model.train_on_batch(np.zeros((1, *model.input_shape[1:])), np.zeros(1))
     weights, _ = convert(save(model, tmp_path / 'trained.keras'))
-    for key in ('backbone.backbone.conv1.bn.bias', 'neck.lstm.bias_ih_l0',
-                'cls_head.fc_cls.bias'):
+    for key in ('backbone.backbone.conv1.bn.bias', 'neck.lstm.bias_ih_l0', 'cls_head.fc_cls.bias'):
         assert not torch.equal(weights[key], expected[key])
 
 
@@ -97,13 +95,14 @@ def test_prints_a_command_that_loads(seed, seed_file, tmp_path):
     said = run_tool(seed_file, target)
     assert f'{len(convert(seed_file)[0])} arrays' in said
     command = shlex.split(re.search('python (.*)', said)[1])
-    assert command[:3] == ['tools/test.py',
-                           'configs/mobilenet_convlstm_ucf101.py', str(target)]
+    assert command[:3] == ['tools/test.py', 'configs/mobilenet_convlstm_ucf101.py', str(target)]
     config = Config.fromfile(command[1])
-    config.merge_from_dict({
-        key: DictAction._parse_iterable(value)
-        for key, _, value in (o.partition('=') for o in command[4:])
-    })
+    config.merge_from_dict(
+        {
+            key: DictAction._parse_iterable(value)
+            for key, _, value in (o.partition('=') for o in command[4:])
+        }
+    )
     checkpoint = torch.load(target, weights_only=True)
     MODELS.build(config.model).load_state_dict(checkpoint['state_dict'])
     assert checkpoint['meta']['keras_file'] == 'seed.weights.h5'
@@ -123,23 +122,24 @@ def test_a_map_that_is_not_square(tmp_path):
     source = save(seed_model((2, 128, 160)), tmp_path / 'm.weights.h5')
     said = run_tool(source, tmp_path / 'm.pth', fails=True)
     assert 'dense takes 36 inputs, which is not 2x2 pixels of the 6' in said
-    assert 'spatial_size=(2,3)' in run_tool(source, tmp_path / 'm.pth',
-                                            '--spatial-size', 2, 3)
+    assert 'spatial_size=(2,3)' in run_tool(source, tmp_path / 'm.pth', '--spatial-size', 2, 3)
 
 
 def test_without_h5py(seed_file, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'h5py', None)
-    assert 'pip install h5py' in run_tool(seed_file, tmp_path / 'x.pth',
-                                          fails=True)
+    assert 'pip install h5py' in run_tool(seed_file, tmp_path / 'x.pth', fails=True)
 
 
-@pytest.mark.parametrize('content, words', [
-    (None, 'does not exist'),
-    (b'version https://git-lfs', r"neither .* begins with b'version https:/"),
-    ('zip', r"no \.keras file: it holds \['readme'\]"),
-    ('cut', 'damaged or cut short'),
-    ('empty', r'no layer of a MobileNet v1, but \[\]'),
-])
+@pytest.mark.parametrize(
+    'content, words',
+    [
+        (None, 'does not exist'),
+        (b'version https://git-lfs', r"neither .* begins with b'version https:/"),
+        ('zip', r"no \.keras file: it holds \['readme'\]"),
+        ('cut', 'damaged or cut short'),
+        ('empty', r'no layer of a MobileNet v1, but \[\]'),
+    ],
+)
 def test_files_that_are_no_weights(content, words, seed_file, tmp_path):
     path = tmp_path / 'file.h5'
     if content == 'zip':
@@ -148,8 +148,7 @@ def test_files_that_are_no_weights(content, words, seed_file, tmp_path):
     elif content == 'empty':
         h5py.File(path, 'w').close()
     elif content is not None:
-        path.write_bytes(seed_file.read_bytes()[:100_000]
-                         if content == 'cut' else content)
+        path.write_bytes(seed_file.read_bytes()[:100_000] if content == 'cut' else content)
     said = run_tool(path, tmp_path / 'x.pth', fails=True)
     assert re.search(words, said), said
 
@@ -157,25 +156,36 @@ def test_files_that_are_no_weights(content, words, seed_file, tmp_path):
 TREE = 'layers/time_distributed/layer/layers'
 
 
-@pytest.mark.parametrize('change, words', [
-    ({f'{TREE}/depthwise_conv2d_4/vars/0': None}, r"missing: \['conv_dw_5'\]"),
-    ({f'{TREE}/conv2d_2/vars/0': (1, 1, 16, 33)},
-     r'conv_pw_2 has \[33, 16, 1, 1\] for layer2.pointwise_conv.conv.weight, '
-     r'which takes \[32, 16, 1, 1\]'),
-    ({f'{TREE}/conv2d_2/vars/1': (32, )},
-     r'conv_pw_2 has \[32\] for layer2.pointwise_conv.conv.bias, .* no array'),
-    ({f'{TREE}/batch_normalization_8/vars/3': None},
-     'nothing for layer4.pointwise_conv.bn.running_var'),
-    ({'layers/gru/cell/vars/0': (4, 4)}, r'gru \(unknown\), .*\(4, 4\)'),
-    ({'layers/conv_lstm2d/cell/vars/0': (3, 3, 256, 20)},
-     r'conv_lstm2d \(unknown\)'),
-    ({'layers/conv_lstm2d/cell/vars/0': (3, 3, 255, 24)},
-     'conv_lstm2d takes 255 inputs, but the layer before it gives 256'),
-    ({'layers/dense_1/vars/0': (8, 5)},
-     'dense_1 takes 8 inputs, but the layer before it gives 7'),
-    ({'layers/dense_2/vars/0': (5, 5), 'layers/dense_2/vars/1': (5, )},
-     r'dense_2 \(Dense\)'),
-])
+@pytest.mark.parametrize(
+    'change, words',
+    [
+        ({f'{TREE}/depthwise_conv2d_4/vars/0': None}, r"missing: \['conv_dw_5'\]"),
+        (
+            {f'{TREE}/conv2d_2/vars/0': (1, 1, 16, 33)},
+            r'conv_pw_2 has \[33, 16, 1, 1\] for layer2.pointwise_conv.conv.weight, '
+            r'which takes \[32, 16, 1, 1\]',
+        ),
+        (
+            {f'{TREE}/conv2d_2/vars/1': (32,)},
+            r'conv_pw_2 has \[32\] for layer2.pointwise_conv.conv.bias, .* no array',
+        ),
+        (
+            {f'{TREE}/batch_normalization_8/vars/3': None},
+            'nothing for layer4.pointwise_conv.bn.running_var',
+        ),
+        ({'layers/gru/cell/vars/0': (4, 4)}, r'gru \(unknown\), .*\(4, 4\)'),
+        ({'layers/conv_lstm2d/cell/vars/0': (3, 3, 256, 20)}, r'conv_lstm2d \(unknown\)'),
+        (
+            {'layers/conv_lstm2d/cell/vars/0': (3, 3, 255, 24)},
+            'conv_lstm2d takes 255 inputs, but the layer before it gives 256',
+        ),
+        (
+            {'layers/dense_1/vars/0': (8, 5)},
+            'dense_1 takes 8 inputs, but the layer before it gives 7',
+        ),
+        ({'layers/dense_2/vars/0': (5, 5), 'layers/dense_2/vars/1': (5,)}, r'dense_2 \(Dense\)'),
+    ],
+)
 def test_layers_that_do_not_fit(change, words, seed_file, tmp_path):
     path = tmp_path / 'changed.weights.h5'
     path.write_bytes(seed_file.read_bytes())
@@ -189,14 +199,19 @@ def test_layers_that_do_not_fit(change, words, seed_file, tmp_path):
     assert re.search(words, said), said
 
 
-@pytest.mark.parametrize('build, words', [
-    (lambda: seed_model(inner=[layers.TimeDistributed(
-        layers.MaxPooling2D(1, name='pool'))]), 'pool is a MaxPooling2D'),
-    (lambda: seed_model(activation='relu'), "activation='relu' and not 'tanh'"),
-    (lambda: lstm_model(go_backwards=True), 'go_backwards=True and not False'),
-    (lambda: lstm_model(pooling='max'), 'is a GlobalMaxPooling2D'),
-    (lambda: mobilenet(pooling='max'), 'is a GlobalMaxPooling2D'),
-])
+@pytest.mark.parametrize(
+    'build, words',
+    [
+        (
+            lambda: seed_model(inner=[layers.TimeDistributed(layers.MaxPooling2D(1, name='pool'))]),
+            'pool is a MaxPooling2D',
+        ),
+        (lambda: seed_model(activation='relu'), "activation='relu' and not 'tanh'"),
+        (lambda: lstm_model(go_backwards=True), 'go_backwards=True and not False'),
+        (lambda: lstm_model(pooling='max'), 'is a GlobalMaxPooling2D'),
+        (lambda: mobilenet(pooling='max'), 'is a GlobalMaxPooling2D'),
+    ],
+)
 def test_options_that_do_not_fit(build, words, tmp_path):
     source = save(build(), tmp_path / 'model.keras')
     said = run_tool(source, tmp_path / 'x.pth', fails=True)
@@ -205,8 +220,7 @@ def test_options_that_do_not_fit(build, words, tmp_path):
 
 
 def test_refuses_the_hard_sigmoid_of_keras_2(tmp_path):
-    source = save(seed_model(recurrent_activation='hard_sigmoid'),
-                  tmp_path / 'model.h5')
+    source = save(seed_model(recurrent_activation='hard_sigmoid'), tmp_path / 'model.h5')
     convert(source)
     with h5py.File(source, 'a') as file:
         file['model_weights'].attrs['keras_version'] = '2.3.1'

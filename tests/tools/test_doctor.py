@@ -1,4 +1,5 @@
 """tools/doctor.py, on this machine and on broken ones."""
+
 import json
 import sys
 
@@ -6,8 +7,8 @@ import pytest
 from support import ROOT, run_python
 
 sys.path.insert(0, str(ROOT / 'tools'))
-from doctor_checks import environment, machine, package  # noqa: E402
-from doctor_checks.result import tried  # noqa: E402
+from doctor_checks import environment, machine, package
+from doctor_checks.result import tried
 
 
 def test_this_machine_is_fine(quickstart_data, tmp_path):
@@ -15,8 +16,17 @@ def test_this_machine_is_fine(quickstart_data, tmp_path):
     good = quickstart_data / 'quickstart_val_split_1_videos.txt'
     bad = tmp_path / 'bad.txt'
     bad.write_text('gone.avi 0\n')
-    done = run_python('tools/doctor.py', '--json', '--work-dir', tmp_path,
-                      '--ann-file', good, bad, '--videos', videos)
+    done = run_python(
+        'tools/doctor.py',
+        '--json',
+        '--work-dir',
+        tmp_path,
+        '--ann-file',
+        good,
+        bad,
+        '--videos',
+        videos,
+    )
     found = {r['name']: r for r in json.loads(done.stdout)}
     assert done.returncode == 1, 'one list is wrong'
     failed = [name for name, r in found.items() if r['state'] == 'failed']
@@ -32,9 +42,11 @@ def test_this_machine_is_fine(quickstart_data, tmp_path):
 @pytest.fixture
 def patient(tmp_path, monkeypatch):
     """Modules that take the place of the real ones: patient(name, code)."""
+
     def make(name, code):
         (tmp_path / f'{name}.py').write_text(code)
         monkeypatch.setenv('PYTHONPATH', str(tmp_path))
+
     return make
 
 
@@ -47,9 +59,10 @@ def test_a_decoder_that_ends_its_process(patient):
 
 
 def test_a_missing_mmaction(patient, monkeypatch):
-    patient('mmaction', 'raise ModuleNotFoundError("No module named '
-            '\'mmaction\'", name="mmaction")')
-    fixes, = package.fixes()
+    patient(
+        'mmaction', 'raise ModuleNotFoundError("No module named \'mmaction\'", name="mmaction")'
+    )
+    (fixes,) = package.fixes()
     assert fixes.state == 'failed' and 'mmaction' in fixes.found
     real = environment.metadata.version
 
@@ -67,14 +80,13 @@ def test_a_missing_mmaction(patient, monkeypatch):
 
 
 def test_hangs_have_an_end():
-    assert tried('import time; time.sleep(60)', .5) == (
-        False, 'no answer within 0.5 s')
+    assert tried('import time; time.sleep(60)', 0.5) == (False, 'no answer within 0.5 s')
 
 
 def test_little_shared_memory_and_no_write_access(monkeypatch, tmp_path):
     usage = type('', (), dict(free=2**26, total=2**26))
     monkeypatch.setattr(machine.shutil, 'disk_usage', lambda path: usage)
-    memory, = machine.shared_memory()
+    (memory,) = machine.shared_memory()
     assert memory.state == 'warning' and '--shm-size' in memory.cure
     assert machine.disk(str(tmp_path))[0].state == 'warning'
 
@@ -82,5 +94,4 @@ def test_little_shared_memory_and_no_write_access(monkeypatch, tmp_path):
         raise PermissionError('read-only')
 
     monkeypatch.setattr(machine.tempfile, 'NamedTemporaryFile', refuse)
-    assert {r.state for r in machine.write_access(str(tmp_path))} == {
-        'failed'}
+    assert {r.state for r in machine.write_access(str(tmp_path))} == {'failed'}

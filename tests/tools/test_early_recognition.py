@@ -1,4 +1,5 @@
 """tools/analysis/early_recognition.py against MMAction2 on cut videos."""
+
 import json
 
 import numpy as np
@@ -35,13 +36,15 @@ def trained(quickstart_data, tmp_path_factory):
 def answer_differently(model, cfg, videos):
     """Take from the scores what they have in common for all videos."""
     pipeline = Compose(cfg.test_pipeline)
-    clips = [pipeline(dict(filename=str(path), start_index=0, modality='RGB',
-                           label=0)) for path in videos.glob('*/*.avi')]
+    clips = [
+        pipeline(dict(filename=str(path), start_index=0, modality='RGB', label=0))
+        for path in videos.glob('*/*.avi')
+    ]
     with torch.no_grad():
         x = model.data_preprocessor(pseudo_collate(clips))['inputs']
-        scores = torch.cat([
-            model(x[:, :, :, :frames], mode='tensor', stage='head')[0]
-            for frames in (1, 8, 16)])
+        scores = torch.cat(
+            [model(x[:, :, :, :frames], mode='tensor', stage='head')[0] for frames in (1, 8, 16)]
+        )
         model.cls_head.fc_cls.bias -= scores.mean(0)
 
 
@@ -54,13 +57,13 @@ def answers(cfg, model, names, videos, parts):
             clip = [dict(transform) for transform in cfg.test_pipeline]
             if cfg.model.cls_head.type == 'PerStepHead':
                 clip[1]['clip_len'] = count  # else the video loops
-            opened = Compose(clip[:1])(dict(
-                filename=str(videos / name), start_index=0, modality='RGB',
-                label=0))
+            opened = Compose(clip[:1])(
+                dict(filename=str(videos / name), start_index=0, modality='RGB', label=0)
+            )
             opened['total_frames'] = count
             packed = Compose(clip[1:])(opened)
             with torch.no_grad():
-                sample, = model.test_step(pseudo_collate([packed]))
+                (sample,) = model.test_step(pseudo_collate([packed]))
             found[row, column] = int(sample.pred_label)
     return found
 
@@ -69,25 +72,37 @@ def test_curves_of_both_kinds(trained, tmp_path):
     models, ann_file, videos = trained
     parts = [7, 50, 100]
     names = [row.split()[0] for row in ann_file.read_text().splitlines()]
-    found = {config: answers(*models[config][:2], names, videos, parts)
-             for config in (CLIP, STREAM)}
+    found = {
+        config: answers(*models[config][:2], names, videos, parts) for config in (CLIP, STREAM)
+    }
     # Labels that some parts get right, and others do not.
-    labels = [found[CLIP if k % 2 else STREAM][k, k % 5 // 2]
-              for k in range(len(names))]
-    (tmp_path / 'list.txt').write_text(''.join(
-        f'{name} {label}\n' for name, label in zip(names, labels)))
+    labels = [found[CLIP if k % 2 else STREAM][k, k % 5 // 2] for k in range(len(names))]
+    (tmp_path / 'list.txt').write_text(
+        ''.join(f'{name} {label}\n' for name, label in zip(names, labels))
+    )
     done = run_python(
-        TOOL, CLIP, models[CLIP][2], STREAM, models[STREAM][2], '--parts',
-        *parts[::-1], '--json', tmp_path / 'early.json', '--plot',
-        tmp_path / 'new/early.png', '--cfg-options',
+        TOOL,
+        CLIP,
+        models[CLIP][2],
+        STREAM,
+        models[STREAM][2],
+        '--parts',
+        *parts[::-1],
+        '--json',
+        tmp_path / 'early.json',
+        '--plot',
+        tmp_path / 'new/early.png',
+        '--cfg-options',
         f'test_dataloader.dataset.ann_file={tmp_path}/list.txt',
-        f'test_dataloader.dataset.data_prefix.video={videos}')
+        f'test_dataloader.dataset.data_prefix.video={videos}',
+    )
     assert done.returncode == 0, done.stderr
     written = json.loads((tmp_path / 'early.json').read_text())
     assert written['parts'] == parts
     assert [c['mode'] for c in written['curves']] == ['clip', 'stream']
-    wanted = [(found[config] == np.array(labels)[:, None]).mean(0).tolist()
-              for config in (CLIP, STREAM)]
+    wanted = [
+        (found[config] == np.array(labels)[:, None]).mean(0).tolist() for config in (CLIP, STREAM)
+    ]
     assert len({value for want in wanted for value in want}) > 2
     for curve, want in zip(written['curves'], wanted):
         assert curve['videos'] == 16
@@ -104,20 +119,29 @@ def test_a_broken_video_is_named(trained, tmp_path):
     (tmp_path / name).write_text('no video')
     (tmp_path / 'list.txt').write_text(f'{name} 0\n')
     done = run_python(
-        TOOL, STREAM, models[STREAM][2], '--cfg-options',
+        TOOL,
+        STREAM,
+        models[STREAM][2],
+        '--cfg-options',
         f'test_dataloader.dataset.ann_file={tmp_path}/list.txt',
-        f'test_dataloader.dataset.data_prefix.video={tmp_path}')
+        f'test_dataloader.dataset.data_prefix.video={tmp_path}',
+    )
     assert done.returncode != 0
     assert str(tmp_path / name) in done.stderr
     assert 'list.txt' in done.stderr
 
 
-@pytest.mark.parametrize('arguments, words', [
-    ([CLIP], 'needs its CHECKPOINT'),
-    ([CLIP, 'a.pth', '--modes', 'clip', 'stream'], '2 --modes for 1'),
-    ([CLIP, 'a.pth', '--cfg-options',
-      'test_dataloader.dataset.ann_file=absent.txt'], 'absent.txt'),
-])
+@pytest.mark.parametrize(
+    'arguments, words',
+    [
+        ([CLIP], 'needs its CHECKPOINT'),
+        ([CLIP, 'a.pth', '--modes', 'clip', 'stream'], '2 --modes for 1'),
+        (
+            [CLIP, 'a.pth', '--cfg-options', 'test_dataloader.dataset.ann_file=absent.txt'],
+            'absent.txt',
+        ),
+    ],
+)
 def test_what_cannot_run(arguments, words):
     done = run_python(TOOL, *arguments)
     assert done.returncode != 0 and words in done.stderr

@@ -1,4 +1,5 @@
 """tools/export_onnx.py as a user runs it."""
+
 import json
 import re
 import sys
@@ -35,9 +36,21 @@ def test_step_and_int8(checkpoint, quickstart_data, tmp_path):
     """One run checks, writes what a caller must know, and quantizes."""
     lists = sorted(quickstart_data.glob('*val*.txt'))
     done = run_python(
-        'tools/export_onnx.py', CONFIG, checkpoint, '--mode', 'step', '--out',
-        tmp_path / 's.onnx', '--int8', '--calibration', lists[0],
-        '--calibration-videos', 3, '--data-prefix', data_root(lists[0]))
+        'tools/export_onnx.py',
+        CONFIG,
+        checkpoint,
+        '--mode',
+        'step',
+        '--out',
+        tmp_path / 's.onnx',
+        '--int8',
+        '--calibration',
+        lists[0],
+        '--calibration-videos',
+        3,
+        '--data-prefix',
+        data_root(lists[0]),
+    )
     assert done.returncode == 0, done.stderr
     assert largest(done.stdout) < 1e-5
     assert re.search(r'ranges from 3 of \d+ videos', done.stdout)
@@ -46,15 +59,13 @@ def test_step_and_int8(checkpoint, quickstart_data, tmp_path):
         rec = OnnxStreamingRecognizer(tmp_path / name)
         assert rec.num_classes == len(rec.labels) == 8
         assert rec.frame_size == (64, 64)
-    assert sorted(f.name for f in tmp_path.iterdir()) == [
-        's.onnx', 's_int8.onnx']
+    assert sorted(f.name for f in tmp_path.iterdir()) == ['s.onnx', 's_int8.onnx']
 
 
 def test_clip(checkpoint, tmp_path):
     """Any number of videos and views."""
     out = tmp_path / 'c.onnx'
-    done = run_python('tools/export_onnx.py', CONFIG, checkpoint, '--mode',
-                      'clip', '--out', out)
+    done = run_python('tools/export_onnx.py', CONFIG, checkpoint, '--mode', 'clip', '--out', out)
     assert done.returncode == 0, done.stderr
     assert largest(done.stdout) < 1e-5
     model = onnx.load(str(out))
@@ -71,14 +82,16 @@ def test_a_model_that_differs_is_not_kept(checkpoint, tmp_path, monkeypatch):
     """Nor is anything that lay there lost."""
     monkeypatch.syspath_prepend(str(ROOT / 'tools'))
     import export_onnx
+
     out = tmp_path / 'c.onnx'
     out.write_text('old')
-    monkeypatch.setattr(sys, 'argv', [
-        'export_onnx.py', str(CONFIG), str(checkpoint), '--mode', 'step',
-        '--out', str(out)])
+    monkeypatch.setattr(
+        sys,
+        'argv',
+        ['export_onnx.py', str(CONFIG), str(checkpoint), '--mode', 'step', '--out', str(out)],
+    )
     monkeypatch.setattr(export_onnx, 'to_onnx', lambda *_: onnx.ModelProto())
-    monkeypatch.setattr(export_onnx, 'OnnxStreamingRecognizer',
-                        lambda path: None)
+    monkeypatch.setattr(export_onnx, 'OnnxStreamingRecognizer', lambda path: None)
     monkeypatch.setattr(export_onnx, 'check_step', lambda *_: 2e-4)
     with pytest.raises(SystemExit, match='more than 1e-04: .* not written'):
         export_onnx.main()
@@ -87,18 +100,19 @@ def test_a_model_that_differs_is_not_kept(checkpoint, tmp_path, monkeypatch):
 
 def test_wrong_arguments(checkpoint, tmp_path):
     """Each with the cure."""
+
     def refused(*args):
         done = run_python('tools/export_onnx.py', CONFIG, checkpoint, *args)
         assert done.returncode
         return done.stderr
 
     assert 'go together' in refused('--mode', 'step', '--int8')
-    assert 'there is no video' in refused(
-        '--mode', 'step', '--video', tmp_path / 'none.mp4')
+    assert 'there is no video' in refused('--mode', 'step', '--video', tmp_path / 'none.mp4')
 
 
 def data_root(path):
     """The folder that the paths of a list start from."""
     first = path.read_text().split()[0]
-    return next(folder for folder in (path.parent, path.parent / 'videos')
-                if (folder / first).is_file())
+    return next(
+        folder for folder in (path.parent, path.parent / 'videos') if (folder / first).is_file()
+    )

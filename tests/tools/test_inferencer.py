@@ -1,9 +1,10 @@
 """MMAction2's own inferencer with our configs: labels and annotated video."""
+
 import numpy as np
 import pytest
 import torch
-from support import ROOT
 from mmengine.config import Config
+from support import ROOT
 
 from mmaction.apis import MMAction2Inferencer
 from mmaction.registry import MODELS
@@ -20,6 +21,7 @@ def checkpoint(tmp_path_factory):
     path = tmp_path_factory.mktemp('checkpoint') / 'random.pth'
     cfg = Config.fromfile(ROOT / 'configs/mobilenet_convlstm_quickstart.py')
     from mmengine.registry import init_default_scope
+
     init_default_scope('mmaction')
     model = MODELS.build(cfg.model)
     torch.save(dict(state_dict=model.state_dict()), path)
@@ -29,18 +31,19 @@ def checkpoint(tmp_path_factory):
 def annotate(checkpoint, video, labels, out):
     inferencer = MMAction2Inferencer(
         str(ROOT / 'configs/mobilenet_convlstm_quickstart.py'),
-        str(checkpoint), device='cpu', label_file=str(labels))
+        str(checkpoint),
+        device='cpu',
+        label_file=str(labels),
+    )
     result = inferencer(str(video), vid_out_dir=str(out))
     scores = result['predictions'][0]['rec_scores'][0]
     assert len(scores) == 8 and sum(scores) == pytest.approx(1, abs=1e-5)
     return decode(video), decode(out / f'{video.stem}.mp4')
 
 
-def test_annotated_video_shows_the_labels(checkpoint, quickstart_data,
-                                          tmp_path):
+def test_annotated_video_shows_the_labels(checkpoint, quickstart_data, tmp_path):
     video = next((quickstart_data / 'videos').rglob('*.avi'))
-    frames, drawn = annotate(checkpoint, video,
-                             quickstart_data / 'label_map.txt', tmp_path)
+    frames, drawn = annotate(checkpoint, video, quickstart_data / 'label_map.txt', tmp_path)
     assert len(drawn) == len(frames)
     # The label box covers the upper left; the lower right stays as it was.
     size = min(frames.shape[1:3]) // 4
@@ -49,8 +52,8 @@ def test_annotated_video_shows_the_labels(checkpoint, quickstart_data,
     assert changed[:size, :size].mean() > 30
 
 
-def test_demo_clip_is_classified(checkpoint, shared, quickstart_data,
-                                 tmp_path):
-    _, drawn = annotate(checkpoint, shared / 'data/demo/demo.mp4',
-                        quickstart_data / 'label_map.txt', tmp_path)
+def test_demo_clip_is_classified(checkpoint, shared, quickstart_data, tmp_path):
+    _, drawn = annotate(
+        checkpoint, shared / 'data/demo/demo.mp4', quickstart_data / 'label_map.txt', tmp_path
+    )
     assert drawn.std() > 1

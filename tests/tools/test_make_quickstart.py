@@ -1,4 +1,5 @@
 """The built-in data set: layout, bytes, and that only the order tells."""
+
 import subprocess
 import sys
 from collections import Counter
@@ -10,7 +11,7 @@ import pytest
 TOOL = Path(__file__).parents[2] / 'tools' / 'data' / 'make_quickstart.py'
 sys.path.insert(0, str(TOOL.parent))
 
-import make_quickstart as qs  # noqa: E402
+import make_quickstart as qs
 
 SETTINGS = qs.Settings(train_per_class=24, val_per_class=12, size=64)
 
@@ -24,8 +25,7 @@ def data(tmp_path_factory) -> Path:
 
 def read_list(data: Path, split: str) -> list:
     lines = (data / f'quickstart_{split}_split_1_videos.txt').read_text()
-    return [(path, int(label)) for path, label in
-            (line.split(' ') for line in lines.splitlines())]
+    return [(path, int(label)) for path, label in (line.split(' ') for line in lines.splitlines())]
 
 
 def decode(path: Path) -> np.ndarray:
@@ -41,15 +41,15 @@ def videos(data) -> dict:
     splits = {}
     for split in ('train', 'val'):
         listed = read_list(data, split)
-        clips = np.stack([decode(data / 'videos' / path)
-                          for path, _ in listed])
+        clips = np.stack([decode(data / 'videos' / path) for path, _ in listed])
         splits[split] = clips, np.array([label for _, label in listed])
     return splits
 
 
 def contents(folder: Path) -> dict:
-    return {path.relative_to(folder): path.read_bytes()
-            for path in folder.rglob('*') if path.is_file()}
+    return {
+        path.relative_to(folder): path.read_bytes() for path in folder.rglob('*') if path.is_file()
+    }
 
 
 def test_same_seed_same_bytes_whatever_the_workers(data, tmp_path):
@@ -58,8 +58,7 @@ def test_same_seed_same_bytes_whatever_the_workers(data, tmp_path):
 
     qs.make_quickstart(tmp_path / 'other', SETTINGS._replace(seed=1), 2)
     first, other = contents(data), contents(tmp_path / 'other')
-    same = [path for path in first if path.suffix == '.avi'
-            and first[path] == other[path]]
+    same = [path for path in first if path.suffix == '.avi' and first[path] == other[path]]
     assert first.keys() == other.keys() and not same
 
 
@@ -69,8 +68,7 @@ def test_lists_and_layout_are_ucf101s(data):
     groups = {}
     for split, count in (('train', 24), ('val', 12)):
         listed = read_list(data, split)
-        assert Counter(label for _, label in listed) == dict.fromkeys(
-            range(8), count)
+        assert Counter(label for _, label in listed) == dict.fromkeys(range(8), count)
         for path, label in listed:
             folder, stem = path.split('/')
             assert folder == names[label]
@@ -84,6 +82,7 @@ def test_mmaction2_reads_it(data):
     pytest.importorskip('decord')
     import cnnlstm_mm  # noqa: F401
     from mmaction.datasets import VideoDataset
+
     dataset = VideoDataset(
         ann_file=str(data / 'quickstart_val_split_1_videos.txt'),
         data_prefix=dict(video=str(data / 'videos')),
@@ -94,7 +93,8 @@ def test_mmaction2_reads_it(data):
             dict(type='FormatShape', input_format='NCTHW'),
             dict(type='PackActionInputs'),
         ],
-        test_mode=True)
+        test_mode=True,
+    )
     assert len(dataset) == 8 * 12
     sample = dataset[9]
     assert sample['inputs'].shape == (1, 3, 16, 64, 64)
@@ -108,8 +108,7 @@ def test_decord_gives_every_frame_that_was_drawn(data):
         wanted = np.stack([drawn[o] for o in qs.offsets(name, SETTINGS)])
         assert frames.shape == wanted.shape
         error = np.abs(frames[..., ::-1].astype(int) - wanted)
-        distance = np.abs(frames[:, None, ..., ::-1].astype(int) -
-                          wanted).mean((2, 3, 4))
+        distance = np.abs(frames[:, None, ..., ::-1].astype(int) - wanted).mean((2, 3, 4))
         assert error.mean() < 8
         assert (distance.argmin(1) == np.arange(16)).all()
 
@@ -129,8 +128,7 @@ def test_position_at_each_time_is_the_same_in_law():
     starts = {(y, x) for y in range(size) for x in range(size)}
     for name in qs.CLASSES:
         for dy, dx in qs.offsets(name, SETTINGS):
-            assert {((y + dy) % size, (x + dx) % size)
-                    for y, x in starts} == starts
+            assert {((y + dy) % size, (x + dx) % size) for y, x in starts} == starts
 
 
 def test_reversed_video_is_the_opposite_class():
@@ -139,12 +137,12 @@ def test_reversed_video_is_the_opposite_class():
         first, second = name.split('Then')
         reverse = f'{opposite[second]}Then{opposite[first]}'
         assert reverse != name
-        assert qs.offsets(name, SETTINGS)[::-1] == qs.offsets(
-            reverse, SETTINGS)
+        assert qs.offsets(name, SETTINGS)[::-1] == qs.offsets(reverse, SETTINGS)
 
 
-def probe(train: np.ndarray, train_labels: np.ndarray, test: np.ndarray,
-          labels: np.ndarray) -> float:
+def probe(
+    train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, labels: np.ndarray
+) -> float:
     """Top-1 of ridge regression on [N, features] to one-hot labels."""
     mean, scale = train.mean(0), train.std(0) + 1e-6
     train, test = (train - mean) / scale, (test - mean) / scale
@@ -162,15 +160,13 @@ def small(clips: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize('time', [0, 7, 8, 15])
 def test_one_frame_tells_nothing(videos, time):
     frames = {s: small(clips[:, time]) for s, (clips, _) in videos.items()}
-    accuracy = probe(frames['train'], videos['train'][1], frames['val'],
-                     videos['val'][1])
+    accuracy = probe(frames['train'], videos['train'][1], frames['val'], videos['val'][1])
     assert accuracy < 0.25  # chance is 0.125, four standard errors 0.135
 
 
 def test_the_mean_frame_tells_nothing(videos):
     frames = {s: small(clips).mean(1) for s, (clips, _) in videos.items()}
-    accuracy = probe(frames['train'], videos['train'][1], frames['val'],
-                     videos['val'][1])
+    accuracy = probe(frames['train'], videos['train'][1], frames['val'], videos['val'][1])
     assert accuracy == pytest.approx(0.125)
 
 
@@ -181,8 +177,7 @@ def test_the_probe_sees_a_leak(videos):
         frames = small(clips[:, 0])
         frames[np.arange(len(labels)), labels] += 60
         leaky[split] = frames
-    accuracy = probe(leaky['train'], videos['train'][1], leaky['val'],
-                     videos['val'][1])
+    accuracy = probe(leaky['train'], videos['train'][1], leaky['val'], videos['val'][1])
     assert accuracy > 0.4
 
 
@@ -196,9 +191,11 @@ def test_motion_tells_the_class(videos):
         step = 2 * SETTINGS.size // SETTINGS.frames
         halves = []
         for start in (0, 8):
-            now, then = moving[start + 1:start + 8], moving[start:start + 7]
-            overlap = {d: (np.roll(then, np.multiply(step, yx), (1, 2)) *
-                           now).sum() for d, yx in qs.STEPS.items()}
+            now, then = moving[start + 1 : start + 8], moving[start : start + 7]
+            overlap = {
+                d: (np.roll(then, np.multiply(step, yx), (1, 2)) * now).sum()
+                for d, yx in qs.STEPS.items()
+            }
             halves.append(max(overlap, key=overlap.get))
         hits.append('Then'.join(halves) == qs.CLASSES[label])
     assert np.mean(hits) > 0.8
@@ -230,28 +227,41 @@ def test_another_data_set_is_kept_unless_asked(tmp_path):
         qs.make_quickstart(foreign, settings, overwrite=True)
 
 
-@pytest.mark.parametrize('wrong, message', [
-    (['--size', '50'], 'multiple of 32 (decord pads others) and of frames '
-     '(16), got 50'),
-    (['--frames', '7'], 'even and at least 4, got 7'),
-    (['--val-per-class', '0'], 'at least 1, got 160 and 0'),
-    (['--seed', '-1'], 'must not be negative, got -1'),
-])
+@pytest.mark.parametrize(
+    'wrong, message',
+    [
+        (['--size', '50'], 'multiple of 32 (decord pads others) and of frames (16), got 50'),
+        (['--frames', '7'], 'even and at least 4, got 7'),
+        (['--val-per-class', '0'], 'at least 1, got 160 and 0'),
+        (['--seed', '-1'], 'must not be negative, got -1'),
+    ],
+)
 def test_wrong_arguments_are_named(tmp_path, wrong, message):
     result = subprocess.run(
         [sys.executable, str(TOOL), '--out', str(tmp_path / 'no'), *wrong],
-        capture_output=True, text=True)
+        capture_output=True,
+        text=True,
+    )
     assert result.returncode == 1
     assert message in result.stderr and 'Traceback' not in result.stderr
     assert not (tmp_path / 'no').exists()
 
 
 def test_the_command_says_what_it_made(tmp_path):
-    command = [sys.executable, str(TOOL), '--out', str(tmp_path),
-               '--train-per-class', '1', '--val-per-class', '1']
+    command = [
+        sys.executable,
+        str(TOOL),
+        '--out',
+        str(tmp_path),
+        '--train-per-class',
+        '1',
+        '--val-per-class',
+        '1',
+    ]
     for written in (16, 0):
         result = subprocess.run(command, capture_output=True, text=True)
         assert result.returncode == 0, result.stderr
-        assert (f'16 videos, {written} written now, {16 - written} found'
-                in ' '.join(result.stdout.split()))
+        assert f'16 videos, {written} written now, {16 - written} found' in ' '.join(
+            result.stdout.split()
+        )
     assert (tmp_path / 'preview.png').stat().st_size > 10_000

@@ -1,4 +1,5 @@
 """A checkpoint that runs code where it is unpickled, given to every tool."""
+
 import os
 import runpy
 import sys
@@ -18,47 +19,71 @@ class WritesAFile:
         self.path = path
 
     def __reduce__(self):
-        return os.system, (f'touch {self.path}', )
+        return os.system, (f'touch {self.path}',)
 
 
 def data(folder):
-    return [f'{mode}_dataloader.dataset.{key}={folder}/{value}'
-            for mode, split in (('train', 'train'), ('val', 'val'),
-                                ('test', 'val'))
-            for key, value in (
-                ('ann_file', f'quickstart_{split}_split_1_videos.txt'),
-                ('data_prefix.video', 'videos'))]
+    return [
+        f'{mode}_dataloader.dataset.{key}={folder}/{value}'
+        for mode, split in (('train', 'train'), ('val', 'val'), ('test', 'val'))
+        for key, value in (
+            ('ann_file', f'quickstart_{split}_split_1_videos.txt'),
+            ('data_prefix.video', 'videos'),
+        )
+    ]
 
 
 def inferencer(config, checkpoint):
     from mmaction.apis import MMAction2Inferencer
+
     MMAction2Inferencer(str(ROOT / config), str(checkpoint), device='cpu')
 
 
 TOOLS = dict(
     resume=lambda path, folder, video: [
-        'train.py', CONFIG, '--resume', path, '--work-dir', path.parent / 'work',
-        '--cfg-options', *data(folder)],
+        'train.py',
+        CONFIG,
+        '--resume',
+        path,
+        '--work-dir',
+        path.parent / 'work',
+        '--cfg-options',
+        *data(folder),
+    ],
     load_from=lambda path, folder, video: [
-        'train.py', CONFIG, '--work-dir', path.parent / 'work', '--cfg-options',
-        f'load_from={path}', *data(folder)],
+        'train.py',
+        CONFIG,
+        '--work-dir',
+        path.parent / 'work',
+        '--cfg-options',
+        f'load_from={path}',
+        *data(folder),
+    ],
     test=lambda path, folder, video: [
-        'test.py', CONFIG, path, '--work-dir', path.parent / 'work',
-        '--cfg-options', *data(folder)],
-    export=lambda path, folder, video: [
-        'export_onnx.py', STREAM, path, '--mode', 'step'],
-    stream_demo=lambda path, folder, video: [
-        'stream_demo.py', video, STREAM, path, '--json', '-'],
-    inferencer=None)
+        'test.py',
+        CONFIG,
+        path,
+        '--work-dir',
+        path.parent / 'work',
+        '--cfg-options',
+        *data(folder),
+    ],
+    export=lambda path, folder, video: ['export_onnx.py', STREAM, path, '--mode', 'step'],
+    stream_demo=lambda path, folder, video: ['stream_demo.py', video, STREAM, path, '--json', '-'],
+    inferencer=None,
+)
 
 
 @pytest.mark.parametrize('tool', TOOLS)
-def test_it_is_refused_and_nothing_is_written(tool, quickstart_data, tmp_path,
-                                              monkeypatch, capfd):
+def test_it_is_refused_and_nothing_is_written(tool, quickstart_data, tmp_path, monkeypatch, capfd):
     evidence, path = tmp_path / 'evidence', tmp_path / 'stranger.pth'
     torch.save(
-        dict(state_dict=dict(w=torch.ones(1)),
-             meta=dict(epoch=1, iter=1, attack=WritesAFile(evidence))), path)
+        dict(
+            state_dict=dict(w=torch.ones(1)),
+            meta=dict(epoch=1, iter=1, attack=WritesAFile(evidence)),
+        ),
+        path,
+    )
     torch.load(path, weights_only=False)
     assert evidence.exists(), 'the attack must work where nothing checks'
     evidence.unlink()

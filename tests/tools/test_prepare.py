@@ -1,4 +1,5 @@
 """tools/data/prepare_*.py: official lists to the line, every fault named."""
+
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ from rar_files import make_rar, needs_rar
 from support import ROOT, run_python
 
 sys.path.insert(0, str(ROOT / 'tools' / 'data'))
-import preparation  # noqa: E402
+import preparation
 
 
 @pytest.fixture(scope='module')
@@ -31,10 +32,11 @@ def ucf(clips, tmp_path_factory):
     lists.mkdir(parents=True)
     classes = ['Archery', 'Bowling', 'Punch']
     (lists / 'classInd.txt').write_text(
-        ''.join(f'{k} {name}\r\n' for k, name in enumerate(classes, 1)))
+        ''.join(f'{k} {name}\r\n' for k, name in enumerate(classes, 1))
+    )
     count = 0
     for split in (1, 2, 3):
-        for part, groups in (('train', (2, 3, 4)), ('test', (1, ))):
+        for part, groups in (('train', (2, 3, 4)), ('test', (1,))):
             lines = []
             for k, name in enumerate(classes, 1):
                 for group in groups:
@@ -88,19 +90,18 @@ def check_lists(out, wanted):
 def test_ucf101_lists_are_the_official_ones(ucf, tmp_path, packed):
     source, splits = ucf / 'UCF-101', ucf / 'splits'
     if packed:
-        source = shutil.make_archive(tmp_path / 'UCF101', 'zip', ucf,
-                                     'UCF-101')
+        source = shutil.make_archive(tmp_path / 'UCF101', 'zip', ucf, 'UCF-101')
         splits = shutil.make_archive(tmp_path / 'splits', 'zip', splits)
-    there = {path.relative_to(ucf / 'UCF-101').as_posix()
-             for path in (ucf / 'UCF-101').rglob('*.avi')}
+    there = {
+        path.relative_to(ucf / 'UCF-101').as_posix() for path in (ucf / 'UCF-101').rglob('*.avi')
+    }
     prepare('ucf101', source, splits, '--out', tmp_path / 'out')
     lists = ucf / 'splits' / 'ucfTrainTestlist'
     check_lists(tmp_path / 'out', wanted_lists(lists, there))
     report = json.loads((tmp_path / 'out/report.json').read_text())
     assert report['clips'] == 24 and report['classes'] == 3
     assert not any(report[key] for key in ('missing', 'broken', 'extra'))
-    assert (tmp_path / 'out/label_map.txt').read_text() == \
-        'Archery\nBowling\nPunch\n'
+    assert (tmp_path / 'out/label_map.txt').read_text() == 'Archery\nBowling\nPunch\n'
 
 
 def test_ucf101_names_every_fault(ucf, tmp_path):
@@ -109,7 +110,7 @@ def test_ucf101_names_every_fault(ucf, tmp_path):
     names = [f'Bowling/v_Bowling_g0{k}_c01.avi' for k in (1, 2, 3, 4)]
     cut, empty, text, gone = names
     data = (videos / cut).read_bytes()
-    (videos / cut).write_bytes(data[:len(data) // 2])
+    (videos / cut).write_bytes(data[: len(data) // 2])
     (videos / empty).write_bytes(b'')
     (videos / text).write_text('no video\n' * 50)
     (videos / gone).unlink()
@@ -122,37 +123,57 @@ def test_ucf101_names_every_fault(ucf, tmp_path):
     assert 'ends early' in report['broken'][cut]
     assert report['broken'][empty] == '0 bytes'
     assert report['missing'] == [gone] and report['extra'] == [extra]
-    assert report['by_class']['Bowling'] == dict(
-        ok=4, short=0, broken=3, missing=1)
+    assert report['by_class']['Bowling'] == dict(ok=4, short=0, broken=3, missing=1)
     assert all(name in said for name in (*names, extra))
-    there = {path.relative_to(videos).as_posix()
-             for path in videos.rglob('*.avi')} - {cut, empty, text}
+    there = {path.relative_to(videos).as_posix() for path in videos.rglob('*.avi')} - {
+        cut,
+        empty,
+        text,
+    }
     check_lists(out, wanted_lists(ucf / 'splits/ucfTrainTestlist', there))
 
 
 def test_ucf101_subset_keeps_groups_apart(ucf, tmp_path):
     out = tmp_path / 'out'
-    prepare('ucf101', ucf / 'UCF-101', ucf / 'splits', '--out', out,
-            '--classes', 'Punch', 'Archery', '--limit', 2)
+    prepare(
+        'ucf101',
+        ucf / 'UCF-101',
+        ucf / 'splits',
+        '--out',
+        out,
+        '--classes',
+        'Punch',
+        'Archery',
+        '--limit',
+        2,
+    )
     for split in (1, 2, 3):
-        lines = {part: (out / f'ucf101_{part}_split_{split}_videos.txt')
-                 .read_text().splitlines() for part in ('train', 'val')}
-        groups = {part: {line.split('_')[2] for line in lines[part]}
-                  for part in lines}
+        lines = {
+            part: (out / f'ucf101_{part}_split_{split}_videos.txt').read_text().splitlines()
+            for part in ('train', 'val')
+        }
+        groups = {part: {line.split('_')[2] for line in lines[part]} for part in lines}
         assert not groups['train'] & groups['val']
         assert all(len(part) == 4 for part in lines.values())
-        assert {(line.split('/')[0], line.split()[1])
-                for line in lines['train']} == {('Archery', '0'),
-                                                ('Punch', '1')}
+        assert {(line.split('/')[0], line.split()[1]) for line in lines['train']} == {
+            ('Archery', '0'),
+            ('Punch', '1'),
+        }
 
 
 def test_checking_goes_on_after_a_kill(ucf, tmp_path):
     out = tmp_path / 'out'
-    args = ['tools/data/prepare_ucf101.py', str(ucf / 'UCF-101'),
-            str(ucf / 'splits'), '--out', str(out), '--workers', '1']
+    args = [
+        'tools/data/prepare_ucf101.py',
+        str(ucf / 'UCF-101'),
+        str(ucf / 'splits'),
+        '--out',
+        str(out),
+        '--workers',
+        '1',
+    ]
     log = out / 'checked.jsonl'
-    process = subprocess.Popen([sys.executable, *args], cwd=ROOT,
-                               stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([sys.executable, *args], cwd=ROOT, stdout=subprocess.DEVNULL)
     deadline = time.time() + 120
     while not log.is_file() or log.read_text().count('\n') < 3:
         assert process.poll() is None and time.time() < deadline
@@ -172,7 +193,8 @@ def test_a_decoder_that_dies_is_a_broken_video(clips, tmp_path, monkeypatch):
         'import os, cv2\n'
         'real = cv2.VideoCapture\n'
         'cv2.VideoCapture = lambda path: (\n'
-        '    os._exit(11) if "deadly" in path else real(path))\n')
+        '    os._exit(11) if "deadly" in path else real(path))\n'
+    )
     monkeypatch.setenv('PYTHONPATH', str(tmp_path))
     deadly = tmp_path / 'deadly.avi'
     shutil.copy(clips[0], deadly)
@@ -192,8 +214,7 @@ def test_ucf101_mini10(shared, tmp_path):
             file.write(path, f'UCF-101/{path.relative_to(videos)}')
     lists = shared / 'data/ucfTrainTestlist'
     prepare('ucf101', archive, lists, '--out', tmp_path / 'out')
-    there = {path.relative_to(videos).as_posix()
-             for path in videos.glob('P*/*')}
+    there = {path.relative_to(videos).as_posix() for path in videos.glob('P*/*')}
     check_lists(tmp_path / 'out', wanted_lists(lists, there))
     report = json.loads((tmp_path / 'out/report.json').read_text())
     assert report['clips'] == 13320 and report['classes'] == 101
@@ -206,20 +227,21 @@ def test_hmdb51(clips, tmp_path):
     for k, name in enumerate(('brush_hair', 'cartwheel')):
         (videos / name).mkdir(parents=True)
         for c in range(4):
-            shutil.copy(clips[4 * k + c], videos / name / f'clip {c}.avi'
-                        .replace(' ', '_'))
+            shutil.copy(clips[4 * k + c], videos / name / f'clip {c}.avi'.replace(' ', '_'))
         for split in (1, 2, 3):
             marks = [1, 2, 0, 1] if split == 1 else [2, 1, 1, 0]
-            (splits / f'{name}_test_split{split}.txt').write_text(''.join(
-                f'clip_{c}.avi {mark} \n' for c, mark in enumerate(marks)))
+            (splits / f'{name}_test_split{split}.txt').write_text(
+                ''.join(f'clip_{c}.avi {mark} \n' for c, mark in enumerate(marks))
+            )
     (videos / 'cartwheel' / 'clip_3.avi').write_bytes(b'')
     out = tmp_path / 'out'
     prepare('hmdb51', videos, splits, '--out', out)
     assert (out / 'hmdb51_train_split_1_videos.txt').read_text() == (
-        'brush_hair/clip_0.avi 0\nbrush_hair/clip_3.avi 0\n'
-        'cartwheel/clip_0.avi 1\n')
+        'brush_hair/clip_0.avi 0\nbrush_hair/clip_3.avi 0\ncartwheel/clip_0.avi 1\n'
+    )
     assert (out / 'hmdb51_val_split_2_videos.txt').read_text() == (
-        'brush_hair/clip_0.avi 0\ncartwheel/clip_0.avi 1\n')
+        'brush_hair/clip_0.avi 0\ncartwheel/clip_0.avi 1\n'
+    )
     assert (out / 'videos/brush_hair/clip_0.avi').is_file()
     report = json.loads((out / 'report.json').read_text())
     assert list(report['broken']) == ['cartwheel/clip_3.avi']
@@ -227,12 +249,17 @@ def test_hmdb51(clips, tmp_path):
 
 @pytest.mark.parametrize('flat', [False, True])
 def test_kinetics(clips, tmp_path, flat):
-    rows = [('abseiling', '_-a_1', 3, 13), ('arm wrestling', 'b-_2', 120, 130),
-            ('arm wrestling', 'c3', 0, 10), ('zumba', 'd4', 7, 17)]
+    rows = [
+        ('abseiling', '_-a_1', 3, 13),
+        ('arm wrestling', 'b-_2', 120, 130),
+        ('arm wrestling', 'c3', 0, 10),
+        ('zumba', 'd4', 7, 17),
+    ]
     table = tmp_path / 'train.csv'
-    table.write_text('label,youtube_id,time_start,time_end,split\n' + ''.join(
-        f'"{label}",{name},{start},{end},train\n'
-        for label, name, start, end in rows))
+    table.write_text(
+        'label,youtube_id,time_start,time_end,split\n'
+        + ''.join(f'"{label}",{name},{start},{end},train\n' for label, name, start, end in rows)
+    )
     videos = tmp_path / 'videos'
     for k, (label, name, start, end) in enumerate(rows[:3]):
         folder = videos if flat else videos / label.replace(' ', '_')
@@ -240,46 +267,51 @@ def test_kinetics(clips, tmp_path, flat):
         shutil.copy(clips[k], folder / f'{name}_{start:06d}_{end:06d}.mp4')
     shutil.copy(clips[4], videos / 'unknown.mp4')
     out = tmp_path / 'out'
-    said = prepare('kinetics', 'train', videos, table, '--data', 'kinetics400',
-                   '--out', out)
+    said = prepare('kinetics', 'train', videos, table, '--data', 'kinetics400', '--out', out)
     assert 'names 3 classes, not 400' in said
     lines = (out / 'kinetics400_train_list_videos.txt').read_text()
-    paths = ['_-a_1_000003_000013.mp4', 'b-_2_000120_000130.mp4',
-             'c3_000000_000010.mp4']
+    paths = ['_-a_1_000003_000013.mp4', 'b-_2_000120_000130.mp4', 'c3_000000_000010.mp4']
     folders = ['', '', ''] if flat else ['abseiling/', *['arm_wrestling/'] * 2]
     assert lines == ''.join(
-        f'{folder}{path} {label}\n'
-        for folder, path, label in zip(folders, paths, (0, 1, 1)))
+        f'{folder}{path} {label}\n' for folder, path, label in zip(folders, paths, (0, 1, 1))
+    )
     for line in lines.splitlines():
         assert (out / 'videos_train' / line.split()[0]).is_file()
     report = json.loads((out / 'report_train.json').read_text())
     assert report['missing'] == ['d4_000007_000017']
     assert report['extra'] == ['unknown.mp4']
-    assert (out / 'label_map.txt').read_text() == \
-        'abseiling\narm wrestling\nzumba\n'
+    assert (out / 'label_map.txt').read_text() == 'abseiling\narm wrestling\nzumba\n'
 
 
 def test_kinetics_links_or_resizes_folders_with_spaces(clips, tmp_path):
     pytest.importorskip('imageio_ffmpeg')
     import cv2
+
     table = tmp_path / 'val.csv'
-    table.write_text('label,youtube_id,time_start,time_end\n'
-                     'arm wrestling,a,0,10\nzumba,b,0,10\n')
+    table.write_text('label,youtube_id,time_start,time_end\narm wrestling,a,0,10\nzumba,b,0,10\n')
     videos = tmp_path / 'videos'
     (videos / 'arm wrestling').mkdir(parents=True)
     shutil.copy(clips[0], videos / 'arm wrestling' / 'a_000000_000010.avi')
     linked = tmp_path / 'linked'
     for _ in range(2):
-        prepare('kinetics', 'val', videos, table, '--data', 'kinetics400',
-                '--out', linked)
+        prepare('kinetics', 'val', videos, table, '--data', 'kinetics400', '--out', linked)
     lines = (linked / 'kinetics400_val_list_videos.txt').read_text()
     assert lines == 'arm_wrestling/a_000000_000010.avi 0\n'
-    assert (linked / 'videos_val' / lines.split()[0]).read_bytes() == \
-        clips[0].read_bytes()
+    assert (linked / 'videos_val' / lines.split()[0]).read_bytes() == clips[0].read_bytes()
     out = tmp_path / 'out'
     for _ in range(2):  # the second run finds all done
-        prepare('kinetics', 'val', videos, table, '--data', 'kinetics400',
-                '--out', out, '--short-side', 64)
+        prepare(
+            'kinetics',
+            'val',
+            videos,
+            table,
+            '--data',
+            'kinetics400',
+            '--out',
+            out,
+            '--short-side',
+            64,
+        )
     path, label = (out / 'kinetics400_val_list_videos.txt').read_text().split()
     assert (path, label) == ('arm_wrestling/a_000000_000010.mp4', '0')
     capture = cv2.VideoCapture(str(out / 'videos_val' / path))
@@ -291,10 +323,10 @@ def test_what_unpacks_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(preparation.shutil, 'which', lambda name: None)
     with pytest.raises(RuntimeError, match='unrar, bsdtar, 7z'):
         preparation.unpack_commands(Path('UCF101.rar'), tmp_path)
-    monkeypatch.setattr(preparation.shutil, 'which',
-                        lambda name: name == 'bsdtar')
-    assert preparation.unpack_commands(Path('UCF101.rar'), tmp_path) == [[
-        'bsdtar', '-xf', 'UCF101.rar', '-C', str(tmp_path)]]
+    monkeypatch.setattr(preparation.shutil, 'which', lambda name: name == 'bsdtar')
+    assert preparation.unpack_commands(Path('UCF101.rar'), tmp_path) == [
+        ['bsdtar', '-xf', 'UCF101.rar', '-C', str(tmp_path)]
+    ]
     with pytest.raises(FileNotFoundError, match='absent.rar'):
         preparation.unpack(tmp_path / 'absent.rar', tmp_path)
 
@@ -304,8 +336,9 @@ def test_a_rar_is_unpacked_by_the_first_program_that_can(tmp_path):
     files = {'UCF-101/Punch/v_Punch_g01_c01.avi': bytes(range(256)) * 9}
     (tmp_path / 'UCF101.rar').write_bytes(make_rar(files))
     out = preparation.unpack(tmp_path / 'UCF101.rar', tmp_path / 'out')
-    assert {path.relative_to(out).as_posix(): path.read_bytes()
-            for path in out.rglob('*.avi')} == files
+    assert {
+        path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob('*.avi')
+    } == files
     (tmp_path / 'cut.rar').write_bytes(make_rar(files)[:200])
     with pytest.raises(RuntimeError, match='cut.rar could not be unpacked'):
         preparation.unpack(tmp_path / 'cut.rar', tmp_path / 'cut')

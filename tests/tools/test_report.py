@@ -1,4 +1,5 @@
 """tools/report.py on work directories written by hand."""
+
 import json
 import pickle
 from statistics import mean, stdev
@@ -9,17 +10,24 @@ import yaml
 from mmengine.config import Config
 from support import ROOT, run_python
 
-from cnnlstm_mm.lab.report import (RunResult, check_readme, group_runs,
-                               load_results, read_run, results_tables,
-                               save_results, write_metafile, write_readme)
+from cnnlstm_mm.lab.report import (
+    RunResult,
+    check_readme,
+    group_runs,
+    load_results,
+    read_run,
+    results_tables,
+    save_results,
+    write_metafile,
+    write_readme,
+)
 from cnnlstm_mm.lab.report.run_facts import changes
 from cnnlstm_mm.lab.report.tables import BEGIN, END
 
 CONFIG = 'mobilenet_convlstm_quickstart.py'
 
 
-def write_run(work_dir, epochs, tested=None, seed=None, change=None,
-              answers=None):
+def write_run(work_dir, epochs, tested=None, seed=None, change=None, answers=None):
     """A run of two epochs of ten iterations of half a second."""
     cfg = Config.fromfile(ROOT / 'configs' / CONFIG)
     cfg.randomness = dict(seed=seed)
@@ -30,8 +38,7 @@ def write_run(work_dir, epochs, tested=None, seed=None, change=None,
     for epoch in range(1, epochs + 1):
         for it in (5, 10):
             step = 10 * (epoch - 1) + it
-            lines.append(dict(loss=1. / step, time=0.5, epoch=epoch,
-                              iter=step, step=step))
+            lines.append(dict(loss=1.0 / step, time=0.5, epoch=epoch, iter=step, step=step))
         lines.append({'acc/top1': 0.04 * epoch, 'step': epoch})
     log = work_dir / 'now' / 'vis_data' / 'scalars.json'
     log.write_text('\n'.join(map(json.dumps, lines)))
@@ -40,12 +47,13 @@ def write_run(work_dir, epochs, tested=None, seed=None, change=None,
         for name, value in (('a', 0.1), ('b', tested)):
             (work_dir / name).mkdir()
             (work_dir / name / f'{name}.json').write_text(
-                json.dumps({'acc/top1': value, 'acc/top5': 1.,
-                            'acc/mean1': value / 2}))
+                json.dumps({'acc/top1': value, 'acc/top5': 1.0, 'acc/mean1': value / 2})
+            )
     if answers is not None:
-        samples = [dict(gt_label=torch.tensor([label]),
-                        pred_score=torch.eye(8)[answer])
-                   for label, answer in answers]
+        samples = [
+            dict(gt_label=torch.tensor([label]), pred_score=torch.eye(8)[answer])
+            for label, answer in answers
+        ]
         (work_dir / 'predictions.pkl').write_bytes(pickle.dumps(samples))
     return work_dir
 
@@ -55,19 +63,30 @@ def read(work_dir):
 
 
 def cells(text):
-    rows = [[cell.strip() for cell in line.strip('|').split('|')]
-            for line in text.splitlines() if line.startswith('|')]
+    rows = [
+        [cell.strip() for cell in line.strip('|').split('|')]
+        for line in text.splitlines()
+        if line.startswith('|')
+    ]
     return [dict(zip(rows[0], row)) for row in rows[2:]]
 
 
 def test_table_curves_and_page_of_a_whole_and_a_killed_run(tmp_path):
-    write_run(tmp_path / 'whole', epochs=5, tested=0.875,
-              answers=[(k % 8, k % 8) for k in range(320)])
+    write_run(
+        tmp_path / 'whole', epochs=5, tested=0.875, answers=[(k % 8, k % 8) for k in range(320)]
+    )
     write_run(tmp_path / 'killed', epochs=1, tested=0.5)
-    done = run_python('tools/report.py', tmp_path / 'whole',
-                      tmp_path / 'killed', '--plot', tmp_path / 'curves.png',
-                      '--html', tmp_path / 'new/page.html', '--json',
-                      tmp_path / 'results.json')
+    done = run_python(
+        'tools/report.py',
+        tmp_path / 'whole',
+        tmp_path / 'killed',
+        '--plot',
+        tmp_path / 'curves.png',
+        '--html',
+        tmp_path / 'new/page.html',
+        '--json',
+        tmp_path / 'results.json',
+    )
     assert done.returncode == 0, done.stderr
     whole, killed = cells(done.stdout)
     assert whole['top-1 (test)'] == '87.5 %', 'the newest test counts'
@@ -89,23 +108,23 @@ def test_table_curves_and_page_of_a_whole_and_a_killed_run(tmp_path):
     # ConvLSTM 24 on 64 channels at 8x8 alone: 16 steps.
     assert stored['flops'] > 16 * 64 * 4 * 24 * 9 * (64 + 24)
     assert stored['params'] > 4 * 24 * 9 * (64 + 24)
-    assert list(stored['per_class'].values()) == [1.] * 8
+    assert list(stored['per_class'].values()) == [1.0] * 8
 
 
 def test_an_unfinished_run_is_in_no_mean(tmp_path):
-    write_run(tmp_path / 'a', 5, tested=.5, seed=0)
-    write_run(tmp_path / 'b', 4, tested=.9, seed=1)
-    (row,), = group_runs([read(tmp_path / n)[0] for n in 'ab']).values()
-    assert row.average('top1') == (.5, None)
+    write_run(tmp_path / 'a', 5, tested=0.5, seed=0)
+    write_run(tmp_path / 'b', 4, tested=0.9, seed=1)
+    ((row,),) = group_runs([read(tmp_path / n)[0] for n in 'ab']).values()
+    assert row.average('top1') == (0.5, None)
     assert row.what == '1 seed, 1 more unfinished'
     write_run(tmp_path / 'c', 4, seed=2)
-    (row,), = group_runs([read(tmp_path / 'c')[0]]).values()
+    ((row,),) = group_runs([read(tmp_path / 'c')[0]]).values()
     assert row.what == '4 of 5 epochs, unfinished'
     assert cells(results_tables({'': [row]}))[0]['top-1'] == '-'
 
 
 def test_the_test_of_an_earlier_epoch_is_none(tmp_path):
-    write_run(tmp_path / 'a', 5, tested=.5)
+    write_run(tmp_path / 'a', 5, tested=0.5)
     (tmp_path / 'a/b/vis_data').mkdir()
     config = tmp_path / 'a/b/vis_data/config.py'
     config.write_text("load_from = 'x/epoch_4.pth'\n")
@@ -113,15 +132,14 @@ def test_the_test_of_an_earlier_epoch_is_none(tmp_path):
     config.write_text("load_from = 'x/best_acc_top1_epoch_2.pth'\n")
     run = read(tmp_path / 'a')[0]
     assert run.finished
-    assert run.notes == ['tested: best_acc_top1_epoch_2.pth, chosen on the '
-                         'validation clips']
+    assert run.notes == ['tested: best_acc_top1_epoch_2.pth, chosen on the validation clips']
 
 
 def test_the_training_tells_seed_and_settings_the_test_its_own(tmp_path):
-    work_dir = write_run(tmp_path / 'a', 5, tested=.5)
+    work_dir = write_run(tmp_path / 'a', 5, tested=0.5)
     cfg = Config.fromfile(work_dir / CONFIG)
     cfg.randomness.seed = 7
-    cfg.optim_wrapper.optimizer.lr = .5
+    cfg.optim_wrapper.optimizer.lr = 0.5
     cfg.dump(work_dir / 'now/vis_data/config.py')
     cfg = Config.fromfile(work_dir / CONFIG)
     cfg.test_dataloader.dataset.pipeline[1].num_clips = 4
@@ -135,65 +153,104 @@ def test_the_training_tells_seed_and_settings_the_test_its_own(tmp_path):
 
 def test_another_config_and_a_subset_say_so_and_stay_apart(tmp_path):
     same = {'train_dataloader.num_workers': 0}
-    write_run(tmp_path / 'a', 5, tested=.5, change=same)
-    write_run(tmp_path / 'b', 5, tested=.5, change={
-        'optim_wrapper.optimizer.lr': .5, 'model.neck.hidden_channels': 3})
-    write_run(tmp_path / 'c', 5, tested=.5, answers=[(0, 1), (0, 0), (1, 1)])
+    write_run(tmp_path / 'a', 5, tested=0.5, change=same)
+    write_run(
+        tmp_path / 'b',
+        5,
+        tested=0.5,
+        change={'optim_wrapper.optimizer.lr': 0.5, 'model.neck.hidden_channels': 3},
+    )
+    write_run(tmp_path / 'c', 5, tested=0.5, answers=[(0, 1), (0, 0), (1, 1)])
     runs = [read(tmp_path / n)[0] for n in 'abc']
     assert runs[0].notes == []
-    assert runs[1].notes == ['not the config of today: model.neck.'
-                             'hidden_channels=3, optim_wrapper.optimizer.lr='
-                             '0.5']
+    assert runs[1].notes == [
+        'not the config of today: model.neck.hidden_channels=3, optim_wrapper.optimizer.lr=0.5'
+    ]
     assert runs[2].notes == ['subset: 3 of 320 test clips']
-    assert list(runs[2].per_class.values()) == [.5, 1.]
-    rows, = group_runs(runs).values()
+    assert list(runs[2].per_class.values()) == [0.5, 1.0]
+    (rows,) = group_runs(runs).values()
     assert len(rows) == 3
     notes = [row['note'] for row in cells(results_tables({'': rows}))]
     assert 'subset' in notes[2] and 'lr=0.5' in notes[1] and not notes[0]
 
 
 def test_a_part_of_ucf101_is_never_called_ucf101(tmp_path):
-    lists = {f'{name}_dataloader.dataset.ann_file':
-             f'data/ucf101_mini10/ucf101_mini10_{part}_split_1_videos.txt'
-             for name, part in (('train', 'train'), ('test', 'val'))}
-    write_run(tmp_path / 'a', 5, tested=.5, change=lists)
+    lists = {
+        f'{name}_dataloader.dataset.ann_file': f'data/ucf101_mini10/ucf101_mini10_{part}_split_1_videos.txt'
+        for name, part in (('train', 'train'), ('test', 'val'))
+    }
+    write_run(tmp_path / 'a', 5, tested=0.5, change=lists)
     assert read(tmp_path / 'a')[0].data == (
-        'UCF101-mini10 (10 of 101 classes, 240/100 clips of split 1)')
+        'UCF101-mini10 (10 of 101 classes, 240/100 clips of split 1)'
+    )
     own = tmp_path / 'mine.txt'
     own.write_text('a.avi 0\n' * 3)
-    write_run(tmp_path / 'b', 5, tested=.5, change={
-        'test_dataloader.dataset.ann_file': str(own)})
+    write_run(tmp_path / 'b', 5, tested=0.5, change={'test_dataloader.dataset.ann_file': str(own)})
     assert read(tmp_path / 'b')[0].data == 'the list mine.txt'
     short = tmp_path / 'ucf101_train_split_1_videos.txt'
     short.write_text('a.avi 0\n' * 7)
-    write_run(tmp_path / 'c', 5, tested=.5, change={
-        'train_dataloader.dataset.ann_file': str(short),
-        'test_dataloader.dataset.ann_file': 'ucf101_val_split_1_videos.txt'})
+    write_run(
+        tmp_path / 'c',
+        5,
+        tested=0.5,
+        change={
+            'train_dataloader.dataset.ann_file': str(short),
+            'test_dataloader.dataset.ann_file': 'ucf101_val_split_1_videos.txt',
+        },
+    )
     run = read(tmp_path / 'c')[0]
     assert run.data == 'UCF101'
     assert run.notes == ['subset: 7 of 9537 train clips']
 
 
 def result(split, seed, top1, **kwargs):
-    return RunResult(**{**dict(
-        work_dir=f's{split}_{seed}', config='configs/x.py', data='UCF101',
-        notes=[], split=split, seed=seed, frames='8x1x1', resolution='9x9',
-        protocol='1 clip x 1 crop', backbone='B', neck='N', pretrain='none',
-        epochs=2, max_epochs=2, top1=top1, top5=1., mean_class=.5,
-        flops=1234567890, params=2345678, checkpoint='epoch_2.pth',
-        log='x.log'), **kwargs})
+    return RunResult(
+        **{
+            **dict(
+                work_dir=f's{split}_{seed}',
+                config='configs/x.py',
+                data='UCF101',
+                notes=[],
+                split=split,
+                seed=seed,
+                frames='8x1x1',
+                resolution='9x9',
+                protocol='1 clip x 1 crop',
+                backbone='B',
+                neck='N',
+                pretrain='none',
+                epochs=2,
+                max_epochs=2,
+                top1=top1,
+                top5=1.0,
+                mean_class=0.5,
+                flops=1234567890,
+                params=2345678,
+                checkpoint='epoch_2.pth',
+                log='x.log',
+            ),
+            **kwargs,
+        }
+    )
 
 
 def test_means_over_splits_and_seeds():
-    values = {(1, 0): .5, (2, 0): .7, (3, 0): .9, (1, 1): .3, (2, 1): .6,
-              (3, 1): .9, (1, 2): .1}
-    (row,), = group_runs(
-        [result(*key, value) for key, value in values.items()]).values()
+    values = {
+        (1, 0): 0.5,
+        (2, 0): 0.7,
+        (3, 0): 0.9,
+        (1, 1): 0.3,
+        (2, 1): 0.6,
+        (3, 1): 0.9,
+        (1, 2): 0.1,
+    }
+    ((row,),) = group_runs([result(*key, value) for key, value in values.items()]).values()
     average, spread = row.average('top1')
     # Seed 2 lacks splits: it counts in split 1's mean and in no spread.
-    assert average == pytest.approx(mean(
-        [mean([.5, .3, .1]), mean([.7, .6]), mean([.9, .9])]))
-    assert spread == pytest.approx(stdev([.7, .6]))
+    assert average == pytest.approx(
+        mean([mean([0.5, 0.3, 0.1]), mean([0.7, 0.6]), mean([0.9, 0.9])])
+    )
+    assert spread == pytest.approx(stdev([0.7, 0.6]))
     assert row.what == '3 seeds, splits 1, 2, 3'
     text = cells(results_tables({'UCF101': [row]}))[0]
     assert text['top-1'] == f'{100 * average:.1f} ± {100 * spread:.1f}'
@@ -201,7 +258,7 @@ def test_means_over_splits_and_seeds():
 
 
 def test_stored_results_write_the_same_table_and_metafile(tmp_path):
-    runs = [result(1, seed, .5 + seed / 10) for seed in range(3)]
+    runs = [result(1, seed, 0.5 + seed / 10) for seed in range(3)]
     planned = [dict(data='Kinetics-400', configs=['y'], command='python z')]
     save_results(tmp_path / 'r.json', runs, planned)
     loaded, waiting = load_results(tmp_path / 'r.json')
@@ -224,17 +281,18 @@ def test_stored_results_write_the_same_table_and_metafile(tmp_path):
         load_results(tmp_path / 'bad.json')
 
     write_metafile(tmp_path / 'metafile.yml', group_runs(loaded))
-    model, = yaml.safe_load((tmp_path / 'metafile.yml').read_text())['Models']
+    (model,) = yaml.safe_load((tmp_path / 'metafile.yml').read_text())['Models']
     assert model['Name'] == 'x' and model['Config'] == 'configs/x.py'
     assert model['Metadata']['FLOPs'] == 1234567890
-    assert model['Results'][0]['Metrics']['Top 1 Accuracy'] == 60.
+    assert model['Results'][0]['Metrics']['Top 1 Accuracy'] == 60.0
     index = yaml.safe_load((tmp_path / 'model-index.yml').read_text())
     assert index == dict(Import=['metafile.yml'])
 
 
 def test_the_readme_has_the_stored_results():
-    done = run_python('tools/report.py', '--from', 'docs/results/results.json',
-                      '--readme', 'README.md', '--check')
+    done = run_python(
+        'tools/report.py', '--from', 'docs/results/results.json', '--readme', 'README.md', '--check'
+    )
     assert done.returncode == 0, done.stderr
 
 

@@ -3,6 +3,7 @@
 Most tests put small stand-ins in the place of tools/train.py and test.py, to
 see what is called; one trains and tests for real.
 """
+
 import json
 import subprocess
 import sys
@@ -14,14 +15,20 @@ import pytest
 from rich.console import Console
 from support import ROOT, run_python
 
-from cnnlstm_mm.lab.benchmark import (Launch, commands, execute, plan_runs,
-                                  read_benchmark, read_state)
+from cnnlstm_mm.lab.benchmark import (
+    Launch,
+    commands,
+    execute,
+    plan_runs,
+    read_benchmark,
+    read_state,
+)
 from cnnlstm_mm.lab.benchmark import commands as commands_module
 from cnnlstm_mm.lab.benchmark.plan import read_config
 
 TOOL = 'tools/run_benchmark.py'
 CONFIG = 'configs/mobilenetv2_avgpool_quickstart.py'
-TRAIN = '''
+TRAIN = """
 import os, sys, time
 from pathlib import Path
 work = Path(sys.argv[sys.argv.index('--work-dir') + 1])
@@ -36,15 +43,15 @@ for epoch in range(done + 1, 6):
     last.write_text(str(work / f'epoch_{epoch}.pth'))
     while (work.parent / 'hang').exists() and epoch == 3:
         time.sleep(.05)
-'''
-TEST = '''
+"""
+TEST = """
 import sys
 from pathlib import Path
 work = Path(sys.argv[sys.argv.index('--work-dir') + 1])
 with open(work / 'calls', 'a') as calls:
     print('test', *sys.argv[1:], file=calls)
 Path(sys.argv[sys.argv.index('--dump') + 1]).write_text('')
-'''
+"""
 
 
 @pytest.fixture
@@ -54,15 +61,14 @@ def stand_ins(tmp_path, monkeypatch):
     (tools / 'train.py').write_text(TRAIN)
     (tools / 'test.py').write_text(TEST)
     # The package's name for the module is taken by the function.
-    monkeypatch.setattr(sys.modules['cnnlstm_mm.lab.benchmark.commands'],
-                        'TOOLS', tools)
+    monkeypatch.setattr(sys.modules['cnnlstm_mm.lab.benchmark.commands'], 'TOOLS', tools)
     monkeypatch.chdir(ROOT)
     return tools
 
 
-MINE = f'''configs: [{CONFIG}]
+MINE = f"""configs: [{CONFIG}]
 seeds: [0, 1, 2]
-cfg_options: {{train_cfg.max_epochs: 5}}'''
+cfg_options: {{train_cfg.max_epochs: 5}}"""
 
 
 def write_list(tmp_path, text=MINE):
@@ -72,8 +78,7 @@ def write_list(tmp_path, text=MINE):
 
 
 def planned(tmp_path, **kwargs):
-    return plan_runs(read_benchmark(write_list(tmp_path)), tmp_path / 'out',
-                     **kwargs)
+    return plan_runs(read_benchmark(write_list(tmp_path)), tmp_path / 'out', **kwargs)
 
 
 def calls(run):
@@ -86,15 +91,14 @@ def quiet():
 
 def test_every_run_is_trained_and_tested_once(stand_ins, tmp_path):
     runs = planned(tmp_path, cfg_options={'a.b': 3})
-    assert [o.words for o in execute(runs, Launch(), 2, None, quiet())] == \
-        ['done'] * 3
+    assert [o.words for o in execute(runs, Launch(), 2, None, quiet())] == ['done'] * 3
     for seed, run in enumerate(runs):
         train, test = calls(run)
-        assert train.startswith(f'train from 0 {CONFIG} --resume --seed '
-                                f'{seed} --work-dir {run.work_dir}')
+        assert train.startswith(
+            f'train from 0 {CONFIG} --resume --seed {seed} --work-dir {run.work_dir}'
+        )
         assert test.startswith(f'test {CONFIG} {run.work_dir}/epoch_5.pth')
-        assert train.endswith(
-            '--cfg-options train_cfg.max_epochs=5 a.b=3')
+        assert train.endswith('--cfg-options train_cfg.max_epochs=5 a.b=3')
     outcomes = execute(runs, Launch(), 1, None, quiet())
     assert [o.words for o in outcomes] == ['was done'] * 3
     assert len(calls(runs[0])) == 2, 'a finished run must not be repeated'
@@ -117,7 +121,7 @@ def test_a_killed_benchmark_goes_on(stand_ins, tmp_path):
     path = write_list(tmp_path)
     (tmp_path / 'out/mine').mkdir(parents=True)
     (tmp_path / 'out/mine/hang').touch()
-    code = f'''
+    code = f"""
 import sys
 from pathlib import Path
 import cnnlstm_mm.lab.benchmark as b
@@ -126,64 +130,69 @@ runs = b.plan_runs(b.read_benchmark(Path({str(path)!r})),
                    Path({str(tmp_path / 'out')!r}))
 b.stop_on_signals()
 print([o.words for o in b.execute(runs, b.Launch())])
-'''
+"""
     process = subprocess.Popen(
-        [sys.executable, '-c', code], cwd=ROOT, stdout=subprocess.PIPE,
-        text=True)
+        [sys.executable, '-c', code], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
     third = tmp_path / 'out/mine' / f'{Path(CONFIG).stem}_seed0/epoch_3.pth'
     while not third.exists():
         assert process.poll() is None
-        time.sleep(.05)
+        time.sleep(0.05)
     process.terminate()
     out, _ = process.communicate(timeout=60)
     assert "['stopped', 'stopped', 'stopped']" in out
     runs = planned(tmp_path)
     assert read_state(runs[0]).words(runs[0]) == '3 of 5 epochs'
     (tmp_path / 'out/mine/hang').unlink()
-    assert [o.words for o in execute(runs, Launch(), 1, None, quiet())] == \
-        ['done'] * 3
-    assert [line.split(' --')[0] for line in calls(runs[0])][1] == \
-        f'train from 3 {CONFIG}'
+    assert [o.words for o in execute(runs, Launch(), 1, None, quiet())] == ['done'] * 3
+    assert [line.split(' --')[0] for line in calls(runs[0])][1] == f'train from 3 {CONFIG}'
 
 
 def test_other_settings_are_not_mixed_into_a_run(stand_ins, tmp_path):
     execute(planned(tmp_path)[:1], Launch(), 1, None, quiet())
     changed = planned(tmp_path, cfg_options={'model.cls_head.num_classes': 4})
-    outcome, = execute(changed[:1], Launch(), 1, None, quiet())
+    (outcome,) = execute(changed[:1], Launch(), 1, None, quiet())
     assert outcome.words == 'failed' and '--work-root' in outcome.error
     assert len(calls(changed[0])) == 2
 
 
 def test_splits_seeds_and_launchers(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
-    path = write_list(tmp_path, (
-        'configs: [configs/mobilenetv2_lstm_ucf101.py]\nsplits: [1, 3]\n'))
+    path = write_list(tmp_path, ('configs: [configs/mobilenetv2_lstm_ucf101.py]\nsplits: [1, 3]\n'))
     runs = plan_runs(read_benchmark(path), Path('w'), seeds=[4, 5])
     assert [str(run.work_dir) for run in runs] == [
         f'w/mine/mobilenetv2_lstm_ucf101_split{split}_seed{seed}'
-        for seed in (4, 5) for split in (1, 3)]
+        for seed in (4, 5)
+        for split in (1, 3)
+    ]
     assert len({run.fingerprint for run in runs}) == 4
     lists = read_config(runs[1].config, 3).test_dataloader.dataset.ann_file
     assert 'split_3' in lists
     train, test = commands(runs[1], Launch('pytorch', 8, train_flags=('--amp',)))
-    assert train[1:6] == ['-m', 'torch.distributed.run', '--standalone',
-                          '--nproc_per_node=8',
-                          str(commands_module.__globals__['TOOLS'] /
-                              'train.py')]
+    assert train[1:6] == [
+        '-m',
+        'torch.distributed.run',
+        '--standalone',
+        '--nproc_per_node=8',
+        str(commands_module.__globals__['TOOLS'] / 'train.py'),
+    ]
     assert train[-1] == 'split=3' and '--amp' in train
     assert train[train.index('--launcher') + 1] == 'pytorch'
     train, _ = commands(runs[1], Launch('slurm', 8, 'part'))
     assert train[2:5] == ['part', runs[1].work_dir.name, str(runs[1].config)]
 
 
-@pytest.mark.parametrize('text, words', [
-    ('seeds: [0]', 'needs a list "configs:"'),
-    (f'configs: [{CONFIG}]\nseed: 3', "'seed' is unknown"),
-    (f'configs: [{CONFIG}]\nseeds: 3', 'seeds must be a list'),
-    (f'configs: [{CONFIG}, {CONFIG}]', 'twice'),
-    ('configs: [configs/absent.py]', 'configs/absent.py'),
-    (f'configs: [{CONFIG}]\nsplits: [1, 2]', 'has no splits'),
-])
+@pytest.mark.parametrize(
+    'text, words',
+    [
+        ('seeds: [0]', 'needs a list "configs:"'),
+        (f'configs: [{CONFIG}]\nseed: 3', "'seed' is unknown"),
+        (f'configs: [{CONFIG}]\nseeds: 3', 'seeds must be a list'),
+        (f'configs: [{CONFIG}, {CONFIG}]', 'twice'),
+        ('configs: [configs/absent.py]', 'configs/absent.py'),
+        (f'configs: [{CONFIG}]\nsplits: [1, 2]', 'has no splits'),
+    ],
+)
 def test_what_a_list_cannot_say(tmp_path, monkeypatch, text, words):
     monkeypatch.chdir(ROOT)
     path = write_list(tmp_path, text)
@@ -192,36 +201,49 @@ def test_what_a_list_cannot_say(tmp_path, monkeypatch, text, words):
     assert 'mine.yml' in str(info.value) or CONFIG in str(info.value)
 
 
-@pytest.mark.parametrize('path', sorted(
-    (ROOT / 'configs/benchmarks').glob('*.yml')), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    'path', sorted((ROOT / 'configs/benchmarks').glob('*.yml')), ids=lambda p: p.stem
+)
 def test_the_lists_of_the_repository(path, monkeypatch):
     monkeypatch.chdir(ROOT)
     listed = read_benchmark(path)  # all of its configs are there
     some = replace(listed, configs=listed.configs[::8])
-    assert len(plan_runs(some, Path('w'))) == len(some.configs) * len(
-        some.seeds) * max(1, len(some.splits))
+    assert len(plan_runs(some, Path('w'))) == len(some.configs) * len(some.seeds) * max(
+        1, len(some.splits)
+    )
 
 
 def test_a_real_run_and_its_report(tmp_path, quickstart_data):
-    path = write_list(tmp_path, json.dumps(dict(configs=[CONFIG], cfg_options={
-        f'{mode}_dataloader.{key}': value for mode, part in (
-            ('train', 'train'), ('val', 'val'), ('test', 'val'))
-        for key, value in {
-            'num_workers': 0, 'persistent_workers': False,
-            'dataset.ann_file': str(
-                quickstart_data / f'quickstart_{part}_split_1_videos.txt'),
-            'dataset.data_prefix.video': str(quickstart_data / 'videos'),
-        }.items()} | {'train_cfg.max_epochs': 1})))
+    path = write_list(
+        tmp_path,
+        json.dumps(
+            dict(
+                configs=[CONFIG],
+                cfg_options={
+                    f'{mode}_dataloader.{key}': value
+                    for mode, part in (('train', 'train'), ('val', 'val'), ('test', 'val'))
+                    for key, value in {
+                        'num_workers': 0,
+                        'persistent_workers': False,
+                        'dataset.ann_file': str(
+                            quickstart_data / f'quickstart_{part}_split_1_videos.txt'
+                        ),
+                        'dataset.data_prefix.video': str(quickstart_data / 'videos'),
+                    }.items()
+                }
+                | {'train_cfg.max_epochs': 1},
+            )
+        ),
+    )
     root = tmp_path / 'out'
     dry = run_python(TOOL, path, '--work-root', root, '--dry-run')
     assert dry.returncode == 0 and 'to do' in dry.stdout, dry.stderr
     done = run_python(TOOL, path, '--work-root', root)
     assert done.returncode == 0, done.stdout + done.stderr
     assert '1 done' in done.stdout
-    run, = json.loads((root / 'results.json').read_text())['runs']
+    (run,) = json.loads((root / 'results.json').read_text())['runs']
     assert run['epochs'] == run['max_epochs'] == 1 and run['top1'] is not None
     # 4 and 2 scenes instead of 160 and 40, in one epoch instead of five.
-    assert run['notes'][:2] == ['subset: 32 of 1280 train clips',
-                                'subset: 16 of 320 test clips']
+    assert run['notes'][:2] == ['subset: 32 of 1280 train clips', 'subset: 16 of 320 test clips']
     assert 'max_epochs=1' in run['notes'][2]
     assert (root / 'report.html').is_file()

@@ -1,4 +1,5 @@
 """tools/stream_demo.py on a file and on a camera of this machine."""
+
 import json
 
 import cv2
@@ -42,10 +43,23 @@ def read(path):
 def test_a_file(quickstart_data, checkpoint, tmp_path):
     video = next((quickstart_data / 'videos').glob('*/*.avi'))
     done = run_python(
-        'tools/stream_demo.py', video, CONFIG, checkpoint, '--out',
-        tmp_path / 'out.mp4', '--json', tmp_path / 'new/out.jsonl', '--every',
-        2, '--topk', 3, '--threads', 1, '--cfg-options',
-        f'data_root={quickstart_data}')
+        'tools/stream_demo.py',
+        video,
+        CONFIG,
+        checkpoint,
+        '--out',
+        tmp_path / 'out.mp4',
+        '--json',
+        tmp_path / 'new/out.jsonl',
+        '--every',
+        2,
+        '--topk',
+        3,
+        '--threads',
+        1,
+        '--cfg-options',
+        f'data_root={quickstart_data}',
+    )
     assert done.returncode == 0, done.stderr
     assert '8 frames, ' in done.stdout and '0 dropped' in done.stdout
     assert 'ms median' in done.stdout and 'ms p95' in done.stdout
@@ -62,8 +76,7 @@ def test_a_file(quickstart_data, checkpoint, tmp_path):
         scores = scores[0].numpy()
         np.testing.assert_allclose(found['scores'], scores, atol=1e-5)
         best = np.argsort(-scores)[:3]
-        assert [top['label'] for top in found['top']] == [labels[k]
-                                                          for k in best]
+        assert [top['label'] for top in found['top']] == [labels[k] for k in best]
         assert found['time'] == pytest.approx(found['frame'] / 8)
         assert found['timestamp'].endswith('+00:00')
     frames, fps = read(tmp_path / 'out.mp4')
@@ -71,13 +84,22 @@ def test_a_file(quickstart_data, checkpoint, tmp_path):
     assert frames[0].shape[1] == 480
 
 
-def test_a_camera_is_opened_again_and_its_scores_begin_anew(
-        camera, checkpoint, tmp_path):
-    server = camera(12, .04)
+def test_a_camera_is_opened_again_and_its_scores_begin_anew(camera, checkpoint, tmp_path):
+    server = camera(12, 0.04)
     done = run_python(
-        'tools/stream_demo.py', server.address, CONFIG, checkpoint, '--json',
-        tmp_path / 'out.jsonl', '--out', tmp_path / 'out.mp4',
-        '--max-frames', 16, '--threads', 1)
+        'tools/stream_demo.py',
+        server.address,
+        CONFIG,
+        checkpoint,
+        '--json',
+        tmp_path / 'out.jsonl',
+        '--out',
+        tmp_path / 'out.mp4',
+        '--max-frames',
+        16,
+        '--threads',
+        1,
+    )
     assert done.returncode == 0, done.stderr
     found = lines(tmp_path / 'out.jsonl')
     assert len(found) == 16 and found[-1]['session'] >= 1
@@ -92,38 +114,57 @@ def test_a_camera_is_opened_again_and_its_scores_begin_anew(
         if line['session'] != session:
             session, scores, state = line['session'], anew, new
             if session == 1:
-                assert (anew - on).abs().max() > .03
+                assert (anew - on).abs().max() > 0.03
         else:
             scores = on
-        np.testing.assert_allclose(line['scores'], scores[0], atol=.01)
-    assert found[0]['top'][0]['label'].startswith(('class ', 'Right', 'Left',
-                                                   'Up', 'Down'))
+        np.testing.assert_allclose(line['scores'], scores[0], atol=0.01)
+    assert found[0]['top'][0]['label'].startswith(('class ', 'Right', 'Left', 'Up', 'Down'))
     # The video keeps the camera's time, so that it is not played too fast.
     frames, fps = read(tmp_path / 'out.mp4')
-    assert len(frames) / fps == pytest.approx(found[-1]['time'], abs=.2)
+    assert len(frames) / fps == pytest.approx(found[-1]['time'], abs=0.2)
 
 
 def test_standard_output_holds_the_scores_alone(quickstart_data, checkpoint):
     video = next((quickstart_data / 'videos').glob('*/*.avi'))
-    done = run_python('tools/stream_demo.py', video, CONFIG, checkpoint,
-                      '--json', '-', '--max-frames', 3, '--threads', 1)
+    done = run_python(
+        'tools/stream_demo.py',
+        video,
+        CONFIG,
+        checkpoint,
+        '--json',
+        '-',
+        '--max-frames',
+        3,
+        '--threads',
+        1,
+    )
     assert done.returncode == 0, done.stderr
-    assert [json.loads(line)['frame']
-            for line in done.stdout.splitlines()] == [0, 1, 2]
+    assert [json.loads(line)['frame'] for line in done.stdout.splitlines()] == [0, 1, 2]
     assert '3 frames, ' in done.stderr
 
 
-@pytest.mark.parametrize('arguments, words', [
-    (['absent.avi', CONFIG, 'CHECKPOINT', '--json', '-'], 'absent.avi is not'),
-    (['VIDEO', CONFIG, 'absent.pth', '--json', '-'], 'absent.pth'),
-    (['VIDEO', 'configs/mobilenet_convlstm_quickstart.py', 'CHECKPOINT',
-      '--cfg-options', 'model.cls_head.num_classes=3', '--json', '-'],
-     'does not fit the config'),
-])
+@pytest.mark.parametrize(
+    'arguments, words',
+    [
+        (['absent.avi', CONFIG, 'CHECKPOINT', '--json', '-'], 'absent.avi is not'),
+        (['VIDEO', CONFIG, 'absent.pth', '--json', '-'], 'absent.pth'),
+        (
+            [
+                'VIDEO',
+                'configs/mobilenet_convlstm_quickstart.py',
+                'CHECKPOINT',
+                '--cfg-options',
+                'model.cls_head.num_classes=3',
+                '--json',
+                '-',
+            ],
+            'does not fit the config',
+        ),
+    ],
+)
 def test_what_cannot_run(arguments, words, quickstart_data, checkpoint):
     video = next((quickstart_data / 'videos').glob('*/*.avi'))
     names = dict(VIDEO=video, CHECKPOINT=checkpoint)
-    done = run_python('tools/stream_demo.py',
-                      *(names.get(name, name) for name in arguments))
+    done = run_python('tools/stream_demo.py', *(names.get(name, name) for name in arguments))
     assert done.returncode != 0
     assert words in done.stderr and 'Traceback' not in done.stderr

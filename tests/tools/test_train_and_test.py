@@ -1,4 +1,5 @@
 """tools/train.py and tools/test.py as a user runs them, on encoded videos."""
+
 import json
 import os
 import pickle
@@ -9,8 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-from support import ROOT, run_python
 from mmengine.config import Config
+from support import ROOT, run_python
 
 CONFIG = 'configs/mobilenet_convlstm_quickstart.py'
 EPOCHS = 3
@@ -23,14 +24,23 @@ def small(data, *options):
         for mode, split in (('train', 'train'), ('val', 'val'), ('test', 'val'))
         for key, value in (
             ('ann_file', f'quickstart_{split}_split_1_videos.txt'),
-            ('data_prefix.video', 'videos'))]
-    return ['--cfg-options', *paths, 'train_dataloader.batch_size=4',
-            f'train_cfg.max_epochs={EPOCHS}', 'default_hooks.logger.interval=1',
-            'train_dataloader.num_workers=0', 'val_dataloader.num_workers=0',
-            'test_dataloader.num_workers=0',
-            'train_dataloader.persistent_workers=False',
-            'val_dataloader.persistent_workers=False',
-            'test_dataloader.persistent_workers=False', *options]
+            ('data_prefix.video', 'videos'),
+        )
+    ]
+    return [
+        '--cfg-options',
+        *paths,
+        'train_dataloader.batch_size=4',
+        f'train_cfg.max_epochs={EPOCHS}',
+        'default_hooks.logger.interval=1',
+        'train_dataloader.num_workers=0',
+        'val_dataloader.num_workers=0',
+        'test_dataloader.num_workers=0',
+        'train_dataloader.persistent_workers=False',
+        'val_dataloader.persistent_workers=False',
+        'test_dataloader.persistent_workers=False',
+        *options,
+    ]
 
 
 def logged(work_dir):
@@ -45,11 +55,19 @@ def logged(work_dir):
 def killed_and_resumed(quickstart_data, tmp_path_factory):
     """A work dir whose training was killed in its second epoch and resumed."""
     work_dir = tmp_path_factory.mktemp('work')
-    train = ['tools/train.py', CONFIG, '--work-dir', str(work_dir), '--seed',
-             '1', *small(quickstart_data)]
+    train = [
+        'tools/train.py',
+        CONFIG,
+        '--work-dir',
+        str(work_dir),
+        '--seed',
+        '1',
+        *small(quickstart_data),
+    ]
     log = work_dir / 'killed.log'
-    process = subprocess.Popen([sys.executable, *train], cwd=ROOT,
-                               stdout=log.open('w'), stderr=subprocess.STDOUT)
+    process = subprocess.Popen(
+        [sys.executable, *train], cwd=ROOT, stdout=log.open('w'), stderr=subprocess.STDOUT
+    )
     deadline = time.time() + 300
     while not any(line.get('epoch') == 2 for line in logged(work_dir)):
         assert process.poll() is None, log.read_text()[-3000:]
@@ -69,30 +87,38 @@ def test_resume_goes_on_from_the_last_checkpoint(killed_and_resumed):
     assert not any(line.get('epoch') == EPOCHS for line in before)
     assert last.endswith('epoch_1.pth')
     assert 'resumed epoch: 1' in resumed.stdout + resumed.stderr
-    after = logged(work_dir)[len(before):]
+    after = logged(work_dir)[len(before) :]
     epochs = [line['epoch'] for line in after if 'epoch' in line]
     assert epochs[0] == 2 and epochs[-1] == EPOCHS
     assert (work_dir / f'epoch_{EPOCHS}.pth').is_file()
 
 
 def test_test_gives_the_accuracy_that_validation_gave(
-        killed_and_resumed, quickstart_data, tmp_path):
+    killed_and_resumed, quickstart_data, tmp_path
+):
     work_dir = killed_and_resumed[0]
     validated = [line for line in logged(work_dir) if 'acc/top1' in line][-1]
-    done = run_python('tools/test.py', CONFIG,
-                      work_dir / f'epoch_{EPOCHS}.pth', '--work-dir', tmp_path,
-                      '--dump', tmp_path / 'scores.pkl', '--show-dir',
-                      tmp_path / 'shown', '--interval', 8,
-                      *small(quickstart_data, 'test_dataloader.batch_size=6'))
+    done = run_python(
+        'tools/test.py',
+        CONFIG,
+        work_dir / f'epoch_{EPOCHS}.pth',
+        '--work-dir',
+        tmp_path,
+        '--dump',
+        tmp_path / 'scores.pkl',
+        '--show-dir',
+        tmp_path / 'shown',
+        '--interval',
+        8,
+        *small(quickstart_data, 'test_dataloader.batch_size=6'),
+    )
     assert done.returncode == 0, done.stderr[-3000:]
-    metrics = [json.loads(path.read_text())
-               for path in tmp_path.glob('*/*.json')]
+    metrics = [json.loads(path.read_text()) for path in tmp_path.glob('*/*.json')]
     for key in ('acc/top1', 'acc/top5', 'acc/mean1'):
         assert metrics[0][key] == validated[key]
 
     results = pickle.loads((tmp_path / 'scores.pkl').read_bytes())
-    right = [int(r['pred_score'].argmax()) == int(r['gt_label'])
-             for r in results]
+    right = [int(r['pred_score'].argmax()) == int(r['gt_label']) for r in results]
     assert len(right) == 16
     assert sum(right) / len(right) == pytest.approx(metrics[0]['acc/top1'])
     shown = list((tmp_path / 'shown').rglob('*.png'))
@@ -104,21 +130,33 @@ def test_two_processes_on_the_cpu_train_and_test(quickstart_data, tmp_path):
 
     def run(*args, port):
         done = subprocess.run(
-            ['bash', *map(str, args)], cwd=ROOT, capture_output=True,
-            text=True, timeout=600, env={**env, 'PORT': str(port)})
+            ['bash', *map(str, args)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            env={**env, 'PORT': str(port)},
+        )
         assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
         return done.stdout + done.stderr
 
     options = small(quickstart_data, 'train_cfg.max_epochs=1')
-    log = run('tools/dist_train.sh', CONFIG, 2, '--work-dir', tmp_path,
-              *options, port=29641)
+    log = run('tools/dist_train.sh', CONFIG, 2, '--work-dir', tmp_path, *options, port=29641)
     assert 'Distributed training: True' in log and 'GPU number: 2' in log
     checkpoint = tmp_path / 'epoch_1.pth'
     # 32 videos, 2 processes, 4 videos a step
     steps = [line for line in logged(tmp_path) if 'loss' in line]
     assert steps[-1]['iter'] == 4
-    log = run('tools/dist_test.sh', CONFIG, checkpoint, 2, '--work-dir',
-              tmp_path / 'test', *options, port=29642)
+    log = run(
+        'tools/dist_test.sh',
+        CONFIG,
+        checkpoint,
+        2,
+        '--work-dir',
+        tmp_path / 'test',
+        *options,
+        port=29642,
+    )
     metrics = json.loads(next((tmp_path / 'test').glob('*/*.json')).read_text())
     validated = [line for line in logged(tmp_path) if 'acc/top1' in line][-1]
     assert metrics['acc/top1'] == validated['acc/top1']
@@ -126,37 +164,61 @@ def test_two_processes_on_the_cpu_train_and_test(quickstart_data, tmp_path):
 
 def test_train_flags_reach_the_runner(quickstart_data, tmp_path):
     done = run_python(
-        'tools/train.py', CONFIG, '--work-dir', tmp_path, '--amp',
-        '--no-validate', '--auto-scale-lr', '--seed', 7, '--diff-rank-seed',
+        'tools/train.py',
+        CONFIG,
+        '--work-dir',
+        tmp_path,
+        '--amp',
+        '--no-validate',
+        '--auto-scale-lr',
+        '--seed',
+        7,
+        '--diff-rank-seed',
         '--deterministic',
-        *small(quickstart_data, 'train_cfg.max_epochs=1',
-               'optim_wrapper.optimizer.lr=0.001',
-               'auto_scale_lr.base_batch_size=8'))
+        *small(
+            quickstart_data,
+            'train_cfg.max_epochs=1',
+            'optim_wrapper.optimizer.lr=0.001',
+            'auto_scale_lr.base_batch_size=8',
+        ),
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     cfg = Config.fromfile(next(tmp_path.glob('*.py')))
     assert 'AmpOptimWrapper' in cfg.optim_wrapper.type
-    assert cfg.randomness == dict(
-        seed=7, diff_rank_seed=True, deterministic=True)
+    assert cfg.randomness == dict(seed=7, diff_rank_seed=True, deterministic=True)
     lines = logged(tmp_path)
     assert not any('acc/top1' in line for line in lines)
     # 4 videos a step instead of 8: half the learning rate at its highest
     assert max(line['lr'] for line in lines) <= 0.0005 + 1e-9
 
 
-@pytest.mark.parametrize('config, options, words', [
-    ('configs/mobilenet_convlstm_ucf101.py',
-     ['split=3'], ['data/nowhere/ucf101_train_split_3_videos.txt',
-                   'crcv.ucf.edu']),
-    ('configs/mobilenet_lstm_kinetics400.py', [],
-     ['kinetics400_train_list_videos.txt', 'cvdfoundation']),
-])
+@pytest.mark.parametrize(
+    'config, options, words',
+    [
+        (
+            'configs/mobilenet_convlstm_ucf101.py',
+            ['split=3'],
+            ['data/nowhere/ucf101_train_split_3_videos.txt', 'crcv.ucf.edu'],
+        ),
+        (
+            'configs/mobilenet_lstm_kinetics400.py',
+            [],
+            ['kinetics400_train_list_videos.txt', 'cvdfoundation'],
+        ),
+    ],
+)
 def test_missing_data_is_named_with_its_cure(config, options, words, tmp_path):
     if 'ucf101' in config:
         options = options + [
-            'train_dataloader.dataset.ann_file='
-            'data/nowhere/ucf101_train_split_3_videos.txt']
-    started = run_python('tools/train.py', config, '--work-dir', tmp_path,
-                         *(['--cfg-options', *options] if options else []))
+            'train_dataloader.dataset.ann_file=data/nowhere/ucf101_train_split_3_videos.txt'
+        ]
+    started = run_python(
+        'tools/train.py',
+        config,
+        '--work-dir',
+        tmp_path,
+        *(['--cfg-options', *options] if options else []),
+    )
     assert started.returncode != 0
     assert 'FileNotFoundError' in started.stderr
     assert all(word in started.stderr for word in words), started.stderr
@@ -165,10 +227,16 @@ def test_missing_data_is_named_with_its_cure(config, options, words, tmp_path):
 
 def test_missing_pretrained_weights_are_named(quickstart_data, tmp_path):
     done = run_python(
-        'tools/train.py', CONFIG, '--work-dir', tmp_path,
-        *small(quickstart_data, 'model.backbone.backbone.init_cfg.type='
-               'Pretrained', 'model.backbone.backbone.init_cfg.checkpoint='
-               'checkpoints/absent.pth'))
+        'tools/train.py',
+        CONFIG,
+        '--work-dir',
+        tmp_path,
+        *small(
+            quickstart_data,
+            'model.backbone.backbone.init_cfg.type=Pretrained',
+            'model.backbone.backbone.init_cfg.checkpoint=checkpoints/absent.pth',
+        ),
+    )
     assert done.returncode != 0
     assert 'checkpoints/absent.pth' in done.stderr
 
@@ -177,14 +245,21 @@ def test_split_is_one_variable():
     from argparse import Namespace
 
     from cnnlstm_mm.engine.launch import load_config
-    args = Namespace(config=str(ROOT / 'configs/mobilenet_lstm_ucf101.py'),
-                     cfg_options=dict(split=2), launcher='none',
-                     work_dir=None, local_rank=0)
+
+    args = Namespace(
+        config=str(ROOT / 'configs/mobilenet_lstm_ucf101.py'),
+        cfg_options=dict(split=2),
+        launcher='none',
+        work_dir=None,
+        local_rank=0,
+    )
     try:
         cfg = load_config(args)
     finally:
         os.environ.pop('CNNLSTM_MM_SPLIT')
     assert cfg.split == 2 and cfg.work_dir.endswith('_split2')
     for mode, part in (('train', 'train'), ('val', 'val'), ('test', 'val')):
-        assert cfg[f'{mode}_dataloader'].dataset.ann_file == \
-            f'data/ucf101/ucf101_{part}_split_2_videos.txt'
+        assert (
+            cfg[f'{mode}_dataloader'].dataset.ann_file
+            == f'data/ucf101/ucf101_{part}_split_2_videos.txt'
+        )

@@ -9,50 +9,59 @@ A view is one clip of one crop of the test pipeline; a video has as many as
 the first line says. "A frame" is one frame of a stream, where the model runs
 frame by frame. Weights are random and no data is read.
 """
+
 import argparse
 import json
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any
 
-import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
 import torch
 from mmengine.config import Config, DictAction
 
+import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
 from cnnlstm_mm.lab.analysis.complexity import complexity
 from cnnlstm_mm.lab.analysis.latency import latency
 from cnnlstm_mm.memory import keep_freed_memory
 
-COLUMNS = ('part', 'parameters', 'of them trained', 'G multiply-adds a view',
-           'M a frame')
+COLUMNS = ('part', 'parameters', 'of them trained', 'G multiply-adds a view', 'M a frame')
 
 
 def parse_args() -> argparse.Namespace:
     """Parse the arguments."""
     parser = argparse.ArgumentParser(
-        description="Parameters, multiply-adds and time of configs' models")
+        description="Parameters, multiply-adds and time of configs' models"
+    )
     parser.add_argument('configs', nargs='+', metavar='CONFIG')
     parser.add_argument(
-        '--shape', nargs=3, type=int, metavar=('FRAMES', 'HEIGHT', 'WIDTH'),
-        help='of a view; default: what the test pipeline makes')
+        '--shape',
+        nargs=3,
+        type=int,
+        metavar=('FRAMES', 'HEIGHT', 'WIDTH'),
+        help='of a view; default: what the test pipeline makes',
+    )
     parser.add_argument(
-        '--video-size', nargs=2, type=int, default=(240, 320),
+        '--video-size',
+        nargs=2,
+        type=int,
+        default=(240, 320),
         metavar=('HEIGHT', 'WIDTH'),
-        help='of the videos, where the pipeline does not crop; default: '
-        '240 320')
-    parser.add_argument(
-        '--latency', action='store_true', help='measure the time, too')
+        help='of the videos, where the pipeline does not crop; default: 240 320',
+    )
+    parser.add_argument('--latency', action='store_true', help='measure the time, too')
     parser.add_argument('--device', default='cpu', help='cpu or cuda')
     parser.add_argument(
-        '--batch-size', type=int, default=1,
-        help='views, or streams, that run together; default: 1')
-    parser.add_argument(
-        '--threads', type=int, help='of the CPU; default: all cores')
+        '--batch-size', type=int, default=1, help='views, or streams, that run together; default: 1'
+    )
+    parser.add_argument('--threads', type=int, help='of the CPU; default: all cores')
     parser.add_argument('--repeats', type=int, default=20)
     parser.add_argument('--warmup', type=int, default=3)
     parser.add_argument('--json', help='write the figures here')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction,
-        help='override settings of all configs, as key=value')
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='override settings of all configs, as key=value',
+    )
     args = parser.parse_args()
     if args.threads is not None:
         if args.threads < 1:
@@ -63,7 +72,7 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def measure(config: str, args: argparse.Namespace) -> Dict[str, Any]:
+def measure(config: str, args: argparse.Namespace) -> dict[str, Any]:
     """Count, and time if asked for.
 
     Args:
@@ -80,34 +89,37 @@ def measure(config: str, args: argparse.Namespace) -> Dict[str, Any]:
     result = dict(config=config, **complexity(cfg, **size))
     if args.latency:
         result['latency'] = latency(
-            cfg, args.device, args.batch_size, args.repeats, args.warmup,
-            **size)
+            cfg, args.device, args.batch_size, args.repeats, args.warmup, **size
+        )
     return result
 
 
-def table(result: Dict[str, Any]) -> str:
+def table(result: dict[str, Any]) -> str:
     """A result as text, with a Markdown table."""
     view, streamed = result['view'], result['per_frame'].get('parts')
-    rows: List[List[str]] = [list(COLUMNS)]
+    rows: list[list[str]] = [list(COLUMNS)]
     parts = dict(result['parts'], total=result)
     for name, part in parts.items():
         frame = '-'
         if streamed:
-            flops = streamed[name] if name != 'total' else result[
-                'per_frame']['flops']
+            flops = streamed[name] if name != 'total' else result['per_frame']['flops']
             frame = f'{flops / 1e6:.3f}'
-        rows.append([
-            name, f'{part["params"]:,}', f'{part["trainable_params"]:,}',
-            f'{part["flops"] / 1e9:.4f}', frame
-        ])
+        rows.append(
+            [
+                name,
+                f'{part["params"]:,}',
+                f'{part["trainable_params"]:,}',
+                f'{part["flops"] / 1e9:.4f}',
+                frame,
+            ]
+        )
     widths = [max(map(len, column)) for column in zip(*rows)]
     rows.insert(1, ['-' * width for width in widths])
     lines = [
         f'{Path(result["config"]).stem}: {view["views"]} views of '
         f'{view["frames"]} x {view["height"]} x {view["width"]}'
     ]
-    lines += [f'| {" | ".join(c.ljust(w) for c, w in zip(row, widths))} |'
-              for row in rows]
+    lines += [f'| {" | ".join(c.ljust(w) for c, w in zip(row, widths))} |' for row in rows]
     if not streamed:
         lines.append(f'No stream: {result["per_frame"]["reason"]}')
     times = result.get('latency')
@@ -115,12 +127,14 @@ def table(result: Dict[str, Any]) -> str:
         lines.append(
             f'{times["device"]}, {times["threads"]} threads, '
             f'{times["batch_size"]} at once, median (95th percentile) of '
-            f'{times["repeats"]}:')
+            f'{times["repeats"]}:'
+        )
         for name, what in dict(view='a view', frame='a frame').items():
             if name in times:
-                lines.append('  {}: {median_ms:.1f} ms ({p95_ms:.1f}), '
-                             '{frames_per_s:.1f} frames a second'.format(
-                                 what, **times[name]))
+                lines.append(
+                    '  {}: {median_ms:.1f} ms ({p95_ms:.1f}), '
+                    '{frames_per_s:.1f} frames a second'.format(what, **times[name])
+                )
     return '\n'.join(lines)
 
 

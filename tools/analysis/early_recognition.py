@@ -8,13 +8,14 @@ one, at the config's frame_interval, and is asked after each part. Any other
 ('clip') has its own test pipeline run on each part, as if the video ended
 there. --modes chooses otherwise.
 """
+
 import argparse
 import copy
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Sequence
+from typing import Any
 
-import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
 import matplotlib
 import numpy as np
 import torch
@@ -22,30 +23,43 @@ from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from rich.progress import track
 
-from cnnlstm_mm.lab.analysis.cli import (add_model_arguments, chosen_videos,
-                                         load_test_config, model_pairs)
+import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
+from cnnlstm_mm.lab.analysis.cli import (
+    add_model_arguments,
+    chosen_videos,
+    load_test_config,
+    model_pairs,
+)
 from cnnlstm_mm.streaming import StreamingRecognizer
 from cnnlstm_mm.streaming.facts import test_pipeline
 from mmaction.apis import init_recognizer
 from mmaction.registry import DATASETS
 
 matplotlib.use('Agg')
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 CHUNK = 32  # frames that are decoded and recognized together
 
 
 def parse_args() -> argparse.Namespace:
     """Parse the arguments."""
-    parser = argparse.ArgumentParser(
-        description='Top-1 against the observed part of the video')
+    parser = argparse.ArgumentParser(description='Top-1 against the observed part of the video')
     add_model_arguments(parser)
     parser.add_argument(
-        '--modes', nargs='+', choices=['auto', 'stream', 'clip'],
-        default=['auto'], help='one for all models, or one a model')
+        '--modes',
+        nargs='+',
+        choices=['auto', 'stream', 'clip'],
+        default=['auto'],
+        help='one for all models, or one a model',
+    )
     parser.add_argument(
-        '--parts', nargs='+', type=float, metavar='PERCENT',
-        default=list(range(10, 101, 10)), help='default: 10 20 ... 100')
+        '--parts',
+        nargs='+',
+        type=float,
+        metavar='PERCENT',
+        default=list(range(10, 101, 10)),
+        help='default: 10 20 ... 100',
+    )
     args = parser.parse_args()
     args.pairs = model_pairs(parser, args.models)
     count = len(args.pairs)
@@ -73,11 +87,9 @@ class TestVideos:
         self.pipeline = test_pipeline(cfg)
         # It sets total_frames; a list of frame folders has them already.
         self.opens = [t for t in self.pipeline if t['type'].endswith('Init')]
-        self.rest = Compose(
-            [t for t in self.pipeline if t not in self.opens])
+        self.rest = Compose([t for t in self.pipeline if t not in self.opens])
         self.open = Compose(self.opens)
-        self.decode = Compose(
-            [t for t in self.pipeline if t['type'].endswith('Decode')])
+        self.decode = Compose([t for t in self.pipeline if t['type'].endswith('Decode')])
         self.dataset = DATASETS.build(dict(dataset, pipeline=[]))
         self.numbers = chosen_videos(len(self.dataset), max_videos)
 
@@ -92,7 +104,7 @@ class TestVideos:
         """A copy of ``info`` with ``total_frames``."""
         return self.open(copy.deepcopy(info))
 
-    def frames(self, info: dict, indices: np.ndarray) -> List[np.ndarray]:
+    def frames(self, info: dict, indices: np.ndarray) -> list[np.ndarray]:
         """Decode some frames, RGB uint8 [H, W, 3] each."""
         results = self.opened(info)
         results['frame_inds'] = indices + self.dataset.start_index
@@ -105,27 +117,28 @@ class TestVideos:
         return self.rest(results)
 
 
-def observed(total: int, parts: Sequence[float]) -> List[int]:
+def observed(total: int, parts: Sequence[float]) -> list[int]:
     """How many frames each part has, at least one."""
     return [max(1, round(total * part / 100)) for part in parts]
 
 
-def stream_answers(rec: StreamingRecognizer, videos: TestVideos, info: dict,
-                   parts: Sequence[float]) -> List[int]:
+def stream_answers(
+    rec: StreamingRecognizer, videos: TestVideos, info: dict, parts: Sequence[float]
+) -> list[int]:
     """The class that a stream names after each part."""
     total = videos.opened(info)['total_frames']
     indices = np.arange(0, total, rec.frame_interval)
     answers, state = [], None
     for start in range(0, len(indices), CHUNK):
-        frames = videos.frames(info, indices[start:start + CHUNK])
+        frames = videos.frames(info, indices[start : start + CHUNK])
         scores, state = rec.steps(np.stack(frames)[None], state)
         answers += scores[0].argmax(1).tolist()
-    return [answers[(count - 1) // rec.frame_interval]
-            for count in observed(total, parts)]
+    return [answers[(count - 1) // rec.frame_interval] for count in observed(total, parts)]
 
 
-def clip_answers(model: torch.nn.Module, videos: TestVideos, info: dict,
-                 parts: Sequence[float]) -> List[int]:
+def clip_answers(
+    model: torch.nn.Module, videos: TestVideos, info: dict, parts: Sequence[float]
+) -> list[int]:
     """The class that a clip model names when the video ends after a part."""
     total = videos.opened(info)['total_frames']
     clips = [videos.clip(info, count) for count in observed(total, parts)]
@@ -134,8 +147,7 @@ def clip_answers(model: torch.nn.Module, videos: TestVideos, info: dict,
     return [int(sample.pred_label) for sample in done]
 
 
-def measure(config: str, checkpoint: str, mode: str,
-            args: argparse.Namespace) -> Dict[str, Any]:
+def measure(config: str, checkpoint: str, mode: str, args: argparse.Namespace) -> dict[str, Any]:
     """Run one model over its test list.
 
     Args:
@@ -170,31 +182,43 @@ def measure(config: str, checkpoint: str, mode: str,
             raise RuntimeError(
                 f'{info.get("filename") or info.get("frame_dir")} of '
                 f'{videos.dataset.ann_file} could not be recognized: '
-                f'{type(error).__name__}: {error}') from error
+                f'{type(error).__name__}: {error}'
+            ) from error
         right += np.equal(answers, info['label'])
-    return dict(name=name, mode=mode, config=config, checkpoint=checkpoint,
-                videos=len(videos), top1=(right / len(videos)).tolist())
+    return dict(
+        name=name,
+        mode=mode,
+        config=config,
+        checkpoint=checkpoint,
+        videos=len(videos),
+        top1=(right / len(videos)).tolist(),
+    )
 
 
 def table(parts: Sequence[float], curves: Sequence[dict]) -> str:
     """The curves as a Markdown table."""
     heads = ['observed', *(f'{c["name"]} ({c["mode"]})' for c in curves)]
     rows = [heads, ['-' * len(head) for head in heads]]
-    rows += [[f'{part:g} %', *(f'{100 * c["top1"][k]:.1f} %' for c in curves)]
-             for k, part in enumerate(parts)]
+    rows += [
+        [f'{part:g} %', *(f'{100 * c["top1"][k]:.1f} %' for c in curves)]
+        for k, part in enumerate(parts)
+    ]
     return '\n'.join(
-        f'| {" | ".join(cell.ljust(len(head)) for cell, head in zip(row, heads))} |'
-        for row in rows)
+        f'| {" | ".join(cell.ljust(len(head)) for cell, head in zip(row, heads))} |' for row in rows
+    )
 
 
 def plot(parts: Sequence[float], curves: Sequence[dict], path: str) -> None:
     """Draw top-1 against the observed part."""
     figure, axes = plt.subplots(figsize=(6, 4), layout='constrained')
     for curve in curves:
-        axes.plot(parts, [100 * value for value in curve['top1']], marker='o',
-                  label=f'{curve["name"]} ({curve["mode"]})')
-    axes.set(xlabel='observed part of the video, %', ylabel='top-1, %',
-             ylim=(0, 102))
+        axes.plot(
+            parts,
+            [100 * value for value in curve['top1']],
+            marker='o',
+            label=f'{curve["name"]} ({curve["mode"]})',
+        )
+    axes.set(xlabel='observed part of the video, %', ylabel='top-1, %', ylim=(0, 102))
     axes.grid(alpha=0.3)
     axes.legend(loc='best', fontsize='small')
     Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -204,13 +228,11 @@ def plot(parts: Sequence[float], curves: Sequence[dict], path: str) -> None:
 def main() -> None:
     """Print the table; write JSON and picture."""
     args = parse_args()
-    curves = [measure(*pair, mode, args)
-              for pair, mode in zip(args.pairs, args.modes)]
+    curves = [measure(*pair, mode, args) for pair, mode in zip(args.pairs, args.modes)]
     print(table(args.parts, curves))
     if args.json:
         Path(args.json).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.json).write_text(
-            json.dumps(dict(parts=args.parts, curves=curves), indent=1))
+        Path(args.json).write_text(json.dumps(dict(parts=args.parts, curves=curves), indent=1))
     if args.plot:
         plot(args.parts, curves, args.plot)
 

@@ -8,12 +8,12 @@ shuffled, frozen to their middle frame, and with every second frame only (each
 shown twice). A model that does not use time answers the same to the first
 three. The table of the classes tells which ones need the order.
 """
+
 import argparse
 import json
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any
 
-import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
 import matplotlib
 import numpy as np
 import torch
@@ -21,34 +21,42 @@ from mmengine.runner import Runner
 from rich.progress import track
 from torch.utils.data import Subset
 
-from cnnlstm_mm.lab.analysis.cli import (add_model_arguments, chosen_videos,
-                                         load_test_config, model_pairs)
+import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
+from cnnlstm_mm.lab.analysis.cli import (
+    add_model_arguments,
+    chosen_videos,
+    load_test_config,
+    model_pairs,
+)
 from cnnlstm_mm.lab.analysis.frame_orders import OrderScores, frame_orders, reorder
 from cnnlstm_mm.streaming.facts import read_labels
 from mmaction.apis import init_recognizer
 from mmaction.registry import DATASETS
 
 matplotlib.use('Agg')
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 MAX_CLASSES = 20  # in tables and pictures; all are in the JSON
 
 
 def parse_args() -> argparse.Namespace:
     """Parse the arguments."""
-    parser = argparse.ArgumentParser(
-        description='Accuracy with the frames in other orders')
+    parser = argparse.ArgumentParser(description='Accuracy with the frames in other orders')
     add_model_arguments(parser)
     parser.add_argument(
-        '--shuffles', nargs='+', type=int, default=[0, 1, 2], metavar='SEED',
-        help='a shuffle for each seed; default: 0 1 2')
+        '--shuffles',
+        nargs='+',
+        type=int,
+        default=[0, 1, 2],
+        metavar='SEED',
+        help='a shuffle for each seed; default: 0 1 2',
+    )
     args = parser.parse_args()
     args.pairs = model_pairs(parser, args.models)
     return args
 
 
-def measure(config: str, checkpoint: str,
-            args: argparse.Namespace) -> Dict[str, Any]:
+def measure(config: str, checkpoint: str, args: argparse.Namespace) -> dict[str, Any]:
     """Show one model its test list in all orders.
 
     Args:
@@ -68,56 +76,72 @@ def measure(config: str, checkpoint: str,
     loader_cfg = cfg.test_dataloader
     dataset = DATASETS.build(loader_cfg.dataset)
     numbers = chosen_videos(len(dataset), args.max_videos)
-    loader = Runner.build_dataloader(dict(
-        loader_cfg, dataset=Subset(dataset, numbers.tolist()),
-        sampler=dict(type='DefaultSampler', shuffle=False)))
+    loader = Runner.build_dataloader(
+        dict(
+            loader_cfg,
+            dataset=Subset(dataset, numbers.tolist()),
+            sampler=dict(type='DefaultSampler', shuffle=False),
+        )
+    )
     scores = OrderScores(read_labels(cfg, cfg.model.cls_head.num_classes))
     name, done = Path(config).stem, 0
     for batch in track(loader, name):
         for sample in batch['data_samples']:
             if 'broken' in sample:
-                raise RuntimeError(f'{dataset.ann_file} lists videos that '
-                                   f'cannot be read: {sample.broken}')
+                raise RuntimeError(
+                    f'{dataset.ann_file} lists videos that cannot be read: {sample.broken}'
+                )
         clips = batch['inputs']
-        orders = [frame_orders(clip.shape[2], int(numbers[done + k]),
-                               args.shuffles)
-                  for k, clip in enumerate(clips)]
+        orders = [
+            frame_orders(clip.shape[2], int(numbers[done + k]), args.shuffles)
+            for k, clip in enumerate(clips)
+        ]
         done += len(clips)
         for order in orders[0]:
             shown = [reorder(clip, o[order]) for clip, o in zip(clips, orders)]
             with torch.no_grad():
-                answers = model.test_step(dict(
-                    inputs=shown, data_samples=batch['data_samples']))
+                answers = model.test_step(dict(inputs=shown, data_samples=batch['data_samples']))
             for sample in answers:
-                scores.add(order, int(sample.gt_label),
-                           int(sample.pred_score.argmax()))
-    return dict(name=name, config=config, checkpoint=checkpoint,
-                **scores.summary())
+                scores.add(order, int(sample.gt_label), int(sample.pred_score.argmax()))
+    return dict(name=name, config=config, checkpoint=checkpoint, **scores.summary())
 
 
-def markdown(rows: List[List[str]]) -> str:
+def markdown(rows: list[list[str]]) -> str:
     """A table, its columns aligned."""
     widths = [max(map(len, column)) for column in zip(*rows)]
     rows = [rows[0], ['-' * width for width in widths], *rows[1:]]
-    return '\n'.join('| ' + ' | '.join(
-        cell.ljust(width) for cell, width in zip(row, widths)) + ' |'
-        for row in rows)
+    return '\n'.join(
+        '| ' + ' | '.join(cell.ljust(width) for cell, width in zip(row, widths)) + ' |'
+        for row in rows
+    )
 
 
-def tables(models: List[dict]) -> str:
+def tables(models: list[dict]) -> str:
     """All models, then the classes of each, those that need order first."""
     orders = list(models[0]['top1'])
-    parts = [markdown([['top-1', *orders], *(
-        [m['name'], *(f'{100 * m["top1"][o]:.1f} %' for o in orders)]
-        for m in models)]) + f'\nchance: {100 * models[0]["chance"]:.1f} %']
+    parts = [
+        markdown(
+            [
+                ['top-1', *orders],
+                *([m['name'], *(f'{100 * m["top1"][o]:.1f} %' for o in orders)] for m in models),
+            ]
+        )
+        + f'\nchance: {100 * models[0]["chance"]:.1f} %'
+    ]
     for m in models:
         rows = [['class', 'videos', *orders, 'reversed, most often']]
-        classes = sorted(m['per_class'].items(), key=lambda item: (
-            item[1]['shuffled'] - item[1]['in order']))
+        classes = sorted(
+            m['per_class'].items(), key=lambda item: item[1]['shuffled'] - item[1]['in order']
+        )
         for cls, shares in classes[:MAX_CLASSES]:
-            rows.append([cls, str(shares['videos']), *(
-                f'{100 * shares[o]:.0f} %' for o in orders),
-                shares['reversed_as']])
+            rows.append(
+                [
+                    cls,
+                    str(shares['videos']),
+                    *(f'{100 * shares[o]:.0f} %' for o in orders),
+                    shares['reversed_as'],
+                ]
+            )
         text = f'\n{m["name"]}\n{markdown(rows)}'
         if len(classes) > MAX_CLASSES:
             text += f'\n{len(classes) - MAX_CLASSES} more in the JSON'
@@ -125,34 +149,47 @@ def tables(models: List[dict]) -> str:
     return '\n'.join(parts)
 
 
-def plot(models: List[dict], path: str) -> None:
+def plot(models: list[dict], path: str) -> None:
     """Draw top-1 in each order, and what each class loses when shuffled."""
-    figure, (left, right) = plt.subplots(
-        1, 2, figsize=(12, 4.5), layout='constrained')
-    orders, width = list(models[0]['top1']), .8 / len(models)
-    needs = {cls: np.mean([m['per_class'][cls]['in order'] -
-                           m['per_class'][cls]['shuffled'] for m in models
-                           if cls in m['per_class']])
-             for cls in models[0]['per_class']}
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.5), layout='constrained')
+    orders, width = list(models[0]['top1']), 0.8 / len(models)
+    needs = {
+        cls: np.mean(
+            [
+                m['per_class'][cls]['in order'] - m['per_class'][cls]['shuffled']
+                for m in models
+                if cls in m['per_class']
+            ]
+        )
+        for cls in models[0]['per_class']
+    }
     classes = sorted(needs, key=needs.get, reverse=True)[:MAX_CLASSES]
     for k, m in enumerate(models):
         shift = (k - (len(models) - 1) / 2) * width
-        left.bar(np.arange(len(orders)) + shift,
-                 [100 * m['top1'][o] for o in orders], width, label=m['name'])
-        right.bar(np.arange(len(classes)) + shift, [
-            100 * (m['per_class'][c]['in order'] -
-                   m['per_class'][c]['shuffled'])
-            if c in m['per_class'] else 0 for c in classes], width)
-    left.axhline(100 * models[0]['chance'], color='grey', linestyle=':',
-                 label='chance')
+        left.bar(
+            np.arange(len(orders)) + shift,
+            [100 * m['top1'][o] for o in orders],
+            width,
+            label=m['name'],
+        )
+        right.bar(
+            np.arange(len(classes)) + shift,
+            [
+                100 * (m['per_class'][c]['in order'] - m['per_class'][c]['shuffled'])
+                if c in m['per_class']
+                else 0
+                for c in classes
+            ],
+            width,
+        )
+    left.axhline(100 * models[0]['chance'], color='grey', linestyle=':', label='chance')
     left.set_xticks(range(len(orders)), orders)
     left.set(ylabel='top-1, %', ylim=(0, 102))
     left.legend(fontsize='x-small')
-    right.set_xticks(range(len(classes)), classes, rotation=60, ha='right',
-                     fontsize='small')
+    right.set_xticks(range(len(classes)), classes, rotation=60, ha='right', fontsize='small')
     right.set(ylabel='points lost when shuffled')
     for axes in (left, right):
-        axes.grid(alpha=.3, axis='y')
+        axes.grid(alpha=0.3, axis='y')
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=100)
 
@@ -165,7 +202,8 @@ def main() -> None:
     if args.json:
         Path(args.json).parent.mkdir(parents=True, exist_ok=True)
         Path(args.json).write_text(
-            json.dumps(dict(shuffles=args.shuffles, models=models), indent=1))
+            json.dumps(dict(shuffles=args.shuffles, models=models), indent=1)
+        )
     if args.plot:
         plot(models, args.plot)
 

@@ -10,22 +10,23 @@ over words is at chance. Reviews have 10 to 26 words::
     OUT/embeddings_{train,val}_list.txt, label_map.txt
     OUT/reviews_{train,val}.txt     the words, one review a line
 """
+
 import argparse
 from pathlib import Path
-from typing import List, Tuple
 
 import numpy as np
 
 GOOD = 'good great lovely clever moving funny'.split()
 BAD = 'bad dull weak silly boring noisy'.split()
 THINGS = 'plot music cast ending camera dialogue pace light'.split()
-FILLERS = ('really quite rather truly somehow perhaps overall today honestly '
-           'again maybe surely').split()
+FILLERS = (
+    'really quite rather truly somehow perhaps overall today honestly again maybe surely'
+).split()
 WORDS = sorted({*GOOD, *BAD, *THINGS, *FILLERS, 'the', 'was', 'not', 'and'})
 CLASSES = ('negative', 'positive')
 
 
-def pair(rng: np.random.Generator) -> Tuple[List[str], List[str]]:
+def pair(rng: np.random.Generator) -> tuple[list[str], list[str]]:
     """Draw a negative and a positive review of the same words."""
     clauses = [[rng.choice(GOOD)], [rng.choice(BAD)]]
     texts = []
@@ -35,46 +36,60 @@ def pair(rng: np.random.Generator) -> Tuple[List[str], List[str]]:
     for denied in (0, 1):  # 'not good' is negative, 'not bad' positive
         said = [['not'] * (k == denied) + clauses[k] for k in (0, 1)]
         first, second = said[::-1] if turned else said
-        texts.append([str(word) for word in (
-            *gaps[0], 'the', things[0], 'was', *first, *gaps[1], 'and',
-            *gaps[2], 'the', things[1], 'was', *second, *gaps[3])])
+        texts.append(
+            [
+                str(word)
+                for word in (
+                    *gaps[0],
+                    'the',
+                    things[0],
+                    'was',
+                    *first,
+                    *gaps[1],
+                    'and',
+                    *gaps[2],
+                    'the',
+                    things[1],
+                    'was',
+                    *second,
+                    *gaps[3],
+                )
+            ]
+        )
     return texts[0], texts[1]
 
 
 def main() -> None:
     """Write the data set."""
-    parser = argparse.ArgumentParser(
-        description='Make reviews as sequences of word vectors')
-    parser.add_argument('--out', type=Path,
-                        default=Path('data/embeddings_quickstart'))
+    parser = argparse.ArgumentParser(description='Make reviews as sequences of word vectors')
+    parser.add_argument('--out', type=Path, default=Path('data/embeddings_quickstart'))
     parser.add_argument('--train-pairs', type=int, default=800)
     parser.add_argument('--val-pairs', type=int, default=200)
     parser.add_argument('--dims', type=int, default=16)
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args()
     if min(args.train_pairs, args.val_pairs, args.dims) < 1:
-        parser.error('--train-pairs, --val-pairs and --dims must be at least '
-                     '1')
+        parser.error('--train-pairs, --val-pairs and --dims must be at least 1')
     rng = np.random.default_rng(args.seed)
-    vectors = {word: rng.standard_normal(args.dims).astype(np.float32)
-               for word in WORDS}
+    vectors = {word: rng.standard_normal(args.dims).astype(np.float32) for word in WORDS}
     (args.out / 'vectors').mkdir(parents=True, exist_ok=True)
     for part, pairs in (('train', args.train_pairs), ('val', args.val_pairs)):
         lines, reviews = [], []
         for _ in range(pairs):
             for label, words in enumerate(pair(rng)):
                 name = f'{part}_{len(lines):05d}.npy'
-                np.save(args.out / 'vectors' / name,
-                        np.stack([vectors[word] for word in words]))
+                np.save(args.out / 'vectors' / name, np.stack([vectors[word] for word in words]))
                 lines.append(f'{name} {label}\n')
                 reviews.append(' '.join(words) + '\n')
         (args.out / f'embeddings_{part}_list.txt').write_text(''.join(lines))
         (args.out / f'reviews_{part}.txt').write_text(''.join(reviews))
     (args.out / 'label_map.txt').write_text('\n'.join(CLASSES) + '\n')
-    print(f'{2 * args.train_pairs} reviews to train on and '
-          f'{2 * args.val_pairs} to test on in {args.out}, such as\n'
-          f'  negative: {reviews[0]}  positive: {reviews[1]}'
-          'Next: python tools/train.py configs/lstm_embeddings_quickstart.py')
+    print(
+        f'{2 * args.train_pairs} reviews to train on and '
+        f'{2 * args.val_pairs} to test on in {args.out}, such as\n'
+        f'  negative: {reviews[0]}  positive: {reviews[1]}'
+        'Next: python tools/train.py configs/lstm_embeddings_quickstart.py'
+    )
 
 
 if __name__ == '__main__':

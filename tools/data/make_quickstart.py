@@ -18,6 +18,7 @@ both lists::
     OUT/quickstart_{train,val}_split_1_videos.txt
     OUT/label_map.txt, OUT/preview.png, OUT/settings.json
 """
+
 import argparse
 import json
 import os
@@ -26,7 +27,7 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Tuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -34,7 +35,9 @@ from rich.progress import track
 
 STEPS = dict(Right=(0, 1), Left=(0, -1), Up=(-1, 0), Down=(1, 0))  # (y, x)
 CLASSES = [
-    f'{first}Then{second}' for first in STEPS for second in STEPS
+    f'{first}Then{second}'
+    for first in STEPS
+    for second in STEPS
     if np.dot(STEPS[first], STEPS[second]) == 0
 ]
 VERSION = 1  # of what is drawn: count up when the pictures change
@@ -47,6 +50,7 @@ SHAPES = ['disc', 'ring', 'cross', *POLYGONS]
 
 class Settings(NamedTuple):
     """What the bytes of the data set depend on, beside library versions."""
+
     seed: int = 0
     train_per_class: int = 160  # videos
     val_per_class: int = 40  # videos, of other scenes
@@ -56,16 +60,18 @@ class Settings(NamedTuple):
     def check(self) -> None:
         """Raise ``ValueError`` with the values that do not fit."""
         if self.frames < 4 or self.frames % 2:
-            raise ValueError(
-                f'frames must be even and at least 4, got {self.frames}')
+            raise ValueError(f'frames must be even and at least 4, got {self.frames}')
         if self.size < 32 or self.size % 32 or self.size % self.frames:
-            raise ValueError('size must be a multiple of 32 (decord pads '
-                             f'others) and of frames ({self.frames}), got '
-                             f'{self.size}')
+            raise ValueError(
+                'size must be a multiple of 32 (decord pads '
+                f'others) and of frames ({self.frames}), got '
+                f'{self.size}'
+            )
         if min(self.train_per_class, self.val_per_class) < 1:
             raise ValueError(
                 'train_per_class and val_per_class must be at least 1, got '
-                f'{self.train_per_class} and {self.val_per_class}')
+                f'{self.train_per_class} and {self.val_per_class}'
+            )
         if self.seed < 0:
             raise ValueError(f'seed must not be negative, got {self.seed}')
 
@@ -75,8 +81,7 @@ def video_path(class_name: str, scene: int) -> str:
     return f'{class_name}/v_{class_name}_g{scene:03d}_c01.avi'
 
 
-def texture(rng: np.random.Generator, size: int, low: float,
-            high: float) -> np.ndarray:
+def texture(rng: np.random.Generator, size: int, low: float, high: float) -> np.ndarray:
     """Draw smooth noise, or noise and stripes, between two colours.
 
     Args:
@@ -89,22 +94,19 @@ def texture(rng: np.random.Generator, size: int, low: float,
         np.ndarray: float32 picture, shape [size, size, 3].
     """
     grain = np.zeros((size, size), np.float32)
-    for cells, weight in ((3, 1.), (7, .6), (15, .4)):
+    for cells, weight in ((3, 1.0), (7, 0.6), (15, 0.4)):
         grid = rng.uniform(-1, 1, (cells, cells)).astype(np.float32)
-        grain += weight * cv2.resize(
-            grid, (size, size), interpolation=cv2.INTER_CUBIC)
+        grain += weight * cv2.resize(grid, (size, size), interpolation=cv2.INTER_CUBIC)
     if rng.random() < 0.5:
         y, x = np.mgrid[:size, :size] / size
         angle, waves = rng.uniform(0, np.pi), rng.uniform(4, 12)
-        grain += np.sin(2 * np.pi * waves *
-                        (x * np.cos(angle) + y * np.sin(angle)))
+        grain += np.sin(2 * np.pi * waves * (x * np.cos(angle) + y * np.sin(angle)))
     mix = 1 / (1 + np.exp(-2 * grain[..., None]))
     dark, light = rng.uniform(low, high, (2, 3))
     return (dark + (light - dark) * mix).astype(np.float32)
 
 
-def shape(rng: np.random.Generator,
-          size: int) -> Tuple[np.ndarray, np.ndarray]:
+def shape(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Draw one textured shape of random kind, angle, size and place.
 
     Args:
@@ -126,19 +128,23 @@ def shape(rng: np.random.Generator,
     elif kind == 'cross':
         arm = radius * np.array([np.cos(angle), np.sin(angle)])
         for end in (arm, arm[::-1] * (-1, 1)):
-            cv2.line(mask, (centre - end).astype(int).tolist(),
-                     (centre + end).astype(int).tolist(), 255,
-                     int(radius * .6))
+            cv2.line(
+                mask,
+                (centre - end).astype(int).tolist(),
+                (centre + end).astype(int).tolist(),
+                255,
+                int(radius * 0.6),
+            )
     else:
-        thickness = -1 if kind == 'disc' else int(radius * .5)
-        cv2.circle(mask, (centre, centre), int(radius * .85), 255, thickness)
+        thickness = -1 if kind == 'disc' else int(radius * 0.5)
+        cv2.circle(mask, (centre, centre), int(radius * 0.85), 255, thickness)
     mask = cv2.resize(mask, (size, size), interpolation=cv2.INTER_AREA)
     place = rng.integers(size, size=2)
     mask = np.roll(mask, place, axis=(0, 1))[..., None] / np.float32(255)
     return mask, mask * texture(rng, size, *LIGHT)
 
 
-def offsets(class_name: str, settings: Settings) -> List[Tuple[int, int]]:
+def offsets(class_name: str, settings: Settings) -> list[tuple[int, int]]:
     """How far the shapes are, in each frame, from where their paths cross.
 
     Each half of the video is one round trip, sampled at half steps, so that a
@@ -159,8 +165,7 @@ def offsets(class_name: str, settings: Settings) -> List[Tuple[int, int]]:
     return [(int(y), int(x)) for y, x in path]
 
 
-def render(scene: int,
-           settings: Settings) -> Dict[Tuple[int, int], np.ndarray]:
+def render(scene: int, settings: Settings) -> dict[tuple[int, int], np.ndarray]:
     """Draw every frame that the eight videos of a scene are made of.
 
     Args:
@@ -185,14 +190,13 @@ def render(scene: int,
 
     pictures = {}
     for offset in {o for name in CLASSES for o in offsets(name, settings)}:
-        mask, paint = (np.roll(layer, offset, axis=(0, 1))
-                       for layer in (cover, moving))
+        mask, paint = (np.roll(layer, offset, axis=(0, 1)) for layer in (cover, moving))
         picture = still * (1 - mask) + paint
         pictures[offset] = picture.round().astype(np.uint8)
     return pictures
 
 
-def write_video(path: Path, pictures: List[np.ndarray]) -> None:
+def write_video(path: Path, pictures: list[np.ndarray]) -> None:
     """Encode a video as Motion-JPEG, which codes each picture by itself.
 
     Args:
@@ -204,8 +208,12 @@ def write_video(path: Path, pictures: List[np.ndarray]) -> None:
     """
     part = path.with_name(f'.part_{path.name}')
     writer = cv2.VideoWriter(
-        str(part), cv2.CAP_OPENCV_MJPEG, cv2.VideoWriter_fourcc(*'MJPG'), FPS,
-        pictures[0].shape[1::-1])
+        str(part),
+        cv2.CAP_OPENCV_MJPEG,
+        cv2.VideoWriter_fourcc(*'MJPG'),
+        FPS,
+        pictures[0].shape[1::-1],
+    )
     if not writer.isOpened():
         raise OSError(f'OpenCV cannot write a Motion-JPEG video to {path}')
     for picture in pictures:
@@ -225,15 +233,13 @@ def make_scene(scene: int, out: Path, settings: Settings) -> int:
     Returns:
         int: The number of videos written.
     """
-    paths = {name: out / 'videos' / video_path(name, scene)
-             for name in CLASSES}
+    paths = {name: out / 'videos' / video_path(name, scene) for name in CLASSES}
     missing = [name for name in CLASSES if not paths[name].exists()]
     if missing:
         cv2.setNumThreads(1)
         pictures = render(scene, settings)
         for name in missing:
-            write_video(paths[name],
-                        [pictures[o] for o in offsets(name, settings)])
+            write_video(paths[name], [pictures[o] for o in offsets(name, settings)])
     return len(missing)
 
 
@@ -243,13 +249,20 @@ def write_preview(path: Path, scene: int, settings: Settings) -> None:
     rows = []
     for name in CLASSES:
         title = np.full((settings.size, 140, 3), 255, np.uint8)
-        cv2.putText(title, name, (6, settings.size // 2),
-                    cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
+        cv2.putText(
+            title,
+            name,
+            (6, settings.size // 2),
+            cv2.FONT_HERSHEY_SIMPLEX,
+            0.45,
+            (0, 0, 0),
+            1,
+            cv2.LINE_AA,
+        )
         row = [title] + [pictures[o] for o in offsets(name, settings)[::2]]
-        rows.append(np.hstack([
-            np.pad(tile, ((2, 2), (2, 2), (0, 0)), constant_values=255)
-            for tile in row
-        ]))
+        rows.append(
+            np.hstack([np.pad(tile, ((2, 2), (2, 2), (0, 0)), constant_values=255) for tile in row])
+        )
     cv2.imwrite(str(path), np.vstack(rows))
 
 
@@ -273,23 +286,23 @@ def prepare(out: Path, settings: Settings, overwrite: bool) -> None:
             for video_list in out.glob('quickstart_*_videos.txt'):
                 video_list.unlink()
         elif found != wanted:
-            changed = [f'{k}={found.get(k)} (wanted: {v})'
-                       for k, v in wanted.items() if found.get(k) != v]
+            changed = [
+                f'{k}={found.get(k)} (wanted: {v})' for k, v in wanted.items() if found.get(k) != v
+            ]
             raise FileExistsError(
                 f'{out} holds a data set with {", ".join(changed)}. Pass '
-                '--overwrite to replace it, or another --out.')
+                '--overwrite to replace it, or another --out.'
+            )
     elif videos.exists():
-        raise FileExistsError(
-            f'{videos} was not made by this tool. Pass another --out.')
+        raise FileExistsError(f'{videos} was not made by this tool. Pass another --out.')
     for name in CLASSES:
         (videos / name).mkdir(parents=True, exist_ok=True)
     record.write_text(json.dumps(wanted, indent=2) + '\n')
 
 
-def make_quickstart(out: Path,
-                    settings: Settings = Settings(),
-                    workers: int = 1,
-                    overwrite: bool = False) -> int:
+def make_quickstart(
+    out: Path, settings: Settings = Settings(), workers: int = 1, overwrite: bool = False
+) -> int:
     """Make the data set, or what is missing of it.
 
     Args:
@@ -309,17 +322,17 @@ def make_quickstart(out: Path,
     settings.check()
     prepare(out, settings, overwrite)
     first = settings.val_per_class + 1
-    splits = dict(val=range(1, first),
-                  train=range(first, first + settings.train_per_class))
+    splits = dict(val=range(1, first), train=range(first, first + settings.train_per_class))
     scenes = range(1, first + settings.train_per_class)
     with ProcessPoolExecutor(workers) as pool:
-        jobs = pool.map(
-            partial(make_scene, out=out, settings=settings), scenes,
-            chunksize=4)
+        jobs = pool.map(partial(make_scene, out=out, settings=settings), scenes, chunksize=4)
         written = sum(track(jobs, 'Making videos', total=len(scenes)))
     for split, members in splits.items():
-        lines = [f'{video_path(name, scene)} {label}\n' for scene in members
-                 for label, name in enumerate(CLASSES)]
+        lines = [
+            f'{video_path(name, scene)} {label}\n'
+            for scene in members
+            for label, name in enumerate(CLASSES)
+        ]
         list_path = out / f'quickstart_{split}_split_1_videos.txt'
         list_path.write_text(''.join(lines))
     (out / 'label_map.txt').write_text('\n'.join(CLASSES) + '\n')
@@ -329,21 +342,23 @@ def make_quickstart(out: Path,
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__.split('\n')[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        description=__doc__.split('\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
     default = Settings()
     parser.add_argument('--out', type=Path, default=Path('data/quickstart'))
     parser.add_argument('--seed', type=int, default=default.seed)
-    parser.add_argument('--train-per-class', type=int, metavar='N',
-                        default=default.train_per_class, help='videos')
-    parser.add_argument('--val-per-class', type=int, metavar='N',
-                        default=default.val_per_class, help='videos')
-    parser.add_argument('--size', type=int, default=default.size,
-                        help='height and width in pixels')
+    parser.add_argument(
+        '--train-per-class', type=int, metavar='N', default=default.train_per_class, help='videos'
+    )
+    parser.add_argument(
+        '--val-per-class', type=int, metavar='N', default=default.val_per_class, help='videos'
+    )
+    parser.add_argument('--size', type=int, default=default.size, help='height and width in pixels')
     parser.add_argument('--frames', type=int, default=default.frames)
     parser.add_argument('--workers', type=int, default=os.cpu_count() or 1)
-    parser.add_argument('--overwrite', action='store_true',
-                        help='replace a data set of other settings')
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace a data set of other settings'
+    )
     return parser.parse_args()
 
 
@@ -351,13 +366,14 @@ def main() -> None:
     args = parse_args()
     settings = Settings(*(getattr(args, name) for name in Settings._fields))
     try:
-        written = make_quickstart(args.out, settings, args.workers,
-                                  args.overwrite)
+        written = make_quickstart(args.out, settings, args.workers, args.overwrite)
     except (ValueError, OSError) as error:
         sys.exit(f'make_quickstart: {error}')
     total = len(CLASSES) * (settings.train_per_class + settings.val_per_class)
-    print(f'{args.out}: {total} videos, {written} written now, '
-          f'{total - written} found. See {args.out}/preview.png.')
+    print(
+        f'{args.out}: {total} videos, {written} written now, '
+        f'{total - written} found. See {args.out}/preview.png.'
+    )
 
 
 if __name__ == '__main__':

@@ -1,4 +1,5 @@
 """What the tools that prepare data sets share: archives, probing, reports."""
+
 import json
 import multiprocessing
 import os
@@ -6,10 +7,11 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Tuple
+from typing import Any
 
 from rich.progress import track
 
@@ -37,9 +39,11 @@ def unpack(source: Path, out: Path) -> Path:
     if source.is_dir():
         return source
     if not source.is_file():
-        raise FileNotFoundError(f'{source} is not there: name the downloaded '
-                                'archive, or the folder that it was unpacked '
-                                'to.')
+        raise FileNotFoundError(
+            f'{source} is not there: name the downloaded '
+            'archive, or the folder that it was unpacked '
+            'to.'
+        )
     stamp = out / '.unpacked'
     size = source.stat().st_size
     if stamp.is_file() and stamp.read_text() == f'{source.name} {size}':
@@ -58,7 +62,7 @@ def unpack(source: Path, out: Path) -> Path:
     return out
 
 
-def unpack_commands(source: Path, out: Path) -> List[List[str]]:
+def unpack_commands(source: Path, out: Path) -> list[list[str]]:
     """The commands that may unpack a .rar or .7z with what is installed.
 
     Raises:
@@ -66,36 +70,35 @@ def unpack_commands(source: Path, out: Path) -> List[List[str]]:
     """
     commands = dict(
         unrar=['unrar', 'x', '-o+', '-idq', str(source), f'{out}/'],
-        bsdtar=['bsdtar', '-xf', str(source), '-C', str(out)])
+        bsdtar=['bsdtar', '-xf', str(source), '-C', str(out)],
+    )
     for name in ('7z', '7zz', '7za'):
         commands[name] = [name, 'x', '-y', '-bd', f'-o{out}', str(source)]
     if source.suffix.lower() == '.7z':
         del commands['unrar']
-    there = [command for name, command in commands.items()
-             if shutil.which(name)]
+    there = [command for name, command in commands.items() if shutil.which(name)]
     if there:
         return there
     raise RuntimeError(
         f'{source} needs one of {", ".join(commands)}, and none is installed.'
         ' On Debian and Ubuntu: apt-get install unrar (or 7zip, or '
         'libarchive-tools); with conda: conda install -c conda-forge '
-        'libarchive. Or unpack it yourself and name the folder.')
+        'libarchive. Or unpack it yourself and name the folder.'
+    )
 
 
 def _unpack_with_program(source: Path, out: Path) -> None:
     said = []
     # Some builds of these programs cannot read every .rar.
     for command in unpack_commands(source, out):
-        done = subprocess.run(
-            command, capture_output=True, text=True, errors='replace')
+        done = subprocess.run(command, capture_output=True, text=True, errors='replace')
         if not done.returncode:
             return
         said.append(f'{command[0]}: {(done.stdout + done.stderr)[-300:]}')
-    raise RuntimeError(f'{source} could not be unpacked; it may be damaged:\n'
-                       + '\n'.join(said))
+    raise RuntimeError(f'{source} could not be unpacked; it may be damaged:\n' + '\n'.join(said))
 
 
-def find_videos(root: Path) -> Dict[str, Path]:
+def find_videos(root: Path) -> dict[str, Path]:
     """Find all video files under a folder.
 
     Args:
@@ -113,7 +116,7 @@ def find_videos(root: Path) -> Dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def probe(path: str) -> Dict[str, Any]:
+def probe(path: str) -> dict[str, Any]:
     """Decode a whole video.
 
     Args:
@@ -125,6 +128,7 @@ def probe(path: str) -> Dict[str, Any]:
         be decoded, ``promised`` in the header, and ``reason`` where broken.
     """
     import cv2
+
     cv2.setNumThreads(1)
     if not os.path.getsize(path):
         return dict(state='broken', frames=0, promised=0, reason='0 bytes')
@@ -138,15 +142,15 @@ def probe(path: str) -> Dict[str, Any]:
     if not frames:
         result.update(state='broken', reason='no frame can be decoded')
     elif frames < 0.9 * promised:
-        result.update(state='broken', reason=f'ends early: {frames} frames of '
-                      f'the {promised} in its header')
+        result.update(
+            state='broken', reason=f'ends early: {frames} frames of the {promised} in its header'
+        )
     elif frames < promised:
         result['state'] = 'short'
     return result
 
 
-def probe_all(videos: Dict[str, Path], log: Path,
-              workers: int) -> Dict[str, Dict[str, Any]]:
+def probe_all(videos: dict[str, Path], log: Path, workers: int) -> dict[str, dict[str, Any]]:
     """Decode videos in parallel, and only those not decoded before.
 
     Results go into a log as they come, so that a killed run goes on where it
@@ -162,22 +166,24 @@ def probe_all(videos: Dict[str, Path], log: Path,
     """
     known = _read_log(log)
     stamps = {name: _stamp(path) for name, path in videos.items()}
-    done = {name: known[name] for name in videos
-            if known.get(name, {}).get('stamp') == stamps[name]}
+    done = {
+        name: known[name] for name in videos if known.get(name, {}).get('stamp') == stamps[name]
+    }
     todo = [name for name in videos if name not in done]
     if done:
         print(f'{len(done)} of {len(videos)} videos were checked before.')
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open('a') as file:
-        for name, result in track(_probe_each(videos, todo, workers),
-                                  'Checking videos', total=len(todo)):
+        for name, result in track(
+            _probe_each(videos, todo, workers), 'Checking videos', total=len(todo)
+        ):
             done[name] = dict(result, stamp=stamps[name])
             file.write(json.dumps(dict(done[name], name=name)) + '\n')
             file.flush()
     return {name: done[name] for name in videos}
 
 
-def _read_log(log: Path) -> Dict[str, dict]:
+def _read_log(log: Path) -> dict[str, dict]:
     known = {}
     if log.is_file():
         for line in log.read_text().splitlines():
@@ -187,19 +193,20 @@ def _read_log(log: Path) -> Dict[str, dict]:
                 continue
             known[entry.pop('name')] = entry
     if known:  # end a line that was cut short
-        log.write_text(''.join(
-            json.dumps(dict(entry, name=name)) + '\n'
-            for name, entry in known.items()))
+        log.write_text(
+            ''.join(json.dumps(dict(entry, name=name)) + '\n' for name, entry in known.items())
+        )
     return known
 
 
-def _stamp(path: Path) -> List[int]:
+def _stamp(path: Path) -> list[int]:
     stat = path.stat()
     return [stat.st_size, stat.st_mtime_ns]
 
 
-def _probe_each(videos: Dict[str, Path], todo: List[str],
-                workers: int) -> Iterable[Tuple[str, dict]]:
+def _probe_each(
+    videos: dict[str, Path], todo: list[str], workers: int
+) -> Iterable[tuple[str, dict]]:
     # Decoders say what is damaged in their own words, which helps nobody.
     os.environ.setdefault('OPENCV_LOG_LEVEL', 'SILENT')
     os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
@@ -209,8 +216,7 @@ def _probe_each(videos: Dict[str, Path], todo: List[str],
         finished = set()
         try:
             with ProcessPoolExecutor(workers, context) as pool:
-                jobs = {pool.submit(probe, str(videos[name])): name
-                        for name in left}
+                jobs = {pool.submit(probe, str(videos[name])): name for name in left}
                 for job in as_completed(jobs):
                     result = job.result()
                     finished.add(jobs[job])
@@ -218,19 +224,18 @@ def _probe_each(videos: Dict[str, Path], todo: List[str],
         except BrokenProcessPool:
             # One of those that were begun ended its process: each of them
             # gets its own.
-            for name in [name for name in left
-                         if name not in finished][:2 * workers + 1]:
+            for name in [name for name in left if name not in finished][: 2 * workers + 1]:
                 finished.add(name)
                 yield name, _probe_alone(videos[name])
         left = [name for name in left if name not in finished]
 
 
 def _probe_alone(path: Path) -> dict:
-    done = subprocess.run([sys.executable, __file__, str(path)],
-                          capture_output=True, text=True)
+    done = subprocess.run([sys.executable, __file__, str(path)], capture_output=True, text=True)
     if done.returncode:
-        return dict(state='broken', frames=0, promised=0,
-                    reason=f'the decoder died ({done.returncode})')
+        return dict(
+            state='broken', frames=0, promised=0, reason=f'the decoder died ({done.returncode})'
+        )
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -250,14 +255,14 @@ def link_videos(source: Path, out: Path) -> None:
     if out.resolve() == source:
         return
     if out.is_symlink() or out.exists():
-        raise FileExistsError(f'{out} is there already and is not {source}: '
-                              'remove it, or name another --out.')
+        raise FileExistsError(
+            f'{out} is there already and is not {source}: remove it, or name another --out.'
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     out.symlink_to(source, target_is_directory=True)
 
 
-def summarize(wanted: Dict[str, str], probed: Dict[str, dict],
-              extra: List[str]) -> dict:
+def summarize(wanted: dict[str, str], probed: dict[str, dict], extra: list[str]) -> dict:
     """Count what the official lists name against what is there.
 
     Args:
@@ -269,21 +274,27 @@ def summarize(wanted: Dict[str, str], probed: Dict[str, dict],
         dict: ``clips`` and ``classes`` wanted, ``by_class`` (number of each
         state), and the names: ``missing``, ``broken``, ``short``, ``extra``.
     """
-    report: Dict[str, Any] = dict(
-        clips=len(wanted), classes=len(set(wanted.values())), by_class={},
-        missing=[], broken={}, short={}, extra=sorted(extra))
+    report: dict[str, Any] = dict(
+        clips=len(wanted),
+        classes=len(set(wanted.values())),
+        by_class={},
+        missing=[],
+        broken={},
+        short={},
+        extra=sorted(extra),
+    )
     for clip, name in sorted(wanted.items()):
         result = probed.get(clip, dict(state='missing'))
-        counts = report['by_class'].setdefault(
-            name, dict.fromkeys(STATES, 0))
+        counts = report['by_class'].setdefault(name, dict.fromkeys(STATES, 0))
         counts[result['state']] += 1
         if result['state'] == 'missing':
             report['missing'].append(clip)
         elif result['state'] == 'broken':
             report['broken'][clip] = result['reason']
         elif result['state'] == 'short':
-            report['short'][clip] = (f'{result["frames"]} frames of the '
-                                     f'{result["promised"]} in its header')
+            report['short'][clip] = (
+                f'{result["frames"]} frames of the {result["promised"]} in its header'
+            )
     return report
 
 
@@ -297,9 +308,11 @@ def write_report(report: dict, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(report, indent=2) + '\n')
     there = report['clips'] - len(report['missing']) - len(report['broken'])
-    print(f'{there} of {report["clips"]} clips in {report["classes"]} classes '
-          f'can be used ({len(report["short"])} of them are a few frames '
-          'short, which does no harm).')
+    print(
+        f'{there} of {report["clips"]} clips in {report["classes"]} classes '
+        f'can be used ({len(report["short"])} of them are a few frames '
+        'short, which does no harm).'
+    )
     for state in ('missing', 'broken', 'extra'):
         names = report[state]
         if names:

@@ -13,20 +13,26 @@ A split has 70 training and 30 test clips of each class; the other clips,
 marked 0 in the split files, are not used in it. Clips that are missing or
 broken are left out of the lists and named in the report.
 """
+
 import argparse
 import os
 from pathlib import Path
-from typing import Dict, List, Tuple
 
-from preparation import (find_videos, link_videos, probe_all, summarize,
-                         unpack, write_lines, write_report)
+from preparation import (
+    find_videos,
+    link_videos,
+    probe_all,
+    summarize,
+    unpack,
+    write_lines,
+    write_report,
+)
 
 PARTS = {1: 'train', 2: 'val'}
 SPLITS = (1, 2, 3)
 
 
-def official_lists(
-        folder: Path) -> Tuple[List[str], Dict[Tuple[str, int], List[str]]]:
+def official_lists(folder: Path) -> tuple[list[str], dict[tuple[str, int], list[str]]]:
     """Read the files ``CLASS_test_splitN.txt``, wherever they are below.
 
     Args:
@@ -44,43 +50,42 @@ def official_lists(
     classes = sorted({name.rsplit('_test_split', 1)[0] for name in files})
     if not classes:
         raise FileNotFoundError(
-            f'{folder} holds no CLASS_test_splitN.txt: name '
-            'test_train_splits.rar or its folder.')
-    lists: Dict[Tuple[str, int], List[str]] = {
-        (part, split): [] for split in SPLITS for part in PARTS.values()}
+            f'{folder} holds no CLASS_test_splitN.txt: name test_train_splits.rar or its folder.'
+        )
+    lists: dict[tuple[str, int], list[str]] = {
+        (part, split): [] for split in SPLITS for part in PARTS.values()
+    }
     for name in classes:
         for split in SPLITS:
             path = files.get(f'{name}_test_split{split}.txt')
             if path is None:
-                raise FileNotFoundError(
-                    f'{folder} lacks {name}_test_split{split}.txt')
+                raise FileNotFoundError(f'{folder} lacks {name}_test_split{split}.txt')
             for number, line in enumerate(path.read_text().splitlines(), 1):
                 if not line.strip():
                     continue
                 clip, _, mark = line.strip().rpartition(' ')
                 if mark not in ('0', '1', '2') or not clip:
-                    raise ValueError(f'{path}, line {number}: {line!r} is not '
-                                     '"name.avi 0", 1 or 2')
+                    raise ValueError(f'{path}, line {number}: {line!r} is not "name.avi 0", 1 or 2')
                 if mark != '0':
-                    lists[PARTS[int(mark)], split].append(
-                        f'{name}/{clip.strip()}')
+                    lists[PARTS[int(mark)], split].append(f'{name}/{clip.strip()}')
     return classes, lists
 
 
 def main() -> None:
     """Prepare."""
     parser = argparse.ArgumentParser(description='Prepare HMDB51')
-    parser.add_argument('videos', type=Path,
-                        help='hmdb51_org.rar, or a folder of classes')
-    parser.add_argument('splits', type=Path,
-                        help='test_train_splits.rar, or its folder')
+    parser.add_argument('videos', type=Path, help='hmdb51_org.rar, or a folder of classes')
+    parser.add_argument('splits', type=Path, help='test_train_splits.rar, or its folder')
     parser.add_argument('--out', type=Path, default=Path('data/hmdb51'))
-    parser.add_argument('--workers', type=int, default=os.cpu_count(),
-                        help='processes that decode; default all cores')
+    parser.add_argument(
+        '--workers',
+        type=int,
+        default=os.cpu_count(),
+        help='processes that decode; default all cores',
+    )
     args = parser.parse_args()
 
-    classes, lists = official_lists(
-        unpack(args.splits, args.out / 'unpacked_splits'))
+    classes, lists = official_lists(unpack(args.splits, args.out / 'unpacked_splits'))
     label = {name: k for k, name in enumerate(classes)}
     folder = unpack(args.videos, args.out / 'unpacked_videos')
     archives = sorted(folder.rglob('*.rar'))
@@ -89,10 +94,8 @@ def main() -> None:
     if archives:
         folder = args.out / 'unpacked_classes'
     # A class's folder may stand in another one of its name.
-    found = {'/'.join(name.split('/')[-2:]): path
-             for name, path in find_videos(folder).items()}
-    wanted = {clip: clip.split('/')[0] for clips in lists.values()
-              for clip in clips}
+    found = {'/'.join(name.split('/')[-2:]): path for name, path in find_videos(folder).items()}
+    wanted = {clip: clip.split('/')[0] for clips in lists.values() for clip in clips}
     used = {clip: found[clip] for clip in wanted if clip in found}
     for name in sorted({clip.split('/')[0] for clip in used}):
         clip = next(clip for clip in used if clip.startswith(f'{name}/'))
@@ -103,8 +106,12 @@ def main() -> None:
     for (part, split), clips in lists.items():
         write_lines(
             args.out / f'hmdb51_{part}_split_{split}_videos.txt',
-            [f'{clip} {label[clip.split("/")[0]]}' for clip in clips
-             if probed.get(clip, {}).get('state', 'broken') != 'broken'])
+            [
+                f'{clip} {label[clip.split("/")[0]]}'
+                for clip in clips
+                if probed.get(clip, {}).get('state', 'broken') != 'broken'
+            ],
+        )
     write_lines(args.out / 'label_map.txt', classes)
     write_report(report, args.out / 'report.json')
 

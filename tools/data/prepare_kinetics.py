@@ -17,6 +17,7 @@ Nothing is downloaded, and VIDEOS is not changed. Every clip is decoded once;
 those that are missing or broken are left out of the list and named in the
 report. Killed and started again it goes on where it was.
 """
+
 import argparse
 import csv
 import os
@@ -25,18 +26,17 @@ import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional
+from typing import NamedTuple
 
+from preparation import find_videos, link_videos, probe_all, summarize, write_lines, write_report
 from rich.progress import track
-
-from preparation import (find_videos, link_videos, probe_all, summarize,
-                         write_lines, write_report)
 
 CLASSES = dict(kinetics400=400, kinetics600=600, kinetics700=700)
 
 
 class Clip(NamedTuple):
     """A row of the annotation file."""
+
     label: str
     youtube_id: str
     start: int  # seconds
@@ -48,7 +48,7 @@ class Clip(NamedTuple):
         return f'{self.youtube_id}_{self.start:06d}_{self.end:06d}'
 
 
-def read_csv(path: Path) -> List[Clip]:
+def read_csv(path: Path) -> list[Clip]:
     """Read an annotation file.
 
     Args:
@@ -65,28 +65,30 @@ def read_csv(path: Path) -> List[Clip]:
     with path.open(newline='') as file:
         reader = csv.DictReader(file)
         wanted = ('label', 'youtube_id', 'time_start', 'time_end')
-        lacking = [name for name in wanted
-                   if name not in (reader.fieldnames or ())]
+        lacking = [name for name in wanted if name not in (reader.fieldnames or ())]
         if lacking:
             raise ValueError(
                 f'{path} lacks the column {", ".join(lacking)}; it has '
-                f'{reader.fieldnames}. Name the annotation file with labels.')
+                f'{reader.fieldnames}. Name the annotation file with labels.'
+            )
         for row in reader:
             try:
                 clips.append(
-                    Clip(row['label'].strip(' "'), row['youtube_id'],
-                         int(float(row['time_start'])),
-                         int(float(row['time_end']))))
+                    Clip(
+                        row['label'].strip(' "'),
+                        row['youtube_id'],
+                        int(float(row['time_start'])),
+                        int(float(row['time_end'])),
+                    )
+                )
             except (TypeError, ValueError):
-                raise ValueError(f'{path}, line {reader.line_num}: {row} is '
-                                 'no clip') from None
+                raise ValueError(f'{path}, line {reader.line_num}: {row} is no clip') from None
     if not clips:
         raise ValueError(f'{path} names no clip.')
     return clips
 
 
-def find_clips(clips: List[Clip],
-               videos: Dict[str, Path]) -> Dict[Clip, str]:
+def find_clips(clips: list[Clip], videos: dict[str, Path]) -> dict[Clip, str]:
     """Find the file of each clip.
 
     Args:
@@ -99,10 +101,10 @@ def find_clips(clips: List[Clip],
     Raises:
         ValueError: If two files have a clip's name.
     """
-    by_stem: Dict[str, List[str]] = {}
+    by_stem: dict[str, list[str]] = {}
     for name in videos:
         by_stem.setdefault(Path(name).stem, []).append(name)
-    times: Dict[str, int] = {}
+    times: dict[str, int] = {}
     for clip in clips:
         times[clip.youtube_id] = times.get(clip.youtube_id, 0) + 1
     found = {}
@@ -113,12 +115,13 @@ def find_clips(clips: List[Clip],
         for stem in stems:
             names = by_stem.get(stem, [])
             folder = class_folder(clip.label)
-            named = [name for name in names
-                     if class_folder(Path(name).parent.name) == folder]
+            named = [name for name in names if class_folder(Path(name).parent.name) == folder]
             names = named or names
             if len(names) > 1:
-                raise ValueError(f'{clip.name} is there {len(names)} times: '
-                                 f'{", ".join(names)}. Remove all but one.')
+                raise ValueError(
+                    f'{clip.name} is there {len(names)} times: '
+                    f'{", ".join(names)}. Remove all but one.'
+                )
             if names:
                 found[clip] = names[0]
                 break
@@ -130,7 +133,7 @@ def class_folder(label: str) -> str:
     return re.sub(r"[()']", '', label).replace(' ', '_')
 
 
-def resize(source: Path, target: Path, short_side: int) -> Optional[str]:
+def resize(source: Path, target: Path, short_side: int) -> str | None:
     """Write a copy of a video with another short side.
 
     Args:
@@ -145,12 +148,29 @@ def resize(source: Path, target: Path, short_side: int) -> Optional[str]:
         return None
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f'.{target.name}.{os.getpid()}.mp4')
-    scale = (f"scale=w='if(gt(iw,ih),-2,min({short_side},iw))':"
-             f"h='if(gt(iw,ih),min({short_side},ih),-2)'")
+    scale = (
+        f"scale=w='if(gt(iw,ih),-2,min({short_side},iw))':h='if(gt(iw,ih),min({short_side},ih),-2)'"
+    )
     done = subprocess.run(
-        [ffmpeg(), '-nostdin', '-loglevel', 'error', '-y', '-threads', '1',
-         '-i', str(source), '-vf', scale, '-c:a', 'copy', str(part)],
-        capture_output=True, text=True)
+        [
+            ffmpeg(),
+            '-nostdin',
+            '-loglevel',
+            'error',
+            '-y',
+            '-threads',
+            '1',
+            '-i',
+            str(source),
+            '-vf',
+            scale,
+            '-c:a',
+            'copy',
+            str(part),
+        ],
+        capture_output=True,
+        text=True,
+    )
     if done.returncode:
         part.unlink(missing_ok=True)
         return done.stderr.strip()[-300:] or 'ffmpeg failed'
@@ -170,13 +190,15 @@ def ffmpeg() -> str:
     try:
         import imageio_ffmpeg
     except ImportError:
-        raise RuntimeError('--short-side needs ffmpeg: apt-get install ffmpeg,'
-                           ' or pip install imageio-ffmpeg.') from None
+        raise RuntimeError(
+            '--short-side needs ffmpeg: apt-get install ffmpeg, or pip install imageio-ffmpeg.'
+        ) from None
     return imageio_ffmpeg.get_ffmpeg_exe()
 
 
-def resize_all(names: List[str], source: Path, out: Path, short_side: int,
-               workers: int) -> Dict[str, str]:
+def resize_all(
+    names: list[str], source: Path, out: Path, short_side: int, workers: int
+) -> dict[str, str]:
     """Resize videos that are not resized yet, with a progress bar.
 
     Returns:
@@ -185,18 +207,17 @@ def resize_all(names: List[str], source: Path, out: Path, short_side: int,
     ffmpeg()
     failed = {}
 
-    def one(name: str) -> Optional[str]:
+    def one(name: str) -> str | None:
         return resize(source / name, out / written_name(name), short_side)
 
     with ThreadPoolExecutor(workers) as pool:
-        for name, reason in zip(names, track(
-                pool.map(one, names), 'Resizing', total=len(names))):
+        for name, reason in zip(names, track(pool.map(one, names), 'Resizing', total=len(names))):
             if reason is not None:
                 failed[name] = reason
     return failed
 
 
-def link_each(videos: Dict[str, Path], out: Path) -> None:
+def link_each(videos: dict[str, Path], out: Path) -> None:
     """Let each path below ``out`` lead to a video.
 
     Args:
@@ -228,10 +249,13 @@ def main() -> None:
     parser.add_argument('--data', choices=sorted(CLASSES), required=True)
     parser.add_argument('--out', type=Path, help='default data/DATA')
     parser.add_argument(
-        '--short-side', type=int,
-        help='write copies with this short side, such as 340; needs ffmpeg')
-    parser.add_argument('--workers', type=int, default=os.cpu_count(),
-                        help='processes; default all cores')
+        '--short-side',
+        type=int,
+        help='write copies with this short side, such as 340; needs ffmpeg',
+    )
+    parser.add_argument(
+        '--workers', type=int, default=os.cpu_count(), help='processes; default all cores'
+    )
     args = parser.parse_args()
     out = args.out or Path('data', args.data)
     clips = read_csv(args.csv)
@@ -240,24 +264,29 @@ def main() -> None:
     if map_file.is_file():  # of another part: the same labels in all
         classes = map_file.read_text().splitlines()
     elif len(classes) != CLASSES[args.data]:
-        print(f'NOTE: {args.csv} names {len(classes)} classes, not '
-              f'{CLASSES[args.data]}: labels count these.')
+        print(
+            f'NOTE: {args.csv} names {len(classes)} classes, not '
+            f'{CLASSES[args.data]}: labels count these.'
+        )
     label = {name: k for k, name in enumerate(classes)}
     unknown = sorted({clip.label for clip in clips} - set(label))
     if unknown:
-        parser.error(f'{map_file} lacks {", ".join(unknown)}: remove it and '
-                     'begin with the part that has all classes.')
+        parser.error(
+            f'{map_file} lacks {", ".join(unknown)}: remove it and '
+            'begin with the part that has all classes.'
+        )
 
     videos = find_videos(args.videos)
     files = find_clips(clips, videos)
-    probed = probe_all({name: videos[name] for name in files.values()},
-                       out / f'checked_{args.part}.jsonl', args.workers)
-    good = [name for name in files.values()
-            if probed[name]['state'] != 'broken']
+    probed = probe_all(
+        {name: videos[name] for name in files.values()},
+        out / f'checked_{args.part}.jsonl',
+        args.workers,
+    )
+    good = [name for name in files.values() if probed[name]['state'] != 'broken']
     folder = out / f'videos_{args.part}'
     if args.short_side:
-        failed = resize_all(good, args.videos, folder, args.short_side,
-                            args.workers)
+        failed = resize_all(good, args.videos, folder, args.short_side, args.workers)
         for name, reason in failed.items():
             probed[name] = dict(state='broken', reason=f'resizing: {reason}')
     elif any(' ' in name for name in good):
@@ -267,8 +296,7 @@ def main() -> None:
 
     wanted = {clip.name: clip.label for clip in clips}
     by_clip = {clip.name: probed[name] for clip, name in files.items()}
-    report = summarize(wanted, by_clip,
-                       sorted(set(videos) - set(files.values())))
+    report = summarize(wanted, by_clip, sorted(set(videos) - set(files.values())))
     lines = []
     for clip in clips:
         name = files.get(clip)

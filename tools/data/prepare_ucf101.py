@@ -12,22 +12,28 @@ Every clip is decoded once. Killed and started again it goes on where it was.
 Clips that are missing or broken are left out of the lists and named in the
 report. The labels are the official ones; with --classes they count from 0.
 """
+
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict, List, Sequence, Tuple
 
 import numpy as np
-
-from preparation import (find_videos, link_videos, probe_all, summarize,
-                         unpack, write_lines, write_report)
+from preparation import (
+    find_videos,
+    link_videos,
+    probe_all,
+    summarize,
+    unpack,
+    write_lines,
+    write_report,
+)
 
 PARTS = dict(train='train', test='val')
 SPLITS = (1, 2, 3)
 
 
-def official_lists(
-        folder: Path) -> Tuple[List[str], Dict[Tuple[str, int], List[str]]]:
+def official_lists(folder: Path) -> tuple[list[str], dict[tuple[str, int], list[str]]]:
     """Read ``classInd.txt`` and the split lists, wherever they are below.
 
     Args:
@@ -41,25 +47,27 @@ def official_lists(
         FileNotFoundError: If one of the files is missing.
     """
 
-    def lines(name: str) -> List[List[str]]:
+    def lines(name: str) -> list[list[str]]:
         found = sorted(folder.rglob(name))
         if not found:
             raise FileNotFoundError(
                 f'{folder} holds no {name}: name the archive or the folder of '
-                'UCF101TrainTestSplits-RecognitionTask.')
-        return [line.split() for line in found[0].read_text().splitlines()
-                if line.strip()]
+                'UCF101TrainTestSplits-RecognitionTask.'
+            )
+        return [line.split() for line in found[0].read_text().splitlines() if line.strip()]
 
     classes = [name for _, name in lines('classInd.txt')]
-    clips = {(part, split): [line[0] for line in
-                             lines(f'{part}list{split:02d}.txt')]
-             for split in SPLITS for part in PARTS}
+    clips = {
+        (part, split): [line[0] for line in lines(f'{part}list{split:02d}.txt')]
+        for split in SPLITS
+        for part in PARTS
+    }
     return classes, clips
 
 
-def spread(clips: Sequence[str], limit: int) -> List[str]:
+def spread(clips: Sequence[str], limit: int) -> list[str]:
     """At most ``limit`` clips of each class, evenly over the list."""
-    by_class: Dict[str, List[str]] = {}
+    by_class: dict[str, list[str]] = {}
     for clip in clips:
         by_class.setdefault(clip.split('/')[0], []).append(clip)
     kept = set()
@@ -69,7 +77,7 @@ def spread(clips: Sequence[str], limit: int) -> List[str]:
     return [clip for clip in clips if clip in kept]
 
 
-def find_root(videos: Dict[str, Path], official: Sequence[str]) -> str:
+def find_root(videos: dict[str, Path], official: Sequence[str]) -> str:
     """The folder, below the unpacked one, that holds the class folders.
 
     Raises:
@@ -79,34 +87,37 @@ def find_root(videos: Dict[str, Path], official: Sequence[str]) -> str:
     for name in videos:
         clip = '/'.join(name.split('/')[-2:])
         if clip in wanted:
-            return name[:-len(clip)]
+            return name[: -len(clip)]
     raise FileNotFoundError(
         'None of the official clips is there as Class/v_*.avi: name UCF101.rar'
-        ' or the folder UCF-101 that it holds.')
+        ' or the folder UCF-101 that it holds.'
+    )
 
 
 def main() -> None:
     """Prepare."""
     parser = argparse.ArgumentParser(description='Prepare UCF101')
-    parser.add_argument('videos', type=Path,
-                        help='UCF101.rar, a .zip of it, or its folder')
-    parser.add_argument('splits', type=Path,
-                        help='the train/test split .zip, or its folder')
+    parser.add_argument('videos', type=Path, help='UCF101.rar, a .zip of it, or its folder')
+    parser.add_argument('splits', type=Path, help='the train/test split .zip, or its folder')
     parser.add_argument('--out', type=Path, default=Path('data/ucf101'))
-    parser.add_argument('--classes', nargs='+',
-                        help='only these classes, labelled from 0')
+    parser.add_argument('--classes', nargs='+', help='only these classes, labelled from 0')
     parser.add_argument(
-        '--limit', type=int,
+        '--limit',
+        type=int,
         help='at most so many clips a class in each list; a clip stays in its '
-        'official list, so no group is on both sides')
-    parser.add_argument('--workers', type=int, default=os.cpu_count(),
-                        help='processes that decode; default all cores')
+        'official list, so no group is on both sides',
+    )
+    parser.add_argument(
+        '--workers',
+        type=int,
+        default=os.cpu_count(),
+        help='processes that decode; default all cores',
+    )
     args = parser.parse_args()
     if args.limit is not None and args.limit < 1:
         parser.error(f'--limit must be at least 1, got {args.limit}')
 
-    classes, lists = official_lists(
-        unpack(args.splits, args.out / 'unpacked_splits'))
+    classes, lists = official_lists(unpack(args.splits, args.out / 'unpacked_splits'))
     unknown = sorted(set(args.classes or []) - set(classes))
     if unknown:
         parser.error(f'--classes: UCF101 has no {", ".join(unknown)}')
@@ -114,31 +125,30 @@ def main() -> None:
         classes = [name for name in classes if name in args.classes]
     label = {name: k for k, name in enumerate(classes)}
     everything = {clip for clips in lists.values() for clip in clips}
-    lists = {key: [clip for clip in clips if clip.split('/')[0] in label]
-             for key, clips in lists.items()}
+    lists = {
+        key: [clip for clip in clips if clip.split('/')[0] in label] for key, clips in lists.items()
+    }
     if args.limit:
-        lists = {key: spread(clips, args.limit)
-                 for key, clips in lists.items()}
-    wanted = {clip: clip.split('/')[0] for key in sorted(lists)
-              for clip in lists[key]}
+        lists = {key: spread(clips, args.limit) for key, clips in lists.items()}
+    wanted = {clip: clip.split('/')[0] for key in sorted(lists) for clip in lists[key]}
 
     folder = unpack(args.videos, args.out / 'unpacked_videos')
     found = find_videos(folder)
     root = find_root(found, sorted(everything))
-    found = {name[len(root):]: path for name, path in found.items()
-             if name.startswith(root)}
+    found = {name[len(root) :]: path for name, path in found.items() if name.startswith(root)}
     link_videos(folder / root, args.out / 'videos')
-    probed = probe_all({clip: found[clip] for clip in wanted if clip in found},
-                       args.out / 'checked.jsonl', args.workers)
-    report = summarize(wanted, probed, [name for name in found
-                                        if name not in everything])
-    usable = {clip for clip, result in probed.items()
-              if result['state'] != 'broken'}
+    probed = probe_all(
+        {clip: found[clip] for clip in wanted if clip in found},
+        args.out / 'checked.jsonl',
+        args.workers,
+    )
+    report = summarize(wanted, probed, [name for name in found if name not in everything])
+    usable = {clip for clip, result in probed.items() if result['state'] != 'broken'}
     for (part, split), clips in lists.items():
         write_lines(
             args.out / f'ucf101_{PARTS[part]}_split_{split}_videos.txt',
-            [f'{clip} {label[clip.split("/")[0]]}' for clip in clips
-             if clip in usable])
+            [f'{clip} {label[clip.split("/")[0]]}' for clip in clips if clip in usable],
+        )
     write_lines(args.out / 'label_map.txt', classes)
     write_report(report, args.out / 'report.json')
 

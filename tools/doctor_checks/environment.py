@@ -1,39 +1,53 @@
 """Python, the installed packages, and whether they import."""
+
 import configparser
 import re
 import sys
 from importlib import metadata
-from typing import Dict, List
 
 from .result import ROOT, Result, tried
 
 # What cannot be done without it, for packages that are no requirement.
 OPTIONAL = dict(
-    h5py='converting Keras weights', onnx='the ONNX export',
-    onnxruntime='the ONNX export', onnxscript='the ONNX export',
-    matplotlib='curves of tools/report.py')
+    h5py='converting Keras weights',
+    onnx='the ONNX export',
+    onnxruntime='the ONNX export',
+    onnxscript='the ONNX export',
+    matplotlib='curves of tools/report.py',
+)
 MODULES = dict(
-    torch='torch', mmengine='mmengine', mmcv='mmcv-lite', cv2='opencv-python',
-    decord='decord', cnnlstm_mm='cnnlstm_mm')
+    torch='torch',
+    mmengine='mmengine',
+    mmcv='mmcv-lite',
+    cv2='opencv-python',
+    decord='decord',
+    cnnlstm_mm='cnnlstm_mm',
+)
 
 
-def python() -> List[Result]:
+def python() -> list[Result]:
     """The Python version."""
     found = sys.version.split()[0]
     if (3, 10) <= sys.version_info < (3, 13):
         return [Result('Python', 'ok', found)]
-    return [Result('Python', 'failed', found,
-                   'Use Python 3.10 to 3.12: PYTHON=/path/to/python bash '
-                   'tools/quickstart.sh makes an environment with it.')]
+    return [
+        Result(
+            'Python',
+            'failed',
+            found,
+            'Use Python 3.10 to 3.12: PYTHON=/path/to/python bash '
+            'tools/quickstart.sh makes an environment with it.',
+        )
+    ]
 
 
-def tested() -> Dict[str, str]:
+def tested() -> dict[str, str]:
     """The tested version of each package, of tools/constraints.txt."""
     text = (ROOT / 'tools/constraints.txt').read_text()
     return dict(re.findall(r'^([\w.-]+)==([\w.]+)', text, re.M))
 
 
-def allowed() -> Dict[str, str]:
+def allowed() -> dict[str, str]:
     """What setup.cfg requires: the range of versions by package."""
     setup = configparser.ConfigParser()
     setup.read(ROOT / 'setup.cfg')
@@ -45,10 +59,10 @@ def allowed() -> Dict[str, str]:
     return found
 
 
-def versions() -> List[Result]:
+def versions() -> list[Result]:
     """Installed versions against those allowed and those tested."""
     required, known, results = allowed(), tested(), []
-    fine: List[str] = []
+    fine: list[str] = []
     for name in {**required, **OPTIONAL}:
         try:
             version = metadata.version(name)
@@ -57,9 +71,14 @@ def versions() -> List[Result]:
             continue
         spec = required.get(name, '')
         if spec and not _fits(version, spec):
-            results.append(Result(
-                name, 'failed', f'{version}, and {spec} is needed',
-                f'pip install "{name}{spec}"'))
+            results.append(
+                Result(
+                    name,
+                    'failed',
+                    f'{version}, and {spec} is needed',
+                    f'pip install "{name}{spec}"',
+                )
+            )
         elif known.get(name, version) != version.split('+')[0]:
             fine.append(f'{name} {version} (tested with {known[name]})')
         else:
@@ -67,27 +86,32 @@ def versions() -> List[Result]:
     return [Result('packages', 'ok', ', '.join(fine)), *results]
 
 
-def _absent(name: str, required: Dict[str, str]) -> Result:
+def _absent(name: str, required: dict[str, str]) -> Result:
     if name in OPTIONAL:
-        return Result(name, 'ok', 'not installed',
-                      f'Only for {OPTIONAL[name]}: pip install {name}')
+        return Result(name, 'ok', 'not installed', f'Only for {OPTIONAL[name]}: pip install {name}')
     if name == 'decord':
         return Result(
-            name, 'warning', 'not installed',
+            name,
+            'warning',
+            'not installed',
             'Videos are read with OpenCV, slower. decord has wheels for '
-            'x86-64 alone: pip install decord')
+            'x86-64 alone: pip install decord',
+        )
     if name == 'mmcv-lite':
         try:
             return Result('mmcv', 'ok', metadata.version('mmcv'))
         except metadata.PackageNotFoundError:
             pass
-    return Result(name, 'failed', 'not installed',
-                  f'pip install "{name}{required[name]}", or all: bash '
-                  'tools/quickstart.sh')
+    return Result(
+        name,
+        'failed',
+        'not installed',
+        f'pip install "{name}{required[name]}", or all: bash tools/quickstart.sh',
+    )
 
 
 def _fits(version: str, spec: str) -> bool:
-    def key(text: str) -> List[int]:
+    def key(text: str) -> list[int]:
         return [int(part) for part in re.findall(r'\d+', text.split('+')[0])]
 
     for sign, bound in re.findall(r'(>=|<)\s*([\d.]+)', spec):
@@ -96,9 +120,9 @@ def _fits(version: str, spec: str) -> bool:
     return True
 
 
-def imports() -> List[Result]:
+def imports() -> list[Result]:
     """Whether each package imports, in a process of its own."""
-    results: List[Result] = []
+    results: list[Result] = []
     if tried(f'import {", ".join(MODULES)}')[0]:
         return [Result('imports', 'ok', ', '.join(MODULES))]
     for module, package in MODULES.items():
@@ -109,8 +133,10 @@ def imports() -> List[Result]:
             continue  # said above
         cure = f'pip install --force-reinstall --no-deps {package}'
         if module == 'cv2' and 'lib' in said:
-            cure = ('Debian and Ubuntu: apt-get install libgl1 libglib2.0-0, '
-                    'or pip install opencv-python-headless')
+            cure = (
+                'Debian and Ubuntu: apt-get install libgl1 libglib2.0-0, '
+                'or pip install opencv-python-headless'
+            )
         elif module == 'cnnlstm_mm':
             cure = 'Mend the lines above first, then: pip install -e .'
         results.append(Result(f'import {module}', 'failed', said, cure))

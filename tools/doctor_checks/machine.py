@@ -1,14 +1,14 @@
 """GPU, processes that talk, the decoder, disk and memory."""
+
 import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import List
 
 from .result import Result, tried
 
 GIB = 2**30
-CUDA = r'''
+CUDA = r"""
 import torch
 if torch.cuda.is_available():
     x = torch.ones(64, 64, device='cuda')
@@ -18,9 +18,9 @@ if torch.cuda.is_available():
           f'{size:.0f} GiB')
 else:
     print('none' if torch.version.cuda is None else 'unusable')
-'''
+"""
 # Two processes add a number up; argv: backend, a file to meet at.
-REDUCE = r'''
+REDUCE = r"""
 import os, sys, torch, torch.multiprocessing as mp, torch.distributed as dist
 def work(rank, backend, place):
     if backend == 'nccl':
@@ -38,9 +38,9 @@ if torch.cuda.device_count() > 1 and dist.is_nccl_available():
 mp.start_processes(work, (backend, sys.argv[1]), 2, start_method='fork' if
                    backend == 'gloo' else 'spawn')
 print(backend)
-'''
+"""
 # Writes a video whose frames have known colours and reads it again.
-DECODE = r'''
+DECODE = r"""
 import sys, cv2, numpy as np
 path, reader = sys.argv[1:]
 out = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*'MJPG'), 10, (64, 48))
@@ -62,69 +62,107 @@ else:
 assert len(means) == 10, f'{len(means)} frames of 10'
 assert max(abs(m - 20 * k - 20) for k, m in enumerate(means)) < 4, means
 print('10 frames')
-'''
+"""
 
 
-def accelerator() -> List[Result]:
+def accelerator() -> list[Result]:
     """Whether there is a GPU, and it computes."""
     good, said = tried(CUDA)
     if not good:
-        return [Result('GPU', 'failed', said,
-                       'PyTorch sees a GPU and cannot use it: does the driver '
-                       '(nvidia-smi) go with this build of PyTorch? See "Get '
-                       'started" on pytorch.org.')]
+        return [
+            Result(
+                'GPU',
+                'failed',
+                said,
+                'PyTorch sees a GPU and cannot use it: does the driver '
+                '(nvidia-smi) go with this build of PyTorch? See "Get '
+                'started" on pytorch.org.',
+            )
+        ]
     if said == 'none':
         there = shutil.which('nvidia-smi') is not None
-        return [Result('GPU', 'warning' if there else 'ok',
-                       'none: PyTorch is a CPU build',
-                       'nvidia-smi is there: install a CUDA build of PyTorch, '
-                       'see "Get started" on pytorch.org.' if there else '')]
+        return [
+            Result(
+                'GPU',
+                'warning' if there else 'ok',
+                'none: PyTorch is a CPU build',
+                'nvidia-smi is there: install a CUDA build of PyTorch, '
+                'see "Get started" on pytorch.org.'
+                if there
+                else '',
+            )
+        ]
     if said == 'unusable':
-        return [Result('GPU', 'warning', 'a CUDA build of PyTorch, and no GPU',
-                       'Training runs on the CPU. Is the driver loaded '
-                       '(nvidia-smi), and CUDA_VISIBLE_DEVICES not empty?')]
+        return [
+            Result(
+                'GPU',
+                'warning',
+                'a CUDA build of PyTorch, and no GPU',
+                'Training runs on the CPU. Is the driver loaded '
+                '(nvidia-smi), and CUDA_VISIBLE_DEVICES not empty?',
+            )
+        ]
     return [Result('GPU', 'ok', said)]
 
 
-def distributed() -> List[Result]:
+def distributed() -> list[Result]:
     """Whether two processes can add a number up."""
     with tempfile.TemporaryDirectory() as folder:
-        good, said = tried(REDUCE, 60., str(Path(folder, 'meet')))
+        good, said = tried(REDUCE, 60.0, str(Path(folder, 'meet')))
     if good:
         return [Result('two processes', 'ok', f'all-reduce over {said}')]
-    return [Result('two processes', 'failed', said,
-                   'One process trains; several do not. For NCCL see '
-                   'NCCL_DEBUG=INFO and NCCL_SOCKET_IFNAME, for gloo '
-                   'GLOO_SOCKET_IFNAME (ip addr lists the names).')]
+    return [
+        Result(
+            'two processes',
+            'failed',
+            said,
+            'One process trains; several do not. For NCCL see '
+            'NCCL_DEBUG=INFO and NCCL_SOCKET_IFNAME, for gloo '
+            'GLOO_SOCKET_IFNAME (ip addr lists the names).',
+        )
+    ]
 
 
-def decoder() -> List[Result]:
+def decoder() -> list[Result]:
     """Whether a video that was just written can be read."""
     results = []
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder, 'colours.avi'))
         for reader in ('decord', 'OpenCV'):
-            good, said = tried(DECODE, 60., path, reader)
+            good, said = tried(DECODE, 60.0, path, reader)
             if not good and 'No module named' in said and reader == 'decord':
                 continue  # said with the versions
-            results.append(Result(
-                f'decoder: {reader}', 'ok' if good else 'failed', said,
-                '' if good else f'pip install --force-reinstall --no-deps '
-                f'{"decord" if reader == "decord" else "opencv-python"}'))
+            results.append(
+                Result(
+                    f'decoder: {reader}',
+                    'ok' if good else 'failed',
+                    said,
+                    ''
+                    if good
+                    else f'pip install --force-reinstall --no-deps '
+                    f'{"decord" if reader == "decord" else "opencv-python"}',
+                )
+            )
     return results
 
 
-def disk(work_dir: str) -> List[Result]:
+def disk(work_dir: str) -> list[Result]:
     """Free disk where the runs will be."""
     place = _existing(work_dir)
     free = shutil.disk_usage(place).free / GIB
-    return [Result(f'disk at {work_dir}', 'ok' if free > 5 else 'warning',
-                   f'{free:.1f} GiB free',
-                   '' if free > 5 else 'A run keeps four checkpoints: free '
-                   'some, or choose another --work-dir.')]
+    return [
+        Result(
+            f'disk at {work_dir}',
+            'ok' if free > 5 else 'warning',
+            f'{free:.1f} GiB free',
+            ''
+            if free > 5
+            else 'A run keeps four checkpoints: free some, or choose another --work-dir.',
+        )
+    ]
 
 
-def shared_memory() -> List[Result]:
+def shared_memory() -> list[Result]:
     """Shared memory, by which data loaders hand over their batches."""
     if not Path('/dev/shm').is_dir():
         return [Result('shared memory', 'ok', 'no /dev/shm on this system')]
@@ -132,18 +170,25 @@ def shared_memory() -> List[Result]:
     found = f'{size.free / GIB:.1f} of {size.total / GIB:.1f} GiB free'
     if size.free > GIB:
         return [Result('shared memory', 'ok', found)]
-    return [Result('shared memory', 'warning', found,
-                   'Workers may die with "Bus error". In docker: --ipc=host '
-                   'or --shm-size=8g. Or: --cfg-options '
-                   'train_dataloader.num_workers=0')]
+    return [
+        Result(
+            'shared memory',
+            'warning',
+            found,
+            'Workers may die with "Bus error". In docker: --ipc=host '
+            'or --shm-size=8g. Or: --cfg-options '
+            'train_dataloader.num_workers=0',
+        )
+    ]
 
 
-def write_access(work_dir: str) -> List[Result]:
+def write_access(work_dir: str) -> list[Result]:
     """Whether runs and temporary files can be written."""
     results = []
-    for name, place in (('write access: ' + work_dir, _existing(work_dir)),
-                        ('write access: temporary files',
-                         Path(tempfile.gettempdir()))):
+    for name, place in (
+        ('write access: ' + work_dir, _existing(work_dir)),
+        ('write access: temporary files', Path(tempfile.gettempdir())),
+    ):
         try:
             with tempfile.NamedTemporaryFile(dir=place) as file:
                 file.write(b'x' * 4096)
@@ -151,9 +196,11 @@ def write_access(work_dir: str) -> List[Result]:
                 os.fsync(file.fileno())
             results.append(Result(name, 'ok', f'{place} is writable'))
         except OSError as error:
-            results.append(Result(
-                name, 'failed', f'{place}: {error}',
-                'Choose another --work-dir, or set TMPDIR.'))
+            results.append(
+                Result(
+                    name, 'failed', f'{place}: {error}', 'Choose another --work-dir, or set TMPDIR.'
+                )
+            )
     return results
 
 

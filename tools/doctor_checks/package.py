@@ -1,11 +1,11 @@
 """The fixes of cnnlstm_mm.compat, and the files that a run needs."""
+
 import json
-from typing import List
 
 from .result import Result, tried
 
 # Each prints JSON: [[name, active, what was found], ...]
-FIXES = r'''
+FIXES = r"""
 import json, sys
 import cnnlstm_mm
 import numpy as np, torch
@@ -43,8 +43,8 @@ except Exception as error:
     good = False; text = repr(error)
 fix('moviepy.editor', good, text)
 print(json.dumps(found))
-'''
-CONFIG = r'''
+"""
+CONFIG = r"""
 import json, sys
 from argparse import Namespace
 import cnnlstm_mm
@@ -63,8 +63,8 @@ try:
     print('samples of', ', '.join(sizes))
 except Exception as error:
     sys.exit(json.dumps(f'{error}'))
-'''
-LIST = r'''
+"""
+LIST = r"""
 import json, sys
 import cnnlstm_mm
 from cnnlstm_mm.datasets.annotation_list import load_files
@@ -75,31 +75,43 @@ try:
           f'{max(labels)}')
 except Exception as error:
     sys.exit(json.dumps(f'{error}'))
-'''
+"""
 
 
-def fixes() -> List[Result]:
+def fixes() -> list[Result]:
     """Whether the fix of each known breakage is active."""
     good, said = tried(FIXES)
     if not good:
-        return [Result('fixes of MMAction2', 'failed', said,
-                       'cnnlstm_mm does not import: mend the lines above '
-                       'first.')]
-    return [Result(f'fix: {name}', 'ok' if active else 'failed', text,
-                   '' if active else 'Import cnnlstm_mm before MMAction2: '
-                   "custom_imports=dict(imports=['cnnlstm_mm']).")
-            for name, active, text in json.loads(said)]
+        return [
+            Result(
+                'fixes of MMAction2',
+                'failed',
+                said,
+                'cnnlstm_mm does not import: mend the lines above first.',
+            )
+        ]
+    return [
+        Result(
+            f'fix: {name}',
+            'ok' if active else 'failed',
+            text,
+            ''
+            if active
+            else "Import cnnlstm_mm before MMAction2: custom_imports=dict(imports=['cnnlstm_mm']).",
+        )
+        for name, active, text in json.loads(said)
+    ]
 
 
-def config_files(config: str) -> List[Result]:
+def config_files(config: str) -> list[Result]:
     """Lists, videos and weights that a config needs."""
-    good, said = tried(CONFIG, 300., config)
+    good, said = tried(CONFIG, 300.0, config)
     return [_files(f'files of {config}', good, said)]
 
 
-def list_file(path: str, videos: str) -> List[Result]:
+def list_file(path: str, videos: str) -> list[Result]:
     """A list and its videos."""
-    good, said = tried(LIST, 300., path, videos)
+    good, said = tried(LIST, 300.0, path, videos)
     return [_files(path, good, said)]
 
 

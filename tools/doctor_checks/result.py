@@ -1,9 +1,10 @@
 """What a check found, and code that is tried in a process of its own."""
+
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple, Tuple
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -17,13 +18,14 @@ class Result(NamedTuple):
         found (str): What was found.
         cure (str): What to do about it; '' where nothing is.
     """
+
     name: str
     state: str
     found: str
     cure: str = ''
 
 
-def tried(code: str, seconds: float = 120., *args: str) -> Tuple[bool, str]:
+def tried(code: str, seconds: float = 120.0, *args: str) -> tuple[bool, str]:
     """Run code in a process that may die or hang.
 
     Args:
@@ -35,13 +37,16 @@ def tried(code: str, seconds: float = 120., *args: str) -> Tuple[bool, str]:
         tuple[bool, str]: Whether it ended well; the last line that it
         printed, or why it did not.
     """
-    path = os.pathsep.join(
-        filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
     try:
         done = subprocess.run(
-            [sys.executable, '-c', code, *args], capture_output=True,
-            text=True, errors='replace', timeout=seconds,
-            env={**os.environ, 'PYTHONPATH': path})
+            [sys.executable, '-c', code, *args],
+            capture_output=True,
+            text=True,
+            errors='replace',
+            timeout=seconds,
+            env={**os.environ, 'PYTHONPATH': path},
+        )
     except subprocess.TimeoutExpired:
         return False, f'no answer within {seconds:g} s'
     said = (done.stdout if not done.returncode else done.stderr).strip()

@@ -1,6 +1,6 @@
 """What the analysis tools share: pairs of config and checkpoint, test data."""
+
 import argparse
-from typing import List, Optional, Tuple
 
 import numpy as np
 from mmengine.config import Config, DictAction
@@ -18,28 +18,33 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
             --cfg-options, --json and --plot.
     """
     parser.add_argument(
-        'models', nargs='+', metavar='CONFIG CHECKPOINT',
-        help='config file and checkpoint file of each model')
+        'models',
+        nargs='+',
+        metavar='CONFIG CHECKPOINT',
+        help='config file and checkpoint file of each model',
+    )
     parser.add_argument('--json', help='write the figures here')
     parser.add_argument('--plot', help='write the picture here')
     parser.add_argument(
-        '--max-videos', type=int,
-        help='so many videos, evenly spaced over the list')
+        '--max-videos', type=int, help='so many videos, evenly spaced over the list'
+    )
     parser.add_argument('--device', default='cpu', help='cpu or cuda')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction,
-        help='override settings of all configs, as key=value')
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='override settings of all configs, as key=value',
+    )
 
 
-def model_pairs(parser: argparse.ArgumentParser,
-                models: List[str]) -> List[Tuple[str, str]]:
+def model_pairs(parser: argparse.ArgumentParser, models: list[str]) -> list[tuple[str, str]]:
     """Pair configs and checkpoints; ends the program if one is missing."""
     if len(models) % 2:
         parser.error('each CONFIG needs its CHECKPOINT')
     return list(zip(models[::2], models[1::2]))
 
 
-def load_test_config(path: str, options: Optional[dict]) -> Config:
+def load_test_config(path: str, options: dict | None) -> Config:
     """Read a config whose test data are there.
 
     Args:
@@ -60,7 +65,7 @@ def load_test_config(path: str, options: Optional[dict]) -> Config:
     return cfg
 
 
-def chosen_videos(count: int, max_videos: Optional[int]) -> np.ndarray:
+def chosen_videos(count: int, max_videos: int | None) -> np.ndarray:
     """Numbers of some videos, evenly spaced over a list of ``count``."""
     chosen = np.linspace(0, count - 1, min(max_videos or count, count))
     return chosen.round().astype(int)

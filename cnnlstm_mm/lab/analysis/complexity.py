@@ -4,9 +4,10 @@ mmengine's counter traces the model and counts what it finds. It has no entry
 for ``nn.LSTM`` and for attention in one operator; these are added here. A
 ConvLSTM is traced as the plain loop that it is tested against.
 """
+
 import copy
 from math import prod
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any
 
 import torch
 from mmengine.analysis import FlopAnalyzer
@@ -24,9 +25,9 @@ PARTS = ('backbone', 'neck', 'cls_head')
 RECOGNIZERS = ('Recognizer3D', 'Recognizer2D')
 
 
-def complexity(cfg: Config,
-               shape: Optional[Tuple[int, int, int]] = None,
-               video_size: Tuple[int, int] = (240, 320)) -> Dict[str, Any]:
+def complexity(
+    cfg: Config, shape: tuple[int, int, int] | None = None, video_size: tuple[int, int] = (240, 320)
+) -> dict[str, Any]:
     """Count parameters and multiply-adds of one run on a black view.
 
     Convolutions and matrix products count one for each multiplication with
@@ -57,8 +58,9 @@ def complexity(cfg: Config,
     """
     kind = (cfg.get('model') or {}).get('type')
     if kind not in RECOGNIZERS:
-        raise ValueError(f"the config's model is {kind!r}: the counter takes "
-                         f'{" and ".join(RECOGNIZERS)}.')
+        raise ValueError(
+            f"the config's model is {kind!r}: the counter takes {' and '.join(RECOGNIZERS)}."
+        )
     check_fit(cfg.model)
     view = View(1, *shape) if shape else view_of(cfg, video_size)
     init_default_scope(cfg.get('default_scope', 'mmaction'))
@@ -66,8 +68,11 @@ def complexity(cfg: Config,
     params = {name: _params(getattr(model, name, None)) for name in PARTS}
     channels = first_channels(model)
     size = (view.height, view.width)
-    clip = (1, view.frames, channels, *size) if kind == 'Recognizer2D' else (
-        1, 1, channels, view.frames, *size)
+    clip = (
+        (1, view.frames, channels, *size)
+        if kind == 'Recognizer2D'
+        else (1, 1, channels, view.frames, *size)
+    )
     try:
         step = StepModel(model, torch.device('cpu'))
     except ValueError as error:
@@ -76,14 +81,18 @@ def complexity(cfg: Config,
         frame = torch.zeros(1, channels, 1, *size)
         per_frame = _flops(_OneStep(step), frame, dict(cls_head='head'))
     flops = _flops(_Scores(model), torch.zeros(clip), {})
-    parts = {name: dict(params[name], flops=flops['parts'][name])
-             for name in PARTS if getattr(model, name, None) is not None}
+    parts = {
+        name: dict(params[name], flops=flops['parts'][name])
+        for name in PARTS
+        if getattr(model, name, None) is not None
+    }
     return dict(
         flops=flops['flops'],
         **_params(model),
         parts=parts,
         view=view._asdict(),
-        per_frame=per_frame)
+        per_frame=per_frame,
+    )
 
 
 def first_channels(model: nn.Module) -> int:
@@ -122,20 +131,20 @@ class _OneStep(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         features = self.model.features(frames)
-        state = self.model.init_state(1, tuple(features.shape[3:]),
-                                      frames.device)
+        state = self.model.init_state(1, tuple(features.shape[3:]), frames.device)
         return self.model(features, state)[0]
 
 
-def _params(module: Optional[nn.Module]) -> Dict[str, int]:
+def _params(module: nn.Module | None) -> dict[str, int]:
     parameters = [] if module is None else list(module.parameters())
     return dict(
         params=sum(p.numel() for p in parameters),
-        trainable_params=sum(p.numel() for p in parameters if p.requires_grad))
+        trainable_params=sum(p.numel() for p in parameters if p.requires_grad),
+    )
 
 
 def count(module: nn.Module, inputs: Tensor) -> FlopAnalyzer:
-    """mmengine's counter, with the operators that it lacks.
+    """Mmengine's counter, with the operators that it lacks.
 
     Args:
         module (nn.Module): Put into evaluation mode.
@@ -150,34 +159,34 @@ def count(module: nn.Module, inputs: Tensor) -> FlopAnalyzer:
     analyzer.unsupported_ops_warnings(False)
     analyzer.uncalled_modules_warnings(False)
     return analyzer.tracer_warnings('none').set_op_handle(
-        'aten::lstm', _lstm, 'aten::scaled_dot_product_attention', _attention)
+        'aten::lstm', _lstm, 'aten::scaled_dot_product_attention', _attention
+    )
 
 
 @torch.no_grad()
-def _flops(module: nn.Module, inputs: Tensor,
-           names: Dict[str, str]) -> Dict[str, Any]:
+def _flops(module: nn.Module, inputs: Tensor, names: dict[str, str]) -> dict[str, Any]:
     counted = count(module, inputs).by_module()
-    parts = {part: int(counted[f'model.{names.get(part, part)}'])
-             for part in PARTS}
+    parts = {part: int(counted[f'model.{names.get(part, part)}']) for part in PARTS}
     return dict(flops=int(counted['']), parts=parts)
 
 
-def _shape(value: torch._C.Value) -> List[int]:
+def _shape(value: torch._C.Value) -> list[int]:
     return value.type().sizes()
 
 
-def _lstm(inputs: List[torch._C.Value], outputs: List[torch._C.Value]) -> int:
+def _lstm(inputs: list[torch._C.Value], outputs: list[torch._C.Value]) -> int:
     """aten::lstm(input, hx, params, ...): each weight matrix meets each step
-    of each sample once."""
+    of each sample once.
+    """
     steps = prod(_shape(inputs[0])[:2])
     weights = [_shape(value) for value in inputs[2].node().inputs()]
     return steps * sum(prod(shape) for shape in weights if len(shape) == 2)
 
 
-def _attention(inputs: List[torch._C.Value],
-               outputs: List[torch._C.Value]) -> int:
+def _attention(inputs: list[torch._C.Value], outputs: list[torch._C.Value]) -> int:
     """softmax(q k') v, each a matrix product: q [..., L, E], k [..., S, E],
-    v [..., S, V]."""
+    v [..., S, V].
+    """
     *batch, length, size = _shape(inputs[0])
     *_, sources, values = _shape(inputs[2])
     return prod(batch) * length * sources * (size + values)

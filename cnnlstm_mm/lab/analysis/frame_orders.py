@@ -1,5 +1,7 @@
 """Orders of a clip's frames, and what a model answers to each."""
-from typing import Any, Dict, List, Sequence, Tuple
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -7,8 +9,7 @@ import torch
 SHUFFLED = 'shuffled'
 
 
-def frame_orders(clip_len: int, number: int,
-                 seeds: Sequence[int]) -> Dict[str, np.ndarray]:
+def frame_orders(clip_len: int, number: int, seeds: Sequence[int]) -> dict[str, np.ndarray]:
     """The orders in which a clip is shown to the model.
 
     Args:
@@ -25,8 +26,7 @@ def frame_orders(clip_len: int, number: int,
     steps = np.arange(clip_len)
     orders = {'in order': steps, 'reversed': steps[::-1]}
     for seed in seeds:
-        orders[f'{SHUFFLED} {seed}'] = np.random.default_rng(
-            [seed, number]).permutation(clip_len)
+        orders[f'{SHUFFLED} {seed}'] = np.random.default_rng([seed, number]).permutation(clip_len)
     orders['frozen'] = np.full(clip_len, clip_len // 2)
     orders['half'] = steps // 2 * 2
     return orders
@@ -49,7 +49,8 @@ def reorder(inputs: torch.Tensor, order: np.ndarray) -> torch.Tensor:
         raise ValueError(
             f'the test pipeline gives inputs of shape {tuple(inputs.shape)}: '
             'the probe needs clips [views, C, T, H, W], of '
-            'FormatShape(input_format="NCTHW").')
+            'FormatShape(input_format="NCTHW").'
+        )
     return inputs[:, :, torch.from_numpy(order.copy())]
 
 
@@ -62,13 +63,13 @@ class OrderScores:
 
     def __init__(self, classes: Sequence[str]) -> None:
         self.classes = list(classes)
-        self.answers: Dict[str, List[Tuple[int, int]]] = {}
+        self.answers: dict[str, list[tuple[int, int]]] = {}
 
     def add(self, name: str, label: int, answer: int) -> None:
         """Count one answer to a video in one order."""
         self.answers.setdefault(name, []).append((label, answer))
 
-    def summary(self) -> Dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
         """Sum up.
 
         Returns:
@@ -77,32 +78,36 @@ class OrderScores:
             the same shares, ``videos``, and ``reversed_as``, the answer that
             its videos get most when they run backwards.
         """
-        shares: Dict[str, Dict[str, Any]] = {}
-        right = {name: np.array([a == b for a, b in pairs], float)
-                 for name, pairs in self.answers.items()}
+        shares: dict[str, dict[str, Any]] = {}
+        right = {
+            name: np.array([a == b for a, b in pairs], float)
+            for name, pairs in self.answers.items()
+        }
         labels = np.array([label for label, _ in self.answers['in order']])
-        by_seed = {name.split()[1]: float(hits.mean())
-                   for name, hits in right.items()
-                   if name.startswith(SHUFFLED)}
-        merged = {name: hits for name, hits in right.items()
-                  if not name.startswith(SHUFFLED)}
+        by_seed = {
+            name.split()[1]: float(hits.mean())
+            for name, hits in right.items()
+            if name.startswith(SHUFFLED)
+        }
+        merged = {name: hits for name, hits in right.items() if not name.startswith(SHUFFLED)}
         if by_seed:
             merged[SHUFFLED] = np.mean(
-                [hits for name, hits in right.items()
-                 if name.startswith(SHUFFLED)], axis=0)
-        names = [name for name in (
-            'in order', 'reversed', SHUFFLED, 'frozen', 'half')
-            if name in merged]
+                [hits for name, hits in right.items() if name.startswith(SHUFFLED)], axis=0
+            )
+        names = [
+            name for name in ('in order', 'reversed', SHUFFLED, 'frozen', 'half') if name in merged
+        ]
         backwards = np.array([b for _, b in self.answers['reversed']])
         for k, cls in enumerate(self.classes):
             chosen = labels == k
             if chosen.any():
-                shares[cls] = {name: float(merged[name][chosen].mean())
-                               for name in names}
+                shares[cls] = {name: float(merged[name][chosen].mean()) for name in names}
                 shares[cls]['videos'] = int(chosen.sum())
-                shares[cls]['reversed_as'] = self.classes[
-                    np.bincount(backwards[chosen]).argmax()]
+                shares[cls]['reversed_as'] = self.classes[np.bincount(backwards[chosen]).argmax()]
         return dict(
-            videos=len(labels), chance=1 / len(self.classes),
+            videos=len(labels),
+            chance=1 / len(self.classes),
             top1={name: float(merged[name].mean()) for name in names},
-            shuffled_by_seed=by_seed, per_class=shares)
+            shuffled_by_seed=by_seed,
+            per_class=shares,
+        )

@@ -1,9 +1,11 @@
 """How long a config's model takes."""
+
 import copy
 import platform
 import statistics
 import time
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -20,13 +22,15 @@ from .complexity import first_channels
 from .view_size import View, view_of
 
 
-def latency(cfg: Config,
-            device: str = 'cpu',
-            batch_size: int = 1,
-            repeats: int = 20,
-            warmup: int = 3,
-            shape: Optional[Tuple[int, int, int]] = None,
-            video_size: Tuple[int, int] = (240, 320)) -> Dict[str, Any]:
+def latency(
+    cfg: Config,
+    device: str = 'cpu',
+    batch_size: int = 1,
+    repeats: int = 20,
+    warmup: int = 3,
+    shape: tuple[int, int, int] | None = None,
+    video_size: tuple[int, int] = (240, 320),
+) -> dict[str, Any]:
     """Time testing, from normalized frames to scores, with random weights.
 
     Args:
@@ -70,9 +74,13 @@ def latency(cfg: Config,
 
     whole = _times(test, repeats, warmup, 'views')
     done = dict(
-        device=device_name(device), threads=torch.get_num_threads(),
-        batch_size=batch_size, repeats=repeats, warmup=warmup,
-        view=_summary(whole, batch_size * view.frames))
+        device=device_name(device),
+        threads=torch.get_num_threads(),
+        batch_size=batch_size,
+        repeats=repeats,
+        warmup=warmup,
+        view=_summary(whole, batch_size * view.frames),
+    )
     done['views_per_s'] = done['view']['frames_per_s'] / view.frames
     try:
         stream = StreamingRecognizer.from_model(model.cpu(), cfg, device)
@@ -85,8 +93,7 @@ def latency(cfg: Config,
         nonlocal state
         state = stream.step(frames, state)[1]
 
-    done['frame'] = _summary(
-        _times(step, repeats, warmup, 'frames'), batch_size)
+    done['frame'] = _summary(_times(step, repeats, warmup, 'frames'), batch_size)
     return done
 
 
@@ -105,13 +112,12 @@ def device_name(device: str) -> str:
 
 
 @torch.no_grad()
-def _times(run: Callable[[], None], repeats: int, warmup: int,
-           what: str) -> List[float]:
+def _times(run: Callable[[], None], repeats: int, warmup: int, what: str) -> list[float]:
     """Seconds of each run after the warm-up."""
     seconds = []
     for k in track(
-            range(warmup + repeats), f'Timing {what}', transient=True,
-            console=Console(stderr=True)):
+        range(warmup + repeats), f'Timing {what}', transient=True, console=Console(stderr=True)
+    ):
         _wait()
         start = time.perf_counter()
         run()
@@ -126,10 +132,11 @@ def _wait() -> None:
         torch.cuda.synchronize()
 
 
-def _summary(seconds: List[float], frames: int) -> Dict[str, float]:
+def _summary(seconds: list[float], frames: int) -> dict[str, float]:
     ordered = sorted(seconds)
     median = statistics.median(ordered)
     return dict(
         median_ms=1000 * median,
         p95_ms=1000 * ordered[round(0.95 * (len(ordered) - 1))],
-        frames_per_s=frames / median)
+        frames_per_s=frames / median,
+    )

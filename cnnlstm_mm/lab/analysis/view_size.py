@@ -1,5 +1,6 @@
 """How large a view of a config's test pipeline is."""
-from typing import NamedTuple, Tuple
+
+from typing import NamedTuple
 
 import numpy as np
 from mmengine.config import Config
@@ -20,15 +21,14 @@ class View(NamedTuple):
         height (int): Of a frame, in pixels.
         width (int): The same.
     """
+
     views: int
     frames: int
     height: int
     width: int
 
 
-def view_of(cfg: Config,
-            video_size: Tuple[int, int] = (240, 320),
-            video_frames: int = 300) -> View:
+def view_of(cfg: Config, video_size: tuple[int, int] = (240, 320), video_frames: int = 300) -> View:
     """Run a config's test pipeline on a black video; no file is read.
 
     Args:
@@ -45,8 +45,15 @@ def view_of(cfg: Config,
     """
     init_default_scope(cfg.get('default_scope', 'mmaction'))
     results = dict(
-        filename='', frame_dir='', filename_tmpl='', modality='RGB', label=0,
-        start_index=0, total_frames=video_frames, avg_fps=30.)
+        filename='',
+        frame_dir='',
+        filename_tmpl='',
+        modality='RGB',
+        label=0,
+        start_index=0,
+        total_frames=video_frames,
+        avg_fps=30.0,
+    )
     try:
         pipeline = test_pipeline(cfg)
         for step in pipeline:
@@ -54,19 +61,21 @@ def view_of(cfg: Config,
                 frame = np.zeros((*video_size, 3), np.uint8)
                 results.update(
                     imgs=[frame] * np.size(results['frame_inds']),
-                    original_shape=video_size, img_shape=video_size)
+                    original_shape=video_size,
+                    img_shape=video_size,
+                )
             elif not step['type'].endswith(('Init', 'PackActionInputs')):
                 results = Compose([step])(results)
         shape = results['imgs'].shape
-        kind = next(step['input_format'] for step in pipeline
-                    if step['type'] == 'FormatShape')
+        kind = next(step['input_format'] for step in pipeline if step['type'] == 'FormatShape')
         if kind not in FORMATS:
             raise ValueError(f'input_format={kind!r} is none of {FORMATS}')
     except Exception as error:
         raise ValueError(
             'the size of a view cannot be read from the test pipeline '
             f'({type(error).__name__}: {error}): say it, shape=(frames, '
-            'height, width), or --shape FRAMES HEIGHT WIDTH.') from error
+            'height, width), or --shape FRAMES HEIGHT WIDTH.'
+        ) from error
     if kind == 'NCTHW':
         return View(shape[0], *shape[2:])  # [views, 3, T, H, W]
     frames = results['num_clips'] * results['clip_len']

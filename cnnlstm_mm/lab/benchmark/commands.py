@@ -1,8 +1,8 @@
 """The commands of a run."""
+
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import List, Optional
 
 from .plan import Run
 from .run_state import PREDICTIONS
@@ -20,35 +20,38 @@ class Launch:
         partition (str, optional): Of Slurm.
         train_flags (tuple[str]): More flags of tools/train.py.
     """
+
     launcher: str = 'none'
     gpus: int = 1
-    partition: Optional[str] = None
+    partition: str | None = None
     train_flags: tuple = ()
 
     def __post_init__(self) -> None:
         if self.launcher == 'slurm' and not self.partition:
             raise ValueError('--launcher slurm needs --partition.')
         if self.launcher == 'none' and self.gpus > 1:
-            raise ValueError(f'--gpus {self.gpus} needs --launcher pytorch or '
-                             '--launcher slurm.')
+            raise ValueError(f'--gpus {self.gpus} needs --launcher pytorch or --launcher slurm.')
         if self.gpus < 1:
             raise ValueError(f'--gpus must be at least 1, got {self.gpus}.')
 
-    def start(self, what: str, run: Run) -> List[str]:
+    def start(self, what: str, run: Run) -> list[str]:
         """The beginning of a command, up to the config."""
         script = str(TOOLS / f'{what}.py')
         if self.launcher == 'slurm':
-            return ['bash', str(TOOLS / f'slurm_{what}.sh'),
-                    str(self.partition),
-                    run.work_dir.name]
+            return ['bash', str(TOOLS / f'slurm_{what}.sh'), str(self.partition), run.work_dir.name]
         if self.launcher == 'pytorch':
-            return [sys.executable, '-m', 'torch.distributed.run',
-                    '--standalone', f'--nproc_per_node={self.gpus}', script]
+            return [
+                sys.executable,
+                '-m',
+                'torch.distributed.run',
+                '--standalone',
+                f'--nproc_per_node={self.gpus}',
+                script,
+            ]
         return [sys.executable, script]
 
 
-def commands(run: Run, launch: Launch,
-             checkpoint: Optional[Path] = None) -> List[List[str]]:
+def commands(run: Run, launch: Launch, checkpoint: Path | None = None) -> list[list[str]]:
     """Make the commands that train and test.
 
     Args:
@@ -66,14 +69,25 @@ def commands(run: Run, launch: Launch,
         common += ['--launcher', launch.launcher]
     if launch.launcher == 'slurm':
         common = common[:2]  # the script adds it
-    options = {**run.cfg_options,
-               **({} if run.split is None else {'split': run.split})}
+    options = {**run.cfg_options, **({} if run.split is None else {'split': run.split})}
     if options:
-        common += ['--cfg-options',
-                   *(f'{key}={value}' for key, value in options.items())]
+        common += ['--cfg-options', *(f'{key}={value}' for key, value in options.items())]
     checkpoint = checkpoint or run.work_dir / f'epoch_{run.max_epochs}.pth'
-    train = [*launch.start('train', run), str(run.config), '--resume',
-             '--seed', str(run.seed), *launch.train_flags, *common]
-    test = [*launch.start('test', run), str(run.config), str(checkpoint),
-            '--dump', str(run.work_dir / PREDICTIONS), *common]
+    train = [
+        *launch.start('train', run),
+        str(run.config),
+        '--resume',
+        '--seed',
+        str(run.seed),
+        *launch.train_flags,
+        *common,
+    ]
+    test = [
+        *launch.start('test', run),
+        str(run.config),
+        str(checkpoint),
+        '--dump',
+        str(run.work_dir / PREDICTIONS),
+        *common,
+    ]
     return [train, test]

@@ -1,20 +1,20 @@
 """Runs, several at once, with a display; one that fails stops no other."""
+
 import json
 import os
 import queue
 import signal
 import subprocess
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Event
-from typing import Callable, Dict, List, Optional, Sequence
 
 from rich.console import Console
-from rich.progress import (BarColumn, MofNCompleteColumn, Progress,
-                           TextColumn, TimeElapsedColumn)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from .commands import Launch, commands
 from .plan import Run
@@ -32,11 +32,12 @@ class Outcome:
         error (str): The last line of its log if it failed.
         log (Path, optional): That log.
     """
+
     run: Run
     words: str
-    seconds: float = 0.
+    seconds: float = 0.0
     error: str = ''
-    log: Optional[Path] = None
+    log: Path | None = None
 
     @property
     def failed(self) -> bool:
@@ -44,11 +45,13 @@ class Outcome:
         return self.words not in ('done', 'was done')
 
 
-def execute(runs: Sequence[Run],
-            launch: Launch,
-            jobs: int = 1,
-            devices: Optional[Sequence[str]] = None,
-            console: Optional[Console] = None) -> List[Outcome]:
+def execute(
+    runs: Sequence[Run],
+    launch: Launch,
+    jobs: int = 1,
+    devices: Sequence[str] | None = None,
+    console: Console | None = None,
+) -> list[Outcome]:
     """Train and test what is not done yet.
 
     Args:
@@ -63,15 +66,18 @@ def execute(runs: Sequence[Run],
         list[Outcome]: One a run. Ctrl-C stops what runs; those and the ones
         that were not begun are 'stopped'.
     """
-    slots: 'queue.Queue[Optional[str]]' = queue.Queue()
+    slots: queue.Queue[str | None] = queue.Queue()
     for job in range(jobs):
         first = job * launch.gpus
-        slots.put(None if devices is None else
-                  ','.join(devices[first:first + launch.gpus]))
+        slots.put(None if devices is None else ','.join(devices[first : first + launch.gpus]))
     stop = Event()
-    outcomes: Dict[str, Outcome] = {}
-    columns = (TextColumn('{task.description}'), BarColumn(),
-               MofNCompleteColumn(), TimeElapsedColumn())
+    outcomes: dict[str, Outcome] = {}
+    columns = (
+        TextColumn('{task.description}'),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=console) as progress:
         overall = progress.add_task('Runs', total=len(runs))
 
@@ -95,13 +101,13 @@ def execute(runs: Sequence[Run],
                 stop.set()
                 for future in waiting:
                     future.cancel()
-    return [outcomes.get(str(run.work_dir), Outcome(run, 'stopped'))
-            for run in runs]
+    return [outcomes.get(str(run.work_dir), Outcome(run, 'stopped')) for run in runs]
 
 
 def stop_on_signals() -> None:
     """Let SIGTERM stop as Ctrl-C does, and Ctrl-C's signal work in the
-    background of a script too, where it is ignored by default."""
+    background of a script too, where it is ignored by default.
+    """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
 
@@ -115,15 +121,19 @@ def _line(outcome: Outcome) -> str:
     return text
 
 
-def _one(run: Run, launch: Launch, slot: Optional[str], progress: Progress,
-         stop: Event) -> Outcome:
+def _one(run: Run, launch: Launch, slot: str | None, progress: Progress, stop: Event) -> Outcome:
     started = time.monotonic()
     state = read_state(run)
     if state.other:
-        return Outcome(run, 'failed', error=(
-            f'{run.work_dir} holds a run of other settings or of another '
-            'version of the config: move it away, or name another '
-            '--work-root.'))
+        return Outcome(
+            run,
+            'failed',
+            error=(
+                f'{run.work_dir} holds a run of other settings or of another '
+                'version of the config: move it away, or name another '
+                '--work-root.'
+            ),
+        )
     if state.tested:
         return Outcome(run, 'was done')
     if stop.is_set():
@@ -133,8 +143,7 @@ def _one(run: Run, launch: Launch, slot: Optional[str], progress: Progress,
 
     def show(words: str) -> None:
         saved = saved_epochs(run.work_dir).epochs
-        progress.update(task, completed=saved,
-                        description=f'{run.name} {words}{_loss(run)}')
+        progress.update(task, completed=saved, description=f'{run.name} {words}{_loss(run)}')
 
     try:
         for what, number in (('train', 0), ('test', 1)):
@@ -143,13 +152,17 @@ def _one(run: Run, launch: Launch, slot: Optional[str], progress: Progress,
                 continue
             command = commands(run, launch, state.checkpoint)[number]
             log = run.work_dir / f'{what}.log'
-            code = _follow(command, log, slot, launch, stop,
-                           partial(show, what))
+            code = _follow(command, log, slot, launch, stop, partial(show, what))
             if stop.is_set():
                 return Outcome(run, 'stopped', time.monotonic() - started)
             if code or (what == 'train' and not _trained(run)):
-                return Outcome(run, 'failed', time.monotonic() - started,
-                               _last_line(log) or f'exit code {code}', log)
+                return Outcome(
+                    run,
+                    'failed',
+                    time.monotonic() - started,
+                    _last_line(log) or f'exit code {code}',
+                    log,
+                )
         # 'train' fails above where there is no checkpoint.
         checkpoint = saved_epochs(run.work_dir).checkpoint
         write_record(run, checkpoint.name if checkpoint else None)
@@ -163,21 +176,28 @@ def _trained(run: Run) -> bool:
     return state.epochs >= run.max_epochs
 
 
-def _follow(command: List[str], log: Path, slot: Optional[str],
-            launch: Launch, stop: Event, show: Callable[[], None]) -> int:
+def _follow(
+    command: list[str],
+    log: Path,
+    slot: str | None,
+    launch: Launch,
+    stop: Event,
+    show: Callable[[], None],
+) -> int:
     """Run a command to its end, or until ``stop``; its output goes to log."""
     env = dict(os.environ)
     if slot is not None:
         env['CUDA_VISIBLE_DEVICES'] = slot
     if launch.launcher == 'slurm':
-        env.update(GPUS=str(launch.gpus),
-                   GPUS_PER_NODE=str(min(launch.gpus, int(
-                       env.get('GPUS_PER_NODE', 8)))))
+        env.update(
+            GPUS=str(launch.gpus),
+            GPUS_PER_NODE=str(min(launch.gpus, int(env.get('GPUS_PER_NODE', 8)))),
+        )
     with log.open('a') as output:
         # A group of its own: data loader and launcher processes end with it.
         process = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, env=env,
-            start_new_session=True)
+            command, stdout=output, stderr=subprocess.STDOUT, env=env, start_new_session=True
+        )
         while True:
             try:
                 return process.wait(timeout=1)
@@ -205,6 +225,5 @@ def _loss(run: Run) -> str:
 
 
 def _last_line(log: Path) -> str:
-    lines = [line.strip() for line in log.read_text(
-        errors='replace').splitlines() if line.strip()]
+    lines = [line.strip() for line in log.read_text(errors='replace').splitlines() if line.strip()]
     return lines[-1] if lines else ''

@@ -1,10 +1,12 @@
 """From a list of configs to the runs that it asks for."""
+
 import hashlib
 import os
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Sequence
+from typing import Any
 
 import yaml
 from mmengine.config import Config
@@ -26,11 +28,12 @@ class BenchmarkList:
         seeds (list[int]): A run for each. Defaults to [0].
         cfg_options (dict): Settings that override those of all configs.
     """
+
     name: str
-    configs: List[Path]
-    splits: List[int] = field(default_factory=list)
-    seeds: List[int] = field(default_factory=lambda: [0])
-    cfg_options: Dict[str, Any] = field(default_factory=dict)
+    configs: list[Path]
+    splits: list[int] = field(default_factory=list)
+    seeds: list[int] = field(default_factory=lambda: [0])
+    cfg_options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,12 @@ class Run:
         max_epochs (int): When the run is over.
         fingerprint (str): Tells whether two runs ask for the same.
     """
+
     config: Path
-    split: Optional[int]
+    split: int | None
     seed: int
     work_dir: Path
-    cfg_options: Dict[str, Any]
+    cfg_options: dict[str, Any]
     max_epochs: int
     fingerprint: str
 
@@ -78,36 +82,34 @@ def read_benchmark(path: Path) -> BenchmarkList:
     """
     if not path.is_file():
         raise FileNotFoundError(
-            f'{path} is not there: name a list of configs, such as those of '
-            'configs/benchmarks.')
+            f'{path} is not there: name a list of configs, such as those of configs/benchmarks.'
+        )
     content = yaml.safe_load(path.read_text())
     if not isinstance(content, dict) or not content.get('configs'):
         raise ValueError(f'{path} needs a list "configs:" of config files.')
     unknown = sorted(set(content) - set(KEYS))
     if unknown:
-        raise ValueError(f'{path}: the key {unknown[0]!r} is unknown; there '
-                         f'are {", ".join(KEYS)}.')
+        raise ValueError(f'{path}: the key {unknown[0]!r} is unknown; there are {", ".join(KEYS)}.')
     configs = [Path(config) for config in content['configs']]
     for config in configs:
         if not config.is_file():
             raise FileNotFoundError(
                 f'{path} lists {config}, which is not there: paths are those '
-                'seen from the current directory.')
+                'seen from the current directory.'
+            )
     twice = {str(c) for c in configs if configs.count(c) > 1}
     if twice:
         raise ValueError(f'{path} lists {min(twice)} twice.')
     for key in ('splits', 'seeds'):
         numbers = content.get(key, [0])
-        if not isinstance(numbers, list) or not numbers or not all(
-                type(n) is int for n in numbers):
-            raise ValueError(f'{path}: {key} must be a list of whole numbers, '
-                             f'got {numbers!r}.')
+        if not isinstance(numbers, list) or not numbers or not all(type(n) is int for n in numbers):
+            raise ValueError(f'{path}: {key} must be a list of whole numbers, got {numbers!r}.')
     return BenchmarkList(path.stem, **{**content, 'configs': configs})
 
 
-def read_config(path: Path,
-                split: Optional[int] = None,
-                cfg_options: Optional[Dict[str, Any]] = None) -> Config:
+def read_config(
+    path: Path, split: int | None = None, cfg_options: dict[str, Any] | None = None
+) -> Config:
     """Read a config as tools/train.py does with ``--cfg-options``.
 
     Args:
@@ -120,16 +122,17 @@ def read_config(path: Path,
     """
     with _split(split):
         cfg = Config.fromfile(path, import_custom_modules=False)
-    cfg.merge_from_dict(
-        {**(cfg_options or {}), **({} if split is None else {'split': split})})
+    cfg.merge_from_dict({**(cfg_options or {}), **({} if split is None else {'split': split})})
     return cfg
 
 
-def plan_runs(benchmark: BenchmarkList,
-              root: Path,
-              splits: Optional[Sequence[int]] = None,
-              seeds: Optional[Sequence[int]] = None,
-              cfg_options: Optional[Dict[str, Any]] = None) -> List[Run]:
+def plan_runs(
+    benchmark: BenchmarkList,
+    root: Path,
+    splits: Sequence[int] | None = None,
+    seeds: Sequence[int] | None = None,
+    cfg_options: dict[str, Any] | None = None,
+) -> list[Run]:
     """List the runs: seeds outermost, so that each config soon has one.
 
     Args:
@@ -145,33 +148,39 @@ def plan_runs(benchmark: BenchmarkList,
     Raises:
         ValueError: If splits are asked of a config that has none.
     """
-    chosen: List[Optional[int]] = [*(splits or benchmark.splits)] or [None]
+    chosen: list[int | None] = [*(splits or benchmark.splits)] or [None]
     options = {**benchmark.cfg_options, **(cfg_options or {})}
     texts, epochs = {}, {}
     for config in benchmark.configs:
         if chosen != [None] and 'split' not in read_config(config):
             raise ValueError(
                 f'{config} has no splits, but {chosen} are asked of it: '
-                'leave "splits" out of its list.')
+                'leave "splits" out of its list.'
+            )
         for split in chosen:
             cfg = read_config(config, split, options)
             texts[config, split] = cfg.pretty_text
             epochs[config, split] = cfg.train_cfg.max_epochs
     runs = []
-    for seed in (benchmark.seeds if seeds is None else seeds):
+    for seed in benchmark.seeds if seeds is None else seeds:
         for (config, split), text in texts.items():
             part = '' if split is None else f'_split{split}'
-            runs.append(Run(
-                config, split, seed,
-                root / benchmark.name / f'{config.stem}{part}_seed{seed}',
-                options, epochs[config, split],
-                hashlib.sha256(f'{text}\nseed = {seed}'.encode()).hexdigest()
-                [:16]))
+            runs.append(
+                Run(
+                    config,
+                    split,
+                    seed,
+                    root / benchmark.name / f'{config.stem}{part}_seed{seed}',
+                    options,
+                    epochs[config, split],
+                    hashlib.sha256(f'{text}\nseed = {seed}'.encode()).hexdigest()[:16],
+                )
+            )
     return runs
 
 
 @contextmanager
-def _split(split: Optional[int]) -> Iterator[None]:
+def _split(split: int | None) -> Iterator[None]:
     before = os.environ.pop(SPLIT_VARIABLE, None)
     if split is not None:
         os.environ[SPLIT_VARIABLE] = str(split)

@@ -1,9 +1,9 @@
 """How far a run has come, from what it left in its work directory."""
+
 import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
 
 from .plan import Run
 
@@ -21,8 +21,9 @@ class RunState:
         tested (bool): Whether that one was tested as well.
         other (bool): Whether the directory holds a run of other settings.
     """
+
     epochs: int = 0
-    checkpoint: Optional[Path] = None
+    checkpoint: Path | None = None
     tested: bool = False
     other: bool = False
 
@@ -67,10 +68,12 @@ def read_state(run: Run) -> RunState:
     state = saved_epochs(run.work_dir)
     if record.get('fingerprint', run.fingerprint) != run.fingerprint:
         return RunState(state.epochs, state.checkpoint, other=True)
-    tested = (state.checkpoint is not None
-              and record.get('tested') == state.checkpoint.name
-              and state.epochs >= run.max_epochs
-              and (run.work_dir / PREDICTIONS).is_file())
+    tested = (
+        state.checkpoint is not None
+        and record.get('tested') == state.checkpoint.name
+        and state.epochs >= run.max_epochs
+        and (run.work_dir / PREDICTIONS).is_file()
+    )
     return RunState(state.epochs, state.checkpoint, tested)
 
 
@@ -80,7 +83,7 @@ def read_record(work_dir: Path) -> dict:
     return json.loads(path.read_text()) if path.is_file() else {}
 
 
-def write_record(run: Run, tested: Optional[str] = None) -> None:
+def write_record(run: Run, tested: str | None = None) -> None:
     """Note what a directory's run is, and which checkpoint was tested.
 
     Args:

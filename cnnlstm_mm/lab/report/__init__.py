@@ -1,12 +1,22 @@
 """From work directories to tables, pictures and a page: tools/report.py."""
+
 from .page import write_page
 from .read import Curves, RunResult, load_results, read_run, save_results
 from .rows import Row, group_runs
-from .tables import (check_readme, results_tables, runs_table, write_metafile,
-                     write_readme)
+from .tables import check_readme, results_tables, runs_table, write_metafile, write_readme
 
 __all__ = [
-    'Curves', 'Row', 'RunResult', 'check_readme', 'group_runs', 'load_results',
-    'read_run', 'results_tables', 'runs_table', 'save_results',
-    'write_metafile', 'write_page', 'write_readme'
+    'Curves',
+    'Row',
+    'RunResult',
+    'check_readme',
+    'group_runs',
+    'load_results',
+    'read_run',
+    'results_tables',
+    'runs_table',
+    'save_results',
+    'write_metafile',
+    'write_page',
+    'write_readme',
 ]

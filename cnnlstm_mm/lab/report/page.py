@@ -1,18 +1,20 @@
 """One HTML page with tables and pictures, that needs no other file."""
+
 import base64
 import html
 import io
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any
 
 from markdown_it import MarkdownIt
 
-from . import pictures
+from . import plots
 from .read import Curves, RunResult
 from .rows import Row
 from .tables import results_tables, runs_table
 
-STYLE = '''
+STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto;
        max-width: 1200px; padding: 0 1rem; color: #222; background: #fff; }
 table { border-collapse: collapse; display: block; overflow-x: auto;
@@ -22,12 +24,15 @@ th, td { border: 1px solid #ccc; padding: .25rem .5rem; text-align: left;
 th { background: #f2f4f7; }
 tr.open td { background: #fff3e0; }
 img { max-width: 100%; }
-'''
+"""
 
 
-def write_page(path: Path, runs: Sequence[Tuple[RunResult, Curves]],
-               tables: Dict[str, List[Row]],
-               planned: Sequence[dict]) -> None:
+def write_page(
+    path: Path,
+    runs: Sequence[tuple[RunResult, Curves]],
+    tables: dict[str, list[Row]],
+    planned: Sequence[dict],
+) -> None:
     """Write the page.
 
     Args:
@@ -40,7 +45,8 @@ def write_page(path: Path, runs: Sequence[Tuple[RunResult, Curves]],
     drawn = ''.join(
         f'<h3>{html.escape(name.replace("_", " "))}</h3>\n'
         f'<img alt="{html.escape(name)}" src="{_inline(figure)}">\n'
-        for name, figure in pictures.all_pictures(runs, tables))
+        for name, figure in plots.all_pictures(runs, tables)
+    )
     results = results_tables(tables, planned)
     each = runs_table([run for run, _ in runs])
     body = parser.render(results).replace('&lt;br&gt;', '<br>')
@@ -52,7 +58,9 @@ def write_page(path: Path, runs: Sequence[Tuple[RunResult, Curves]],
         '<meta name="viewport" content="width=device-width">'
         f'<title>Results</title><style>{STYLE}</style></head><body>\n'
         f'<h1>Results</h1>\n{body}\n<h2>Runs</h2>\n{listed}\n'
-        f'<h2>Pictures</h2>\n{drawn}</body></html>\n', encoding='utf-8')
+        f'<h2>Pictures</h2>\n{drawn}</body></html>\n',
+        encoding='utf-8',
+    )
 
 
 def _marked(row: str) -> str:
@@ -65,7 +73,6 @@ def _marked(row: str) -> str:
 
 def _inline(figure: Any) -> str:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format='png', dpi=pictures.DPI)
-    pictures.plt.close(figure)
-    return 'data:image/png;base64,' + base64.b64encode(
-        buffer.getvalue()).decode()
+    figure.savefig(buffer, format='png', dpi=plots.DPI)
+    plots.plt.close(figure)
+    return 'data:image/png;base64,' + base64.b64encode(buffer.getvalue()).decode()

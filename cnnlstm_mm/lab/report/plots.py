@@ -1,6 +1,8 @@
 """Curves, confusion matrices and bars."""
+
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -9,12 +11,12 @@ from .read import Curves, RunResult
 from .rows import Row
 
 matplotlib.use('Agg')
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 DPI = 110
 
 
-def plot_curves(runs: Sequence[Tuple[RunResult, Curves]]) -> Any:
+def plot_curves(runs: Sequence[tuple[RunResult, Curves]]) -> Any:
     """Draw training loss and validation accuracy; a colour a config.
 
     Args:
@@ -23,20 +25,25 @@ def plot_curves(runs: Sequence[Tuple[RunResult, Curves]]) -> Any:
     Returns:
         Figure: Of matplotlib.
     """
-    figure, (loss, accuracy) = plt.subplots(
-        1, 2, figsize=(11, 4), layout='constrained')
-    colours: Dict[str, str] = {}
+    figure, (loss, accuracy) = plt.subplots(1, 2, figsize=(11, 4), layout='constrained')
+    colours: dict[str, str] = {}
     for run, curves in runs:
         name = Path(run.config).stem
         first = name not in colours
         colour = colours.setdefault(name, f'C{len(colours) % 10}')
-        style = dict(color=colour, label=name if first else None,
-                     linewidth=1.2)
-        loss.plot([line['step'] for line in curves.train],
-                  [line['loss'] for line in curves.train], **style)
-        accuracy.plot([line['step'] for line in curves.val],
-                      [100 * line['acc/top1'] for line in curves.val],
-                      marker='o', markersize=3, **style)
+        style = dict(color=colour, label=name if first else None, linewidth=1.2)
+        loss.plot(
+            [line['step'] for line in curves.train],
+            [line['loss'] for line in curves.train],
+            **style,
+        )
+        accuracy.plot(
+            [line['step'] for line in curves.val],
+            [100 * line['acc/top1'] for line in curves.val],
+            marker='o',
+            markersize=3,
+            **style,
+        )
     loss.set(xlabel='iteration', ylabel='training loss')
     accuracy.set(xlabel='epoch', ylabel='validation top-1, %', ylim=(0, 102))
     for axes in (loss, accuracy):
@@ -45,8 +52,7 @@ def plot_curves(runs: Sequence[Tuple[RunResult, Curves]]) -> Any:
     return figure
 
 
-def plot_confusion(title: str, matrices: Sequence[np.ndarray],
-                   classes: Sequence[str]) -> Any:
+def plot_confusion(title: str, matrices: Sequence[np.ndarray], classes: Sequence[str]) -> Any:
     """Draw the share of each true class's clips that got each answer.
 
     Args:
@@ -60,7 +66,7 @@ def plot_confusion(title: str, matrices: Sequence[np.ndarray],
     counts = np.sum(matrices, axis=0)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     many = len(classes) > 25
-    side = 9 if many else 2.5 + .35 * len(classes)
+    side = 9 if many else 2.5 + 0.35 * len(classes)
     figure, axes = plt.subplots(figsize=(side, side), layout='constrained')
     axes.imshow(shares, vmin=0, vmax=1, cmap='Blues')
     axes.set(title=title, xlabel='answer', ylabel='class')
@@ -69,13 +75,19 @@ def plot_confusion(title: str, matrices: Sequence[np.ndarray],
         axes.set_xticks(ticks, classes, rotation=90, fontsize='small')
         axes.set_yticks(ticks, classes, fontsize='small')
         for y, x in zip(*np.nonzero(counts)):
-            axes.text(x, y, f'{100 * shares[y, x]:.0f}', ha='center',
-                      va='center', fontsize='x-small',
-                      color='white' if shares[y, x] > .6 else 'black')
+            axes.text(
+                x,
+                y,
+                f'{100 * shares[y, x]:.0f}',
+                ha='center',
+                va='center',
+                fontsize='x-small',
+                color='white' if shares[y, x] > 0.6 else 'black',
+            )
     return figure
 
 
-def plot_classes(rows: Sequence[Row]) -> Optional[Any]:
+def plot_classes(rows: Sequence[Row]) -> Any | None:
     """Draw each model's accuracy in each class, averaged over its runs.
 
     Args:
@@ -84,13 +96,14 @@ def plot_classes(rows: Sequence[Row]) -> Optional[Any]:
     Returns:
         Figure or None: None if no run has predictions.
     """
-    bars: Dict[str, Dict[str, float]] = {}
+    bars: dict[str, dict[str, float]] = {}
     for row in rows:
         runs = [run for run in row.runs if run.per_class]
         if runs:
             name = Path(row.first.config).stem
-            bars[name] = {c: float(np.mean([r.per_class[c] for r in runs]))
-                          for c in runs[0].per_class}
+            bars[name] = {
+                c: float(np.mean([r.per_class[c] for r in runs])) for c in runs[0].per_class
+            }
     if not bars:
         return None
     names = list(next(iter(bars.values())))
@@ -98,18 +111,20 @@ def plot_classes(rows: Sequence[Row]) -> Optional[Any]:
     names.sort(key=lambda c: np.mean([b.get(c, 0) for b in bars.values()]))
     height = 0.8 / len(bars)
     figure, axes = plt.subplots(
-        figsize=(8, 1 + .28 * len(names) * max(1, len(bars) / 3)),
-        layout='constrained')
+        figsize=(8, 1 + 0.28 * len(names) * max(1, len(bars) / 3)), layout='constrained'
+    )
     for k, (name, values) in enumerate(bars.items()):
-        axes.barh([y + k * height for y in range(len(names))],
-                  [100 * values.get(c, 0) for c in names], height, label=name)
-    axes.set_yticks([y + .4 - height / 2 for y in range(len(names))], names,
-                    fontsize='small')
+        axes.barh(
+            [y + k * height for y in range(len(names))],
+            [100 * values.get(c, 0) for c in names],
+            height,
+            label=name,
+        )
+    axes.set_yticks([y + 0.4 - height / 2 for y in range(len(names))], names, fontsize='small')
     axes.set(xlabel='right answers in the class, %', xlim=(0, 100))
     axes.invert_yaxis()
-    axes.grid(alpha=.3, axis='x')
-    axes.legend(loc='upper center', bbox_to_anchor=(.5, -.08), ncols=2,
-                fontsize='small')
+    axes.grid(alpha=0.3, axis='x')
+    axes.legend(loc='upper center', bbox_to_anchor=(0.5, -0.08), ncols=2, fontsize='small')
     return figure
 
 
@@ -120,8 +135,9 @@ def save(figure: Any, path: Path) -> None:
     plt.close(figure)
 
 
-def all_pictures(runs: Sequence[Tuple[RunResult, Curves]],
-                 tables: Dict[str, List[Row]]) -> Iterator[Tuple[str, Any]]:
+def all_pictures(
+    runs: Sequence[tuple[RunResult, Curves]], tables: dict[str, list[Row]]
+) -> Iterator[tuple[str, Any]]:
     """All pictures of a report, one after the other.
 
     Yields:
@@ -138,5 +154,4 @@ def all_pictures(runs: Sequence[Tuple[RunResult, Curves]],
             matrices = [c.confusion for c in found if c.confusion is not None]
             if matrices:
                 name = Path(row.first.config).stem
-                yield f'confusion_{name}', plot_confusion(
-                    name, matrices, found[0].classes)
+                yield f'confusion_{name}', plot_confusion(name, matrices, found[0].classes)

@@ -1,9 +1,10 @@
 """What a run left in its work directory."""
+
 import json
 import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any
 
 import numpy as np
 from mmengine.config import Config
@@ -12,7 +13,7 @@ from cnnlstm_mm.datasets.annotation_list import read_list
 from cnnlstm_mm.features.sequence_file import ArrayUnpickler
 from cnnlstm_mm.streaming.facts import read_labels
 
-from . import facts
+from . import run_facts
 
 MAX_CHANGES = 3  # settings that a note names
 
@@ -40,12 +41,13 @@ class RunResult:
         checkpoint, log (str, optional): Names of the files.
         per_class (dict): Class name to share of its clips that are right.
     """
+
     work_dir: str
     config: str
     data: str
-    notes: List[str]
+    notes: list[str]
     split: int
-    seed: Optional[int]
+    seed: int | None
     frames: str
     resolution: str
     protocol: str
@@ -54,16 +56,16 @@ class RunResult:
     pretrain: str
     epochs: int
     max_epochs: int
-    loss: Optional[float] = None
-    seconds: float = 0.
-    top1: Optional[float] = None
-    top5: Optional[float] = None
-    mean_class: Optional[float] = None
-    flops: Optional[int] = None
-    params: Optional[int] = None
-    checkpoint: Optional[str] = None
-    log: Optional[str] = None
-    per_class: Dict[str, float] = field(default_factory=dict)
+    loss: float | None = None
+    seconds: float = 0.0
+    top1: float | None = None
+    top5: float | None = None
+    mean_class: float | None = None
+    flops: int | None = None
+    params: int | None = None
+    checkpoint: str | None = None
+    log: str | None = None
+    per_class: dict[str, float] = field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
@@ -88,15 +90,16 @@ class Curves:
         confusion (np.ndarray, optional): Clips, [true class, answer].
         classes (list[str]): Their names.
     """
-    train: List[dict]
-    val: List[dict]
-    confusion: Optional[np.ndarray] = None
-    classes: List[str] = field(default_factory=list)
+
+    train: list[dict]
+    val: list[dict]
+    confusion: np.ndarray | None = None
+    classes: list[str] = field(default_factory=list)
 
 
-def read_run(work_dir: Path,
-             configs: Path = Path('configs'),
-             count: Any = None) -> Tuple[RunResult, Curves]:
+def read_run(
+    work_dir: Path, configs: Path = Path('configs'), count: Any = None
+) -> tuple[RunResult, Curves]:
     """Read what a run left in its work directory.
 
     Args:
@@ -116,7 +119,8 @@ def read_run(work_dir: Path,
     if not logs or not dumped:
         raise FileNotFoundError(
             f'{work_dir} holds no run: name a work directory of '
-            'tools/train.py, such as work_dirs/CONFIG_NAME.')
+            'tools/train.py, such as work_dirs/CONFIG_NAME.'
+        )
     path = configs / dumped[-1].name
     train, val = _scalars(logs)
     metrics, test_cfg = _newest_test(work_dir)
@@ -131,8 +135,8 @@ def read_run(work_dir: Path,
         checkpoint = Path(last.read_text().strip()).name
     saved = re.search(r'epoch_(\d+)', checkpoint or '')
     split = cfg.get('split', 1)
-    test_list = facts.innermost(cfg.test_dataloader.dataset)['ann_file']
-    train_list = facts.innermost(cfg.train_dataloader.dataset)['ann_file']
+    test_list = run_facts.innermost(cfg.test_dataloader.dataset)['ann_file']
+    train_list = run_facts.innermost(cfg.train_dataloader.dataset)['ann_file']
 
     labels, answers = _predictions(work_dir / 'predictions.pkl')
     classes = read_labels(cfg, cfg.model.cls_head.num_classes)
@@ -140,55 +144,70 @@ def read_run(work_dir: Path,
     if labels is not None:
         confusion = np.zeros((len(classes), len(classes)), int)
         np.add.at(confusion, (labels, answers), 1)
-        per_class = {name: float(row[k] / row.sum())
-                     for k, (name, row) in enumerate(zip(classes, confusion))
-                     if row.sum()}
+        per_class = {
+            name: float(row[k] / row.sum())
+            for k, (name, row) in enumerate(zip(classes, confusion))
+            if row.sum()
+        }
     notes = [
-        facts.subset(train_list, 'train', split, _length(train_list)),
-        facts.subset(test_list, 'test', split, _length(test_list)
-                     if labels is None else len(labels))]
-    if facts.list_name(train_list) != facts.list_name(test_list):
-        notes.append(f'trained on {facts.data_name(train_list)}')
+        run_facts.subset(train_list, 'train', split, _length(train_list)),
+        run_facts.subset(
+            test_list, 'test', split, _length(test_list) if labels is None else len(labels)
+        ),
+    ]
+    if run_facts.list_name(train_list) != run_facts.list_name(test_list):
+        notes.append(f'trained on {run_facts.data_name(train_list)}')
     if tested not in (None, checkpoint):
         if tested.startswith('best'):
             notes.append(f'tested: {tested}, chosen on the validation clips')
         else:
             metrics = {}  # of an earlier epoch
-    differing = facts.changes(cfg, path, cfg.get('split'))
+    differing = run_facts.changes(cfg, path, cfg.get('split'))
     if differing:
         more = len(differing) - MAX_CHANGES
-        notes.append('not the config of today: ' + ', '.join(
-            differing[:MAX_CHANGES]) + (f', {more} more' if more > 0 else ''))
+        notes.append(
+            'not the config of today: '
+            + ', '.join(differing[:MAX_CHANGES])
+            + (f', {more} more' if more > 0 else '')
+        )
     counts = count(cfg) if count else {}
     result = RunResult(
-        work_dir=work_dir.name, config=path.as_posix(),
-        data=facts.data_name(test_list), notes=[n for n in notes if n],
-        split=split, seed=(cfg.get('randomness') or {}).get('seed'),
-        **facts.sampling(cfg.test_dataloader.dataset.pipeline),
-        **facts.model_names(cfg.model),
+        work_dir=work_dir.name,
+        config=path.as_posix(),
+        data=run_facts.data_name(test_list),
+        notes=[n for n in notes if n],
+        split=split,
+        seed=(cfg.get('randomness') or {}).get('seed'),
+        **run_facts.sampling(cfg.test_dataloader.dataset.pipeline),
+        **run_facts.model_names(cfg.model),
         epochs=int(saved[1]) if saved else 0,
         max_epochs=cfg.train_cfg.max_epochs,
         loss=train[-1]['loss'] if train else None,
-        seconds=sum(line['time'] * (line['step'] - before['step'])
-                    for before, line in zip([dict(step=0), *train], train)),
-        top1=metrics.get('acc/top1'), top5=metrics.get('acc/top5'),
-        mean_class=metrics.get('acc/mean1'), flops=counts.get('flops'),
-        params=counts.get('params'), checkpoint=checkpoint,
+        seconds=sum(
+            line['time'] * (line['step'] - before['step'])
+            for before, line in zip([dict(step=0), *train], train)
+        ),
+        top1=metrics.get('acc/top1'),
+        top5=metrics.get('acc/top5'),
+        mean_class=metrics.get('acc/mean1'),
+        flops=counts.get('flops'),
+        params=counts.get('params'),
+        checkpoint=checkpoint,
         log=next((log.name for log in sorted(work_dir.glob('*/*.log'))), None),
-        per_class=per_class)
+        per_class=per_class,
+    )
     return result, Curves(train, val, confusion, classes)
 
 
-def save_results(path: Path, runs: List[RunResult],
-                 planned: List[dict]) -> None:
+def save_results(path: Path, runs: list[RunResult], planned: list[dict]) -> None:
     """Write the facts of runs, and the lists that are not yet run, as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(
-        dict(runs=[asdict(run) for run in runs], planned=planned),
-        indent=1) + '\n')
+    path.write_text(
+        json.dumps(dict(runs=[asdict(run) for run in runs], planned=planned), indent=1) + '\n'
+    )
 
 
-def load_results(path: Path) -> Tuple[List[RunResult], List[dict]]:
+def load_results(path: Path) -> tuple[list[RunResult], list[dict]]:
     """Read what :func:`save_results` wrote.
 
     Raises:
@@ -196,16 +215,16 @@ def load_results(path: Path) -> Tuple[List[RunResult], List[dict]]:
     """
     try:
         content = json.loads(path.read_text())
-        return [RunResult(**run) for run in content['runs']], \
-            content['planned']
+        return [RunResult(**run) for run in content['runs']], content['planned']
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f'{path} is not what report.py --json wrote: '
-                         f'{type(error).__name__}: {error}') from error
+        raise ValueError(
+            f'{path} is not what report.py --json wrote: {type(error).__name__}: {error}'
+        ) from error
 
 
-def _scalars(logs: List[Path]) -> Tuple[List[dict], List[dict]]:
-    train: Dict[int, dict] = {}
-    val: Dict[int, dict] = {}
+def _scalars(logs: list[Path]) -> tuple[list[dict], list[dict]]:
+    train: dict[int, dict] = {}
+    val: dict[int, dict] = {}
     for log in logs:
         for line in map(json.loads, log.read_text().splitlines()):
             if 'loss' in line:
@@ -219,15 +238,14 @@ def _config(path: Path) -> Config:
     return Config.fromfile(path, import_custom_modules=False)
 
 
-def _training_config(logs: List[Path]) -> Optional[Config]:
+def _training_config(logs: list[Path]) -> Config | None:
     """Of the newest training: tests overwrite the one beside the logs."""
-    configs = [log.with_name('config.py') for log in logs
-               if '"loss"' in log.read_text()]
+    configs = [log.with_name('config.py') for log in logs if '"loss"' in log.read_text()]
     configs = [path for path in configs if path.is_file()]
     return _config(configs[-1]) if configs else None
 
 
-def _newest_test(work_dir: Path) -> Tuple[dict, Config]:
+def _newest_test(work_dir: Path) -> tuple[dict, Config]:
     """Metrics and config of the newest test; empty if there is none."""
     tests = []
     for path in sorted(work_dir.glob('*/*.json')):
@@ -241,19 +259,20 @@ def _newest_test(work_dir: Path) -> Tuple[dict, Config]:
     return metrics, _config(config) if config.is_file() else Config()
 
 
-def _predictions(path: Path) -> Tuple[Any, Any]:
+def _predictions(path: Path) -> tuple[Any, Any]:
     """True and answered classes of ``tools/test.py --dump``, or None."""
     if not path.is_file():
         return None, None
     try:
         with path.open('rb') as file:
             samples = ArrayUnpickler(file).load()
-        return (np.array([int(s['gt_label']) for s in samples]),
-                np.array([int(s['pred_score'].argmax()) for s in samples]))
+        return (
+            np.array([int(s['gt_label']) for s in samples]),
+            np.array([int(s['pred_score'].argmax()) for s in samples]),
+        )
     except Exception as error:
-        raise ValueError(f'{path} is not what tools/test.py --dump wrote: '
-                         f'{error}') from error
+        raise ValueError(f'{path} is not what tools/test.py --dump wrote: {error}') from error
 
 
-def _length(ann_file: str) -> Optional[int]:
+def _length(ann_file: str) -> int | None:
     return len(read_list(ann_file)) if Path(ann_file).is_file() else None

@@ -1,7 +1,8 @@
 """Runs of the same model, averaged over splits and seeds."""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
-from typing import Dict, List, Optional, Sequence, Tuple
 
 from .read import RunResult
 
@@ -14,15 +15,16 @@ class Row:
         runs (list[RunResult]): Those that it averages, all of one model.
         unfinished (list[RunResult]): Those that it leaves out.
     """
-    runs: List[RunResult]
-    unfinished: List[RunResult]
+
+    runs: list[RunResult]
+    unfinished: list[RunResult]
 
     @property
     def first(self) -> RunResult:
         """Where to read what all runs have in common."""
         return (self.runs or self.unfinished)[0]
 
-    def average(self, key: str) -> Tuple[Optional[float], Optional[float]]:
+    def average(self, key: str) -> tuple[float | None, float | None]:
         """Mean over splits and seeds, and spread over seeds.
 
         Args:
@@ -36,36 +38,40 @@ class Row:
         runs = [run for run in self.runs if getattr(run, key) is not None]
         if not runs:
             return None, None
-        splits: Dict[int, List[float]] = {}
-        seeds: Dict[Optional[int], List[float]] = {}
+        splits: dict[int, list[float]] = {}
+        seeds: dict[int | None, list[float]] = {}
         for run in runs:
             splits.setdefault(run.split, []).append(getattr(run, key))
             seeds.setdefault(run.seed, []).append(getattr(run, key))
-        whole = [mean(values) for seed, values in seeds.items()
-                 if seed is not None and len(values) == len(splits)]
-        return (mean(map(mean, splits.values())),
-                stdev(whole) if len(whole) > 1 else None)
+        whole = [
+            mean(values)
+            for seed, values in seeds.items()
+            if seed is not None and len(values) == len(splits)
+        ]
+        return (mean(map(mean, splits.values())), stdev(whole) if len(whole) > 1 else None)
 
     @property
     def what(self) -> str:
         """Which runs these are: '3 seeds', 'splits 1, 2, 3', ..."""
         if not self.runs:
-            return self.unfinished[0].state if len(self.unfinished) == 1 \
+            return (
+                self.unfinished[0].state
+                if len(self.unfinished) == 1
                 else f'{len(self.unfinished)} runs, unfinished'
+            )
         seeds = {run.seed for run in self.runs}
         splits = sorted({run.split for run in self.runs})
         words = f'{len(seeds)} seed{"s" * (len(seeds) > 1)}'
         if None in seeds:
             words = f'{len(self.runs)} run{"s" * (len(self.runs) > 1)}'
         if splits != [1] or self.first.data in ('UCF101', 'HMDB51'):
-            words += f', split{"s" * (len(splits) > 1)} ' \
-                f'{", ".join(map(str, splits))}'
+            words += f', split{"s" * (len(splits) > 1)} {", ".join(map(str, splits))}'
         if self.unfinished:
             words += f', {len(self.unfinished)} more unfinished'
         return words
 
 
-def group_runs(runs: Sequence[RunResult]) -> Dict[str, List[Row]]:
+def group_runs(runs: Sequence[RunResult]) -> dict[str, list[Row]]:
     """Bring together what may be averaged.
 
     Runs of one config that differ in anything but seed and split (a subset,
@@ -78,15 +84,18 @@ def group_runs(runs: Sequence[RunResult]) -> Dict[str, List[Row]]:
         dict[str, list[Row]]: For each data set its rows, in the order of the
         runs.
     """
-    groups: Dict[tuple, List[RunResult]] = {}
+    groups: dict[tuple, list[RunResult]] = {}
     for run in runs:
         # An unfinished run may not have been tested: that is no other model.
         notes = tuple(n for n in run.notes if not n.startswith('tested:'))
         key = (run.data, run.config, run.max_epochs, notes)
         groups.setdefault(key, []).append(run)
-    tables: Dict[str, List[Row]] = {}
+    tables: dict[str, list[Row]] = {}
     for (data, *_), members in groups.items():
-        tables.setdefault(data, []).append(Row(
-            [run for run in members if run.finished],
-            [run for run in members if not run.finished]))
+        tables.setdefault(data, []).append(
+            Row(
+                [run for run in members if run.finished],
+                [run for run in members if not run.finished],
+            )
+        )
     return tables

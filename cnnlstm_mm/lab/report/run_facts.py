@@ -1,29 +1,43 @@
 """What a config says about data, model and protocol, in a table's words."""
+
 import copy
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 from mmengine.config import Config
 
 from cnnlstm_mm import compat
-from cnnlstm_mm.lab.benchmark.plan import read_config
 from cnnlstm_mm.engine.launch import make_exact
+from cnnlstm_mm.lab.benchmark.plan import read_config
 
 # Names of annotation lists, as tools/data and the configs call them, and the
 # sizes of the official (train, test) lists of each split.
 DATA = dict(
-    quickstart=('built-in data, order only (8 classes, 1280/320 clips)',
-                {1: (1280, 320)}),
-    ucf101_mini10=('UCF101-mini10 (10 of 101 classes, 240/100 clips of '
-                   'split 1)', {1: (240, 100)}),
+    quickstart=('built-in data, order only (8 classes, 1280/320 clips)', {1: (1280, 320)}),
+    ucf101_mini10=('UCF101-mini10 (10 of 101 classes, 240/100 clips of split 1)', {1: (240, 100)}),
     ucf101=('UCF101', {1: (9537, 3783), 2: (9586, 3734), 3: (9624, 3696)}),
     hmdb51=('HMDB51', dict.fromkeys((1, 2, 3), (3570, 1530))),
-    kinetics400=('Kinetics-400', {}))
+    kinetics400=('Kinetics-400', {}),
+)
 # What makes a run another one. Workers, hooks and paths do not.
-COMPARED = ('model', 'split', 'train_dataloader', 'test_dataloader',
-            'train_cfg', 'optim_wrapper', 'param_scheduler')
-NOT_COMPARED = ('num_workers', 'persistent_workers', 'pin_memory',
-                'prefetch_factor', 'ann_file', 'data_prefix', 'data_root')
+COMPARED = (
+    'model',
+    'split',
+    'train_dataloader',
+    'test_dataloader',
+    'train_cfg',
+    'optim_wrapper',
+    'param_scheduler',
+)
+NOT_COMPARED = (
+    'num_workers',
+    'persistent_workers',
+    'pin_memory',
+    'prefetch_factor',
+    'ann_file',
+    'data_prefix',
+    'data_root',
+)
 NECKS = dict(ConvLSTMNeck='ConvLSTM', LSTMPoolingNeck='LSTM')
 
 
@@ -41,8 +55,7 @@ def data_name(ann_file: str) -> str:
     return DATA[name][0] if name in DATA else f'the list {Path(ann_file).name}'
 
 
-def subset(ann_file: str, which: str, split: Optional[int],
-           clips: Optional[int]) -> str:
+def subset(ann_file: str, which: str, split: int | None, clips: int | None) -> str:
     """Say so if a list has not as many clips as the official one.
 
     Args:
@@ -59,18 +72,17 @@ def subset(ann_file: str, which: str, split: Optional[int],
     if wanted is None or clips is None:
         return ''
     total = wanted[which == 'test']
-    return '' if clips == total else (
-        f'subset: {clips} of {total} {which} clips')
+    return '' if clips == total else (f'subset: {clips} of {total} {which} clips')
 
 
-def innermost(dataset: Dict[str, Any]) -> Dict[str, Any]:
+def innermost(dataset: dict[str, Any]) -> dict[str, Any]:
     """The data set that RepeatDataset and the like hold."""
     while 'dataset' in dataset:
         dataset = dataset['dataset']
     return dataset
 
 
-def sampling(pipeline: List[dict]) -> Dict[str, Any]:
+def sampling(pipeline: list[dict]) -> dict[str, Any]:
     """Frames, resolution and views of a test pipeline.
 
     Returns:
@@ -83,21 +95,19 @@ def sampling(pipeline: List[dict]) -> Dict[str, Any]:
         if kind.endswith(('SampleFrames', 'UniformSample')):
             clip_len = transform.get('clip_len', '?')
             clips = transform.get('num_clips', 1)
-            interval = 'uniform' if 'Uniform' in kind else transform.get(
-                'frame_interval', 1)
+            interval = 'uniform' if 'Uniform' in kind else transform.get('frame_interval', 1)
         crops *= dict(ThreeCrop=3, TenCrop=10).get(kind, 1)
         size = transform.get('crop_size', transform.get('scale', size))
-    height, width = size[::-1] if isinstance(size, (list, tuple)) else (size,
-                                                                        size)
-    frames = f'uniform {clip_len}' if interval == 'uniform' else \
-        f'{clip_len}x{interval}x{clips}'
-    return dict(frames=frames,
-                resolution=f'{height}x{width}',
-                protocol=f'{clips} clip{"s" * (clips > 1)} x '
-                f'{crops} crop{"s" * (crops > 1)}')
+    height, width = size[::-1] if isinstance(size, (list, tuple)) else (size, size)
+    frames = f'uniform {clip_len}' if interval == 'uniform' else f'{clip_len}x{interval}x{clips}'
+    return dict(
+        frames=frames,
+        resolution=f'{height}x{width}',
+        protocol=f'{clips} clip{"s" * (clips > 1)} x {crops} crop{"s" * (crops > 1)}',
+    )
 
 
-def model_names(model: Dict[str, Any]) -> Dict[str, str]:
+def model_names(model: dict[str, Any]) -> dict[str, str]:
     """Backbone, neck and weights, in a table's words."""
     wrapper = model['backbone']
     backbone = wrapper.get('backbone', wrapper)
@@ -113,25 +123,31 @@ def model_names(model: Dict[str, Any]) -> Dict[str, str]:
         kind = neck['type']
         neck_name = NECKS.get(kind, kind)
         neck_name += f' {neck.get("hidden_channels", "")}'
-        if neck.get('gate_conv',
-                    'full') != 'full' or 'reduce_channels' in neck:
+        if neck.get('gate_conv', 'full') != 'full' or 'reduce_channels' in neck:
             neck_name = f'light {neck_name}'
-    weights = [str(node['checkpoint']) for node in compat.dicts(model)
-               if node.get('type') == 'Pretrained']
-    weights += [str(node['pretrained']) for node in compat.dicts(model)
-                if isinstance(node.get('pretrained'), str)]
+    weights = [
+        str(node['checkpoint']) for node in compat.dicts(model) if node.get('type') == 'Pretrained'
+    ]
+    weights += [
+        str(node['pretrained'])
+        for node in compat.dicts(model)
+        if isinstance(node.get('pretrained'), str)
+    ]
     if not weights:
         pretrain = 'none'
     else:
-        pretrain = 'ImageNet' if any(
-            word in weights[0].lower() for word in (
-                'imagenet', 'mmcls', 'torchvision')) else Path(weights[0]).name
+        pretrain = (
+            'ImageNet'
+            if any(word in weights[0].lower() for word in ('imagenet', 'mmcls', 'torchvision'))
+            else Path(weights[0]).name
+        )
     frozen = wrapper.get('frozen', False)
-    return dict(backbone=name + (' (frozen)' if frozen else ''),
-                neck=neck_name.strip(), pretrain=pretrain)
+    return dict(
+        backbone=name + (' (frozen)' if frozen else ''), neck=neck_name.strip(), pretrain=pretrain
+    )
 
 
-def changes(cfg: Config, path: Path, split: Optional[int]) -> List[str]:
+def changes(cfg: Config, path: Path, split: int | None) -> list[str]:
     """The settings in which a run differs from the config file of today.
 
     Args:
@@ -144,13 +160,17 @@ def changes(cfg: Config, path: Path, split: Optional[int]) -> List[str]:
     """
     if not path.is_file():
         return [f'{path} is not there']
-    today, found = (_flat(_as_trained(c).to_dict())
-                    for c in (read_config(path, split), cfg))
-    keys = [key for key in sorted({*today, *found})
-            if key.split('.')[0] in COMPARED
-            and key.split('.')[-1] not in NOT_COMPARED]
-    return [f'{key}={found.get(key, "(absent)")!s}' for key in keys
-            if today.get(key, None) != found.get(key, None)]
+    today, found = (_flat(_as_trained(c).to_dict()) for c in (read_config(path, split), cfg))
+    keys = [
+        key
+        for key in sorted({*today, *found})
+        if key.split('.')[0] in COMPARED and key.split('.')[-1] not in NOT_COMPARED
+    ]
+    return [
+        f'{key}={found.get(key, "(absent)")!s}'
+        for key in keys
+        if today.get(key, None) != found.get(key, None)
+    ]
 
 
 def _as_trained(cfg: Config) -> Config:
@@ -160,13 +180,15 @@ def _as_trained(cfg: Config) -> Config:
     return cfg
 
 
-def _flat(node: Any, prefix: str = '') -> Dict[str, Any]:
+def _flat(node: Any, prefix: str = '') -> dict[str, Any]:
     if isinstance(node, dict):
         items: Any = node.items()
-    elif isinstance(node, (list, tuple)) and any(
-            isinstance(value, dict) for value in node):
+    elif isinstance(node, (list, tuple)) and any(isinstance(value, dict) for value in node):
         items = enumerate(node)
     else:
         return {prefix: list(node) if isinstance(node, tuple) else node}
-    return {key: value for name, child in items for key, value in _flat(
-        child, f'{prefix}.{name}' if prefix else str(name)).items()}
+    return {
+        key: value
+        for name, child in items
+        for key, value in _flat(child, f'{prefix}.{name}' if prefix else str(name)).items()
+    }

@@ -1,7 +1,9 @@
 """Runs and rows as Markdown tables and model-zoo metafiles."""
+
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any
 
 import yaml
 
@@ -15,15 +17,14 @@ END = '<!-- end of results -->'
 def markdown(rows: Sequence[Sequence[str]], padded: bool = False) -> str:
     """A Markdown table of the head row and the others."""
     widths = [max(map(len, column)) if padded else 0 for column in zip(*rows)]
-    lines = [list(rows[0]), ['-' * max(3, width) for width in widths],
-             *rows[1:]]
-    return '\n'.join('| ' + ' | '.join(
-        f'{cell:{width}}' for cell, width in zip(line, widths)) + ' |'
-        for line in lines)
+    lines = [list(rows[0]), ['-' * max(3, width) for width in widths], *rows[1:]]
+    return '\n'.join(
+        '| ' + ' | '.join(f'{cell:{width}}' for cell, width in zip(line, widths)) + ' |'
+        for line in lines
+    )
 
 
-def runs_table(runs: Sequence[RunResult],
-               folders: Optional[Sequence[Path]] = None) -> str:
+def runs_table(runs: Sequence[RunResult], folders: Sequence[Path] | None = None) -> str:
     """One line a run, for the terminal; unfinished ones say so.
 
     Args:
@@ -34,27 +35,33 @@ def runs_table(runs: Sequence[RunResult],
     Returns:
         str: Markdown.
     """
-    rows = [['run', 'neck', 'input', 'epochs', 'loss', 'top-1 (test)',
-             'training', 'checkpoint', 'note']]
+    rows = [
+        ['run', 'neck', 'input', 'epochs', 'loss', 'top-1 (test)', 'training', 'checkpoint', 'note']
+    ]
     for k, run in enumerate(runs):
         folder = Path(run.work_dir) if folders is None else folders[k]
         whole = run.epochs >= run.max_epochs
-        rows.append([
-            run.work_dir, run.neck, f'{run.frames}, {run.resolution}',
-            str(run.epochs) if whole else run.state.replace(' epochs', ''),
-            '-' if run.loss is None else f'{run.loss:.3f}',
-            'not tested' if run.top1 is None else f'{100 * run.top1:.1f} %',
-            f'{run.seconds:.0f} s',
-            str(folder / run.checkpoint) if run.checkpoint else '-',
-            '; '.join(run.notes)])
+        rows.append(
+            [
+                run.work_dir,
+                run.neck,
+                f'{run.frames}, {run.resolution}',
+                str(run.epochs) if whole else run.state.replace(' epochs', ''),
+                '-' if run.loss is None else f'{run.loss:.3f}',
+                'not tested' if run.top1 is None else f'{100 * run.top1:.1f} %',
+                f'{run.seconds:.0f} s',
+                str(folder / run.checkpoint) if run.checkpoint else '-',
+                '; '.join(run.notes),
+            ]
+        )
     if not any(row[-1] for row in rows[1:]):
         rows = [row[:-1] for row in rows]
     return markdown(rows, padded=True)
 
 
-def results_tables(tables: Dict[str, List[Row]],
-                   planned: Sequence[dict] = (),
-                   files: bool = True) -> str:
+def results_tables(
+    tables: dict[str, list[Row]], planned: Sequence[dict] = (), files: bool = True
+) -> str:
     """The results, in MMAction2's columns: a table for each data set.
 
     Args:
@@ -66,41 +73,72 @@ def results_tables(tables: Dict[str, List[Row]],
     Returns:
         str: Markdown.
     """
-    heads = ['backbone', 'neck', 'pretrain', 'frames', 'resolution', 'top-1',
-             'top-5', 'mean class', 'protocol', 'FLOPs', 'params', 'runs',
-             'config', *(['checkpoint', 'log'] if files else [])]
+    heads = [
+        'backbone',
+        'neck',
+        'pretrain',
+        'frames',
+        'resolution',
+        'top-1',
+        'top-5',
+        'mean class',
+        'protocol',
+        'FLOPs',
+        'params',
+        'runs',
+        'config',
+        *(['checkpoint', 'log'] if files else []),
+    ]
     parts = []
     for data, rows in tables.items():
         lines = [heads, *(_cells(row, files) for row in rows)]
         if any(row.first.notes for row in rows):
-            lines = [[*line, note] for line, note in zip(lines, [
-                'note', *('; '.join(row.first.notes) for row in rows)])]
+            lines = [
+                [*line, note]
+                for line, note in zip(
+                    lines, ['note', *('; '.join(row.first.notes) for row in rows)]
+                )
+            ]
         parts.append(f'**{data}**\n\n{markdown(lines)}')
     if planned:
-        lines = [['data', 'models', 'top-1', 'command'], *(
-            [item['data'], _models(item['configs']), 'not yet run',
-             f'`{item["command"]}`'] for item in planned)]
+        lines = [
+            ['data', 'models', 'top-1', 'command'],
+            *(
+                [item['data'], _models(item['configs']), 'not yet run', f'`{item["command"]}`']
+                for item in planned
+            ),
+        ]
         parts.append(markdown(lines))
     return '\n\n'.join(parts) + '\n'
 
 
-def _models(names: List[str]) -> str:
+def _models(names: list[str]) -> str:
     if len(names) > 5:
         return f'the {len(names)} configs of the list'
     return ', '.join(f'`{name}`' for name in names)
 
 
-def _cells(row: Row, files: bool) -> List[str]:
+def _cells(row: Row, files: bool) -> list[str]:
     run = row.first
     cells = [
-        run.backbone, run.neck, run.pretrain, run.frames, run.resolution,
+        run.backbone,
+        run.neck,
+        run.pretrain,
+        run.frames,
+        run.resolution,
         *(_percent(row, key) for key in ('top1', 'top5', 'mean_class')),
-        run.protocol, _count(run.flops), _count(run.params), row.what,
-        f'[{Path(run.config).stem}]({run.config})']
+        run.protocol,
+        _count(run.flops),
+        _count(run.params),
+        row.what,
+        f'[{Path(run.config).stem}]({run.config})',
+    ]
     if files:
         members = row.runs or row.unfinished
-        cells += ['<br>'.join(f'{m.work_dir}/{m.checkpoint}' for m in members),
-                  '<br>'.join(f'{m.work_dir}/{m.log}' for m in members)]
+        cells += [
+            '<br>'.join(f'{m.work_dir}/{m.checkpoint}' for m in members),
+            '<br>'.join(f'{m.work_dir}/{m.log}' for m in members),
+        ]
     return cells
 
 
@@ -108,15 +146,17 @@ def _percent(row: Row, key: str) -> str:
     average, spread = row.average(key)
     if average is None:
         return '-'
-    return f'{100 * average:.1f}' + (
-        '' if spread is None else f' ± {100 * spread:.1f}')
+    return f'{100 * average:.1f}' + ('' if spread is None else f' ± {100 * spread:.1f}')
 
 
-def _count(number: Optional[int]) -> str:
+def _count(number: int | None) -> str:
     if number is None:
         return '-'
-    size, unit = next((size, unit) for size, unit in (
-        (1e9, 'G'), (1e6, 'M'), (1e3, 'k')) if number >= size or unit == 'k')
+    size, unit = next(
+        (size, unit)
+        for size, unit in ((1e9, 'G'), (1e6, 'M'), (1e3, 'k'))
+        if number >= size or unit == 'k'
+    )
     return f'{number / size:.3g} {unit}'
 
 
@@ -139,59 +179,75 @@ def check_readme(path: Path, text: str) -> str:
         ValueError: If a marker is missing.
     """
     old, new = path.read_text(), _merged(path, text)
-    return '\n'.join(difflib.unified_diff(
-        old.splitlines(), new.splitlines(), str(path), 'report.py',
-        lineterm='')) or ('' if old == new else f'{path}: line ends differ')
+    return '\n'.join(
+        difflib.unified_diff(
+            old.splitlines(), new.splitlines(), str(path), 'report.py', lineterm=''
+        )
+    ) or ('' if old == new else f'{path}: line ends differ')
 
 
 def _merged(path: Path, text: str) -> str:
     content = path.read_text()
-    if content.count(BEGIN) != 1 or content.count(END) != 1 or \
-            content.index(BEGIN) > content.index(END):
-        raise ValueError(f'{path} needs these two lines, once and in this '
-                         f'order:\n{BEGIN}\n{END}')
+    if (
+        content.count(BEGIN) != 1
+        or content.count(END) != 1
+        or content.index(BEGIN) > content.index(END)
+    ):
+        raise ValueError(f'{path} needs these two lines, once and in this order:\n{BEGIN}\n{END}')
     before, rest = content.split(BEGIN)
     return f'{before}{BEGIN}\n{text}{END}{rest.split(END)[1]}'
 
 
-def write_metafile(path: Path, tables: Dict[str, List[Row]]) -> None:
+def write_metafile(path: Path, tables: dict[str, list[Row]]) -> None:
     """Write the finished rows as a metafile.yml, and model-index.yml beside.
 
     Args:
         path (Path): The metafile, in the form of MMAction2's model zoo.
         tables (dict[str, list[Row]]): Of :func:`group_runs`.
     """
-    models = [_model(data, row) for data, rows in tables.items()
-              for row in rows if row.runs]
+    models = [_model(data, row) for data, rows in tables.items() for row in rows if row.runs]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(
-        dict(Collections=[dict(
-            Name='cnnlstm_mm', README='README.md')], Models=models),
-        sort_keys=False, allow_unicode=True))
-    path.with_name('model-index.yml').write_text(
-        yaml.safe_dump(dict(Import=[path.name])))
+    path.write_text(
+        yaml.safe_dump(
+            dict(Collections=[dict(Name='cnnlstm_mm', README='README.md')], Models=models),
+            sort_keys=False,
+            allow_unicode=True,
+        )
+    )
+    path.with_name('model-index.yml').write_text(yaml.safe_dump(dict(Import=[path.name])))
 
 
-def _model(data: str, row: Row) -> Dict[str, Any]:
+def _model(data: str, row: Row) -> dict[str, Any]:
     run = row.first
     metrics = {}
-    for name, key in (('Top 1 Accuracy', 'top1'), ('Top 5 Accuracy', 'top5'),
-                      ('Mean Class Accuracy', 'mean_class')):
+    for name, key in (
+        ('Top 1 Accuracy', 'top1'),
+        ('Top 5 Accuracy', 'top5'),
+        ('Mean Class Accuracy', 'mean_class'),
+    ):
         average, spread = row.average(key)
         if average is not None:
             metrics[name] = round(100 * average, 2)
         if spread is not None:
             metrics[f'{name} (spread)'] = round(100 * spread, 2)
     facts = {
-        'Architecture': run.backbone, 'Neck': run.neck,
-        'Pretrained': run.pretrain, 'Frames': run.frames,
-        'Resolution': run.resolution, 'Epochs': run.max_epochs,
-        'Training Data': data, 'FLOPs': run.flops, 'Parameters': run.params,
-        'Runs': row.what, 'Notes': run.notes}
+        'Architecture': run.backbone,
+        'Neck': run.neck,
+        'Pretrained': run.pretrain,
+        'Frames': run.frames,
+        'Resolution': run.resolution,
+        'Epochs': run.max_epochs,
+        'Training Data': data,
+        'FLOPs': run.flops,
+        'Parameters': run.params,
+        'Runs': row.what,
+        'Notes': run.notes,
+    }
     return {
-        'Name': Path(run.config).stem, 'Config': run.config,
+        'Name': Path(run.config).stem,
+        'Config': run.config,
         'In Collection': 'cnnlstm_mm',
         'Metadata': {k: v for k, v in facts.items() if v not in (None, [])},
-        'Results': [dict(Task='Action Recognition', Dataset=data,
-                         Metrics=metrics)],
-        'Weights': [f'{m.work_dir}/{m.checkpoint}' for m in row.runs]}
+        'Results': [dict(Task='Action Recognition', Dataset=data, Metrics=metrics)],
+        'Weights': [f'{m.work_dir}/{m.checkpoint}' for m in row.runs],
+    }

@@ -1,7 +1,8 @@
 """A copy of a backbone for running only, its batch norm folded."""
+
 import copy
 import platform
-from typing import Any, Optional, Tuple
+from typing import Any
 
 import torch
 from mmcv.cnn import fuse_conv_bn
@@ -37,17 +38,16 @@ class FoldedCopy:
     def __init__(self, bf16: bool = False, tolerance: float = 1e-3) -> None:
         self.bf16 = bf16
         self.tolerance = tolerance
-        self._key: Optional[Tuple] = None
-        self._module: Optional[nn.Module] = None
+        self._key: tuple | None = None
+        self._module: nn.Module | None = None
 
     def __deepcopy__(self, memo: dict) -> 'FoldedCopy':
         return FoldedCopy(self.bf16, self.tolerance)
 
-    def __reduce__(self) -> Tuple:
+    def __reduce__(self) -> tuple:
         return FoldedCopy, (self.bf16, self.tolerance)
 
-    def __call__(self, backbone: nn.Module, frames: Tensor,
-                 clip_len: int) -> Any:
+    def __call__(self, backbone: nn.Module, frames: Tensor, clip_len: int) -> Any:
         """Run the backbone in evaluation mode.
 
         Args:
@@ -60,8 +60,10 @@ class FoldedCopy:
         """
         if torch.compiler.is_compiling() or torch.jit.is_tracing():
             return backbone(frames)
-        key = tuple((t.data_ptr(), t._version, t.dtype, t.device)
-                    for t in (*backbone.parameters(), *backbone.buffers()))
+        key = tuple(
+            (t.data_ptr(), t._version, t.dtype, t.device)
+            for t in (*backbone.parameters(), *backbone.buffers())
+        )
         if key != self._key:
             self._module = self._fold(backbone, frames[:clip_len])
             self._key = key
@@ -71,8 +73,7 @@ class FoldedCopy:
 
     def _run(self, module: nn.Module, frames: Tensor) -> Any:
         """Run the copy in its own dtype and return features in the frames'."""
-        dtype = torch.bfloat16 if self.bf16 and has_bfloat16(
-            frames.device) else frames.dtype
+        dtype = torch.bfloat16 if self.bf16 and has_bfloat16(frames.device) else frames.dtype
         if dtype == frames.dtype:
             return module(frames)
         outputs = module(frames.to(dtype))
@@ -80,17 +81,18 @@ class FoldedCopy:
             return outputs.to(frames.dtype)
         return tuple(o.to(frames.dtype) for o in outputs)
 
-    def _fold(self, backbone: nn.Module,
-              clip: Tensor) -> Optional[nn.Module]:
+    def _fold(self, backbone: nn.Module, clip: Tensor) -> nn.Module | None:
         bf16 = self.bf16 and has_bfloat16(clip.device)
         if self.bf16 and not bf16:
             print_log(
                 f'{type(backbone).__name__}: bf16=True, but this '
                 f'{clip.device.type} has no bfloat16 instructions; it runs in '
-                f'{clip.dtype}.', 'current')
+                f'{clip.dtype}.',
+                'current',
+            )
         if not bf16 and not any(
-                isinstance(m, nn.modules.batchnorm._BatchNorm)
-                for m in backbone.modules()):
+            isinstance(m, nn.modules.batchnorm._BatchNorm) for m in backbone.modules()
+        ):
             return None
         module = copy.deepcopy(backbone)
         module.eval()
@@ -99,8 +101,11 @@ class FoldedCopy:
             module.to(torch.bfloat16)
         if clip.is_contiguous(memory_format=torch.channels_last):
             module.to(memory_format=torch.channels_last)
-        if clip.dtype == torch.float32 and not bf16 and \
-                not torch.is_autocast_enabled(clip.device.type):
+        if (
+            clip.dtype == torch.float32
+            and not bf16
+            and not torch.is_autocast_enabled(clip.device.type)
+        ):
             pack(module, clip)
         expected = _tensors(backbone(clip))
         got = _tensors(self._run(module, clip))
@@ -111,7 +116,8 @@ class FoldedCopy:
                 print_log(
                     f'{type(backbone).__name__}: its batch norm cannot be '
                     'folded into its convolutions; it runs unfolded.',
-                    'current')
+                    'current',
+                )
                 return None
         return module
 
@@ -132,9 +138,8 @@ def has_bfloat16(device: torch.device) -> bool:
         return False
     if platform.machine() in ('aarch64', 'arm64'):
         return torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return (torch.cpu._is_avx512_bf16_supported()
-            or torch.cpu._is_amx_tile_supported())
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
-def _tensors(features: Any) -> Tuple[Tensor, ...]:
-    return (features, ) if isinstance(features, Tensor) else tuple(features)
+def _tensors(features: Any) -> tuple[Tensor, ...]:
+    return (features,) if isinstance(features, Tensor) else tuple(features)

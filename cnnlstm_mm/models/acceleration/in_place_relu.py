@@ -1,5 +1,6 @@
 """ReLU6 in place, without the copy that autograd makes."""
-from typing import Any, Tuple
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -27,8 +28,11 @@ class InPlaceHardtanh(nn.Hardtanh):
 
     def forward(self, x: Tensor) -> Tensor:
         """Clamp ``x``, of any shape, in place."""
-        if torch.is_grad_enabled() and x.requires_grad and not (
-                torch.compiler.is_compiling() or must_be_plain()):
+        if (
+            torch.is_grad_enabled()
+            and x.requires_grad
+            and not (torch.compiler.is_compiling() or must_be_plain())
+        ):
             return _Clamp.apply(x, self.min_val, self.max_val)
         return F.hardtanh(x, self.min_val, self.max_val, self.inplace)
 
@@ -45,10 +49,9 @@ class _Clamp(torch.autograd.Function):
         return x
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tuple[Tensor, None, None]:
-        output, = ctx.saved_tensors
-        return torch.ops.aten.hardtanh_backward(
-            grad, output, *ctx.limits), None, None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (output,) = ctx.saved_tensors
+        return torch.ops.aten.hardtanh_backward(grad, output, *ctx.limits), None, None
 
 
 def keep_outputs(module: nn.Module) -> None:
@@ -60,5 +63,4 @@ def keep_outputs(module: nn.Module) -> None:
     for parent in list(module.modules()):
         for name, child in parent.named_children():
             if isinstance(child, nn.Hardtanh) and child.inplace:
-                setattr(parent, name,
-                        InPlaceHardtanh(child.min_val, child.max_val))
+                setattr(parent, name, InPlaceHardtanh(child.min_val, child.max_val))

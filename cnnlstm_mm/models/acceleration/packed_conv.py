@@ -1,5 +1,4 @@
 """Convolutions as one call of oneDNN, for running without gradients."""
-from typing import Dict, List, Optional, Tuple
 
 import torch
 from mmcv.cnn import ConvModule
@@ -10,7 +9,7 @@ from cnnlstm_mm.layers.convolution import can_prepack
 
 PLAIN = (nn.Conv2d, Conv2d)  # what computes a convolution and no more
 # oneDNN's names of the activations that it applies within a convolution.
-FUSED = {nn.ReLU6: ('hardtanh', [0., 6.]), nn.ReLU: ('relu', [])}
+FUSED = {nn.ReLU6: ('hardtanh', [0.0, 6.0]), nn.ReLU: ('relu', [])}
 
 
 class PackedConv(nn.Module):
@@ -26,13 +25,14 @@ class PackedConv(nn.Module):
         activation (nn.Module, optional): Of ``FUSED``, applied as well.
     """
 
-    def __init__(self, conv: nn.Conv2d, shape: Tuple[int, ...],
-                 activation: Optional[nn.Module] = None) -> None:
+    def __init__(
+        self, conv: nn.Conv2d, shape: tuple[int, ...], activation: nn.Module | None = None
+    ) -> None:
         super().__init__()
-        self.geometry = (list(conv.padding), list(conv.stride),
-                         list(conv.dilation), conv.groups)
+        self.geometry = (list(conv.padding), list(conv.stride), list(conv.dilation), conv.groups)
         self.weight = torch._C._nn.mkldnn_reorder_conv2d_weight(
-            conv.weight.detach().to_mkldnn(), *self.geometry, list(shape))
+            conv.weight.detach().to_mkldnn(), *self.geometry, list(shape)
+        )
         self.dtype = conv.weight.dtype
         self.bias = None if conv.bias is None else conv.bias.detach()
         self.fused = FUSED.get(type(activation), ('none', []))
@@ -40,8 +40,8 @@ class PackedConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] to [N, C', H', W']."""
         return torch.ops.mkldnn._convolution_pointwise(
-            x.to(self.dtype), self.weight, self.bias, *self.geometry,
-            *self.fused, '')
+            x.to(self.dtype), self.weight, self.bias, *self.geometry, *self.fused, ''
+        )
 
 
 def pack(module: nn.Module, frames: Tensor) -> bool:
@@ -63,12 +63,15 @@ def pack(module: nn.Module, frames: Tensor) -> bool:
     return True
 
 
-def _pack(module: nn.Module, shapes: Dict[nn.Module, Tuple[int, ...]]) -> None:
+def _pack(module: nn.Module, shapes: dict[nn.Module, tuple[int, ...]]) -> None:
     for name, child in list(module.named_children()):
         if child in shapes:
             activation = None
-            if isinstance(module, ConvModule) and module.order == (
-                    'conv', 'norm', 'act') and module.with_activation:
+            if (
+                isinstance(module, ConvModule)
+                and module.order == ('conv', 'norm', 'act')
+                and module.with_activation
+            ):
                 if type(module.activate) in FUSED:
                     activation = module.activate
                     module.activate = nn.Identity()
@@ -77,16 +80,19 @@ def _pack(module: nn.Module, shapes: Dict[nn.Module, Tuple[int, ...]]) -> None:
             _pack(child, shapes)
 
 
-def _input_shapes(module: nn.Module,
-                  frame: Tensor) -> Dict[nn.Module, Tuple[int, ...]]:
+def _input_shapes(module: nn.Module, frame: Tensor) -> dict[nn.Module, tuple[int, ...]]:
     """The shape that each convolution gets; only those that can be packed."""
-    shapes: Dict[nn.Module, Tuple[int, ...]] = {}
-    hooks: List = []
+    shapes: dict[nn.Module, tuple[int, ...]] = {}
+    hooks: list = []
     for conv in module.modules():
-        if type(conv) in PLAIN and conv.padding_mode == 'zeros' and (
-                not isinstance(conv.padding, str)):
-            hooks.append(conv.register_forward_pre_hook(
-                lambda m, x: shapes.update({m: tuple(x[0].shape)})))
+        if (
+            type(conv) in PLAIN
+            and conv.padding_mode == 'zeros'
+            and (not isinstance(conv.padding, str))
+        ):
+            hooks.append(
+                conv.register_forward_pre_hook(lambda m, x: shapes.update({m: tuple(x[0].shape)}))
+            )
     module(frame)
     for hook in hooks:
         hook.remove()

@@ -1,17 +1,18 @@
 """A backbone made ready for single frames on a CPU."""
+
 import copy
-from typing import Tuple
 
 import torch
 from mmcv.cnn import fuse_conv_bn
 from torch import Tensor
 
-from cnnlstm_mm.models.backbones import TimeDistributed
 from cnnlstm_mm.models.acceleration.packed_conv import pack
+from cnnlstm_mm.models.backbones import TimeDistributed
 
 
-def pack_backbone(backbone: TimeDistributed, size: Tuple[int, int],
-                  tolerance: float = 1e-3) -> TimeDistributed:
+def pack_backbone(
+    backbone: TimeDistributed, size: tuple[int, int], tolerance: float = 1e-3
+) -> TimeDistributed:
     """Fold batch norms and activations and pack the weights, for one frame.
 
     Args:
@@ -37,5 +38,5 @@ def pack_backbone(backbone: TimeDistributed, size: Tuple[int, int],
     return packed
 
 
-def _tensors(features) -> Tuple[Tensor, ...]:
-    return features if isinstance(features, tuple) else (features, )
+def _tensors(features) -> tuple[Tensor, ...]:
+    return features if isinstance(features, tuple) else (features,)

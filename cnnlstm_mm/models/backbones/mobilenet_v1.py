@@ -1,6 +1,7 @@
 """MobileNet v1 that computes what Keras's computes."""
+
 from collections import OrderedDict
-from typing import Optional, Sequence, Tuple, Union
+from collections.abc import Sequence
 
 import torch.nn as nn
 import torch.utils.checkpoint as cp
@@ -13,9 +14,21 @@ from cnnlstm_mm.options import check_flag, check_number, check_whole
 from mmaction.registry import MODELS
 
 # Output channels and stride of the 13 separable blocks at width 1.
-BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2),
-          (512, 1), (512, 1), (512, 1), (512, 1), (512, 1), (1024, 2),
-          (1024, 1))
+BLOCKS = (
+    (64, 1),
+    (128, 2),
+    (128, 1),
+    (256, 2),
+    (256, 1),
+    (512, 2),
+    (512, 1),
+    (512, 1),
+    (512, 1),
+    (512, 1),
+    (512, 1),
+    (1024, 2),
+    (1024, 1),
+)
 
 
 @MODELS.register_module()
@@ -58,32 +71,36 @@ class MobileNetV1(BaseModule):
             ``widen_factor`` leaves a layer without channels.
     """
 
-    def __init__(self,
-                 widen_factor: float = 1.0,
-                 out_indices: Sequence[int] = (12, ),
-                 frozen_stages: int = -1,
-                 norm_cfg: dict = dict(type='BN', eps=1e-3, momentum=0.01),
-                 act_cfg: dict = dict(type='ReLU6'),
-                 norm_eval: bool = False,
-                 with_cp: bool = False,
-                 init_cfg: Optional[Union[dict, Sequence[dict]]] = dict(
-                     type='Kaiming', layer='Conv2d', mode='fan_in')) -> None:
+    def __init__(
+        self,
+        widen_factor: float = 1.0,
+        out_indices: Sequence[int] = (12,),
+        frozen_stages: int = -1,
+        norm_cfg: dict = dict(type='BN', eps=1e-3, momentum=0.01),
+        act_cfg: dict = dict(type='ReLU6'),
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        init_cfg: dict | Sequence[dict] | None = dict(
+            type='Kaiming', layer='Conv2d', mode='fan_in'
+        ),
+    ) -> None:
         super().__init__(init_cfg=init_cfg)
         check_flag(norm_eval=norm_eval, with_cp=with_cp)
         check_number(0, 64, widen_factor=widen_factor)
         check_whole(-1, frozen_stages=frozen_stages)
-        if not isinstance(out_indices, (tuple, list)) or not out_indices or \
-                any(isinstance(k, bool) or k not in range(len(BLOCKS))
-                    for k in out_indices):
-            raise ValueError(f'out_indices must be taken from 0 to '
-                             f'{len(BLOCKS) - 1}, got {out_indices}')
+        if (
+            not isinstance(out_indices, (tuple, list))
+            or not out_indices
+            or any(isinstance(k, bool) or k not in range(len(BLOCKS)) for k in out_indices)
+        ):
+            raise ValueError(
+                f'out_indices must be taken from 0 to {len(BLOCKS) - 1}, got {out_indices}'
+            )
         num_stages = max(out_indices) + 1
         if frozen_stages not in range(-1, num_stages + 1):
-            raise ValueError(f'frozen_stages must be from -1 to {num_stages},'
-                             f' got {frozen_stages}')
+            raise ValueError(f'frozen_stages must be from -1 to {num_stages}, got {frozen_stages}')
         if int(32 * widen_factor) < 1:
-            raise ValueError('widen_factor must be at least 1/32, '
-                             f'got {widen_factor}')
+            raise ValueError(f'widen_factor must be at least 1/32, got {widen_factor}')
         self.out_indices = tuple(out_indices)
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
@@ -92,45 +109,35 @@ class MobileNetV1(BaseModule):
         norm_act = dict(norm_cfg=norm_cfg, act_cfg=act_cfg)
         channels = int(32 * widen_factor)
         self.conv1 = ConvModule(
-            3,
-            channels,
-            3,
-            stride=2,
-            conv_cfg=dict(type='Conv2dAdaptivePadding'),
-            **norm_act)
+            3, channels, 3, stride=2, conv_cfg=dict(type='Conv2dAdaptivePadding'), **norm_act
+        )
         for i, (width, stride) in enumerate(BLOCKS[:num_stages]):
             out_channels = int(width * widen_factor)
-            pad = dict(padding=1) if stride == 1 else dict(
-                padding=(0, 1, 0, 1), padding_mode='zero')
+            pad = (
+                dict(padding=1) if stride == 1 else dict(padding=(0, 1, 0, 1), padding_mode='zero')
+            )
             depthwise = ConvModule(
-                channels,
-                channels,
-                3,
-                stride=stride,
-                groups=channels,
-                **pad,
-                **norm_act)
+                channels, channels, 3, stride=stride, groups=channels, **pad, **norm_act
+            )
             pointwise = ConvModule(channels, out_channels, 1, **norm_act)
             self.add_module(
                 f'layer{i + 1}',
-                nn.Sequential(
-                    OrderedDict(
-                        depthwise_conv=depthwise, pointwise_conv=pointwise)))
+                nn.Sequential(OrderedDict(depthwise_conv=depthwise, pointwise_conv=pointwise)),
+            )
             channels = out_channels
         self._freeze()
 
     def _freeze(self) -> None:
         frozen = [self.conv1] if self.frozen_stages >= 0 else []
-        frozen += [
-            getattr(self, f'layer{i + 1}') for i in range(self.frozen_stages)
-        ]
+        frozen += [getattr(self, f'layer{i + 1}') for i in range(self.frozen_stages)]
         for module in frozen:
             module.eval()
             module.requires_grad_(False)
 
     def train(self, mode: bool = True) -> 'MobileNetV1':
         """Set the mode; frozen stages and, with ``norm_eval``, all batch norms
-        stay in eval mode."""
+        stay in eval mode.
+        """
         super().train(mode)
         self._freeze()
         if self.norm_eval:
@@ -139,7 +146,7 @@ class MobileNetV1(BaseModule):
                     module.eval()
         return self
 
-    def forward(self, x: Tensor) -> Union[Tensor, Tuple[Tensor, ...]]:
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Extract features.
 
         Args:

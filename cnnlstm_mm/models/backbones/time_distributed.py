@@ -1,18 +1,18 @@
 """A 2-D backbone on every frame of a clip."""
-from typing import Optional, Tuple, Union
+
+from typing import Union
 
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from cnnlstm_mm.models.acceleration.folded_copy import FoldedCopy
+from cnnlstm_mm.models.acceleration.in_place_relu import keep_outputs
 from cnnlstm_mm.options import check_flag
 from mmaction.registry import MODELS
 from mmaction.utils import ConfigType
 
-from cnnlstm_mm.models.acceleration.folded_copy import FoldedCopy
-from cnnlstm_mm.models.acceleration.in_place_relu import keep_outputs
-
-Features = Union[Tensor, Tuple[Tensor, ...]]
+Features = Union[Tensor, tuple[Tensor, ...]]
 
 
 @MODELS.register_module()
@@ -56,24 +56,29 @@ class TimeDistributed(BaseModule):
             ``drop_unused`` for one whose stages are not known.
     """
 
-    def __init__(self,
-                 backbone: ConfigType,
-                 frozen: bool = False,
-                 channels_last: bool = True,
-                 bf16: bool = False,
-                 drop_unused: bool = False,
-                 init_from_seed: bool = False,
-                 init_cfg: Optional[dict] = None) -> None:
+    def __init__(
+        self,
+        backbone: ConfigType,
+        frozen: bool = False,
+        channels_last: bool = True,
+        bf16: bool = False,
+        drop_unused: bool = False,
+        init_from_seed: bool = False,
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(init_cfg=init_cfg)
         check_flag(frozen=frozen, channels_last=channels_last, bf16=bf16)
         if not isinstance(backbone, dict) or 'type' not in backbone:
-            raise ValueError('backbone must be a config with a type, such as '
-                             f'dict(type="MobileNetV2"), got {backbone!r}')
+            raise ValueError(
+                'backbone must be a config with a type, such as '
+                f'dict(type="MobileNetV2"), got {backbone!r}'
+            )
         if bf16 and not frozen:
             raise ValueError(
                 'TimeDistributed(bf16=True) is for a frozen backbone: set '
                 'frozen=True, or train in mixed precision with '
-                'tools/train.py --amp.')
+                'tools/train.py --amp.'
+            )
         self.backbone = MODELS.build(backbone)
         if drop_unused:
             self._drop_unused()
@@ -81,8 +86,7 @@ class TimeDistributed(BaseModule):
         self.frozen = frozen
         self.channels_last = channels_last
         self._folded = FoldedCopy(bf16)
-        convolutions = (m for m in self.backbone.modules()
-                        if isinstance(m, nn.Conv2d))
+        convolutions = (m for m in self.backbone.modules() if isinstance(m, nn.Conv2d))
         first = next(convolutions, None)
         self.in_channels = None if first is None else first.in_channels
         if channels_last:
@@ -105,16 +109,20 @@ class TimeDistributed(BaseModule):
     def _drop_unused(self) -> None:
         stages = getattr(self.backbone, 'layers', None)
         outputs = getattr(self.backbone, 'out_indices', None)
-        if not outputs or not isinstance(stages, list) or not all(
-                isinstance(stage, str) for stage in stages):
+        if (
+            not outputs
+            or not isinstance(stages, list)
+            or not all(isinstance(stage, str) for stage in stages)
+        ):
             raise ValueError(
                 'TimeDistributed(drop_unused=True) knows the stages of '
                 "MMAction2's MobileNetV2 and its like, not those of "
                 f'{type(self.backbone).__name__}: leave drop_unused out, or '
-                'use an option of the backbone (num_stages of ResNet).')
-        for stage in stages[max(outputs) + 1:]:
+                'use an option of the backbone (num_stages of ResNet).'
+            )
+        for stage in stages[max(outputs) + 1 :]:
             delattr(self.backbone, stage)
-        del stages[max(outputs) + 1:]
+        del stages[max(outputs) + 1 :]
 
     def train(self, mode: bool = True) -> 'TimeDistributed':
         """Set the mode; a frozen backbone stays in evaluation mode."""
@@ -169,7 +177,8 @@ class TimeDistributed(BaseModule):
             raise ValueError(
                 f'the backbone gave a feature of shape {tuple(feature.shape)};'
                 ' TimeDistributed takes [B, C, h, w] or [B, C]. For a vision '
-                "transformer set out_type='featmap' or 'avg_featmap'.")
+                "transformer set out_type='featmap' or 'avg_featmap'."
+            )
         # [N*T, C, h, w] -> [N, C, T, h, w]
         return feature.unflatten(0, (clips, -1)).transpose(1, 2)
 
@@ -182,4 +191,5 @@ class TimeDistributed(BaseModule):
             f'needs [N, {wanted}, T, H, W]. Set '
             'FormatShape(input_format="NCTHW") in the pipeline and '
             'format_shape="NCTHW" in the data preprocessor, and use '
-            'Recognizer3D.')
+            'Recognizer3D.'
+        )

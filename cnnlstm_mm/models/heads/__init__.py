@@ -1,4 +1,5 @@
 """Classification heads."""
+
 from .flatten_head import FlattenHead
 from .per_step_head import PerStepHead
 

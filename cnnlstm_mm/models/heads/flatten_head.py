@@ -1,6 +1,7 @@
 """The seed's head: Flatten, Dense, ReLU, dropout, Dense."""
+
 import math
-from typing import Any, Tuple, Union
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -32,26 +33,28 @@ class FlattenHead(BaseHead):
             ``average_clips``, ``label_smooth_eps`` and ``topk``.
     """
 
-    def __init__(self,
-                 num_classes: int,
-                 in_channels: int,
-                 spatial_size: Union[int, Tuple[int, int]],
-                 num_steps: int = 1,
-                 hidden_channels: int = 256,
-                 dropout_ratio: float = 0.5,
-                 loss_cls: ConfigType = dict(type='CrossEntropyLoss'),
-                 **kwargs: Any) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        spatial_size: int | tuple[int, int],
+        num_steps: int = 1,
+        hidden_channels: int = 256,
+        dropout_ratio: float = 0.5,
+        loss_cls: ConfigType = dict(type='CrossEntropyLoss'),
+        **kwargs: Any,
+    ) -> None:
         check_whole(
             num_classes=num_classes,
             in_channels=in_channels,
             num_steps=num_steps,
-            hidden_channels=hidden_channels)
+            hidden_channels=hidden_channels,
+        )
         check_share(dropout_ratio=dropout_ratio)
         size = pair(spatial_size, 'spatial_size')
         super().__init__(num_classes, in_channels, loss_cls, **kwargs)
         self.input_size = (in_channels, num_steps, *size)
-        self.fc_hidden = nn.Linear(
-            math.prod(self.input_size), hidden_channels)
+        self.fc_hidden = nn.Linear(math.prod(self.input_size), hidden_channels)
         self.dropout = nn.Dropout(dropout_ratio)
         self.fc_cls = nn.Linear(hidden_channels, num_classes)
 
@@ -80,7 +83,8 @@ class FlattenHead(BaseHead):
                 f'{", ".join(map(str, self.input_size))}] and got '
                 f'{tuple(x.shape)}: set in_channels, num_steps and '
                 'spatial_size to these, feed the frame size that the config '
-                'was made for, or use I3DHead, which takes any size.')
+                'was made for, or use I3DHead, which takes any size.'
+            )
         # [N, C, T, h, w] -> [N, C*T*h*w] -> [N, hidden_channels]
         x = self.fc_hidden(x.flatten(1)).relu()
         return self.fc_cls(self.dropout(x))

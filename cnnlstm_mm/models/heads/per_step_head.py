@@ -1,5 +1,6 @@
 """A head that scores every step of a sequence."""
-from typing import Any, Dict, Optional, Tuple
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -49,28 +50,29 @@ class PerStepHead(BaseHead):
     Snippets", CVPR 2015, section 3.3.
     """
 
-    def __init__(self,
-                 num_classes: int,
-                 in_channels: int,
-                 loss_weighting: str = 'linear',
-                 clip_len: Optional[int] = None,
-                 average_steps: Optional[str] = None,
-                 dropout_ratio: float = 0.5,
-                 init_std: float = 0.01,
-                 loss_cls: ConfigType = dict(type='CrossEntropyLoss'),
-                 **kwargs: Any) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        loss_weighting: str = 'linear',
+        clip_len: int | None = None,
+        average_steps: str | None = None,
+        dropout_ratio: float = 0.5,
+        init_std: float = 0.01,
+        loss_cls: ConfigType = dict(type='CrossEntropyLoss'),
+        **kwargs: Any,
+    ) -> None:
         check_whole(num_classes=num_classes, in_channels=in_channels)
         check_whole(optional=True, clip_len=clip_len)
         check_share(dropout_ratio=dropout_ratio)
         check_number(0, init_std=init_std)
         super().__init__(num_classes, in_channels, loss_cls, **kwargs)
-        for name, value, known in (('loss_weighting', loss_weighting,
-                                    LOSS_WEIGHTINGS),
-                                   ('average_steps', average_steps,
-                                    AVERAGE_STEPS)):
+        for name, value, known in (
+            ('loss_weighting', loss_weighting, LOSS_WEIGHTINGS),
+            ('average_steps', average_steps, AVERAGE_STEPS),
+        ):
             if value not in known:
-                raise ValueError(
-                    f'{name}={value!r} is unknown: use one of {known}.')
+                raise ValueError(f'{name}={value!r} is unknown: use one of {known}.')
         self.loss_weighting = loss_weighting
         self.clip_len = clip_len
         self.average_steps = average_steps
@@ -97,7 +99,8 @@ class PerStepHead(BaseHead):
             raise ValueError(
                 f'PerStepHead was built for features [N, {self.in_channels}, '
                 f'T, h, w] and got {tuple(x.shape)}: set in_channels to those '
-                'that the neck gives.')
+                'that the neck gives.'
+            )
         x = x.mean(dim=(3, 4)).transpose(1, 2)  # [N, T, C]
         mask = self.dropout(torch.ones_like(x[:, :1]))  # [N, 1, C]
         return self.fc_cls(x * mask)
@@ -113,10 +116,9 @@ class PerStepHead(BaseHead):
         """
         return self._combined(self.step_scores(x))
 
-    def init_state(self,
-                   batch: int,
-                   dtype: Optional[torch.dtype] = None,
-                   device: Optional[torch.device] = None) -> State:
+    def init_state(
+        self, batch: int, dtype: torch.dtype | None = None, device: torch.device | None = None
+    ) -> State:
         """Make the state before the first step.
 
         Args:
@@ -128,10 +130,9 @@ class PerStepHead(BaseHead):
             dict[str, Tensor]: Zeros: ``count`` [N], and ``pooled`` [N,
             num_classes] for a mean over the steps.
         """
-        return self._pool().init_state(batch, (self.num_classes, ), dtype,
-                                       device)
+        return self._pool().init_state(batch, (self.num_classes,), dtype, device)
 
-    def forward_steps(self, x: Tensor, state: State) -> Tuple[Tensor, State]:
+    def forward_steps(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Go on from a state.
 
         Args:
@@ -149,8 +150,7 @@ class PerStepHead(BaseHead):
         mean, state = self._pool()(scores.softmax(dim=2), state)
         return mean.log(), state
 
-    def loss(self, feats: Tensor, data_samples: SampleList,
-             **kwargs: Any) -> Dict[str, Tensor]:
+    def loss(self, feats: Tensor, data_samples: SampleList, **kwargs: Any) -> dict[str, Tensor]:
         """The loss over time, weighted.
 
         Args:

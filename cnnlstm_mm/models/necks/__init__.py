@@ -1,5 +1,7 @@
 """Recurrent necks: 5-D features in, 5-D features out."""
+
 from cnnlstm_mm.models.feature_input import PaddedFeature
+
 from .conv_lstm_neck import ConvLSTMNeck
 from .lstm_pooling_neck import LSTMPoolingNeck
 

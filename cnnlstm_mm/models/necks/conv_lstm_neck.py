@@ -1,18 +1,19 @@
 """ConvLSTM over the feature maps of a clip."""
-from typing import Any, Optional, Tuple, Union
+
+from typing import Any
 
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from cnnlstm_mm.layers import ConvLSTM
+from cnnlstm_mm.models.feature_input import select_feature, select_steps
+from cnnlstm_mm.models.stepping import State, check_tbptt, run_truncated
 from cnnlstm_mm.options import MOST, check_whole
 from mmaction.registry import MODELS
 from mmaction.utils import OptSampleList
 
-from cnnlstm_mm.models.feature_input import select_feature, select_steps
 from .running_pool import RunningPool
-from cnnlstm_mm.models.stepping import State, check_tbptt, run_truncated
 
 RETURN_MODES = ('last', 'mean', 'sequence')
 
@@ -55,26 +56,31 @@ class ConvLSTMNeck(BaseModule):
     follow Keras's ConvLSTM2D.
     """
 
-    def __init__(self,
-                 in_channels: int,
-                 hidden_channels: int,
-                 return_mode: str = 'last',
-                 reduce_channels: Optional[int] = None,
-                 tbptt_len: Optional[int] = None,
-                 carry_prob: float = 1.,
-                 in_index: int = -1,
-                 init_cfg: Optional[dict] = None,
-                 **kwargs: Any) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int,
+        return_mode: str = 'last',
+        reduce_channels: int | None = None,
+        tbptt_len: int | None = None,
+        carry_prob: float = 1.0,
+        in_index: int = -1,
+        init_cfg: dict | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(init_cfg=init_cfg)
         check_whole(in_channels=in_channels, hidden_channels=hidden_channels)
         check_whole(optional=True, reduce_channels=reduce_channels)
         check_whole(-MOST, in_index=in_index)
         if return_mode not in RETURN_MODES:
-            raise ValueError(f'return_mode={return_mode!r} is unknown: use '
-                             f'one of {RETURN_MODES}.')
+            raise ValueError(f'return_mode={return_mode!r} is unknown: use one of {RETURN_MODES}.')
         check_tbptt(
-            type(self).__name__, tbptt_len, carry_prob,
-            return_mode == 'sequence', "return_mode='sequence'")
+            type(self).__name__,
+            tbptt_len,
+            carry_prob,
+            return_mode == 'sequence',
+            "return_mode='sequence'",
+        )
         self.in_channels = in_channels
         self.return_mode = return_mode
         self.tbptt_len = tbptt_len
@@ -83,8 +89,7 @@ class ConvLSTMNeck(BaseModule):
         self.reduce = None
         if reduce_channels is not None:
             self.reduce = nn.Conv2d(in_channels, reduce_channels, 1)
-        self.conv_lstm = ConvLSTM(reduce_channels or in_channels,
-                                  hidden_channels, **kwargs)
+        self.conv_lstm = ConvLSTM(reduce_channels or in_channels, hidden_channels, **kwargs)
         directions = 2 if self.conv_lstm.bidirectional else 1
         self.out_channels = directions * hidden_channels
         if tbptt_len is not None:
@@ -92,13 +97,14 @@ class ConvLSTMNeck(BaseModule):
 
     def init_weights(self) -> None:
         """Initialize the reduction as Keras's Dense, then as ``init_cfg``
-        says."""
+        says.
+        """
         if self.reduce is not None:
             nn.init.xavier_uniform_(self.reduce.weight)
             nn.init.zeros_(self.reduce.bias)
         super().init_weights()
 
-    def multiply_adds(self, size: Tuple[int, int]) -> int:
+    def multiply_adds(self, size: tuple[int, int]) -> int:
         """Multiply-adds in the convolutions of one step of one sample.
 
         Args:
@@ -113,10 +119,8 @@ class ConvLSTMNeck(BaseModule):
         return count
 
     def forward(
-        self,
-        x: Union[Tensor, Tuple[Tensor, ...]],
-        data_samples: OptSampleList = None,
-    ) -> Tuple[Tensor, dict]:
+        self, x: Tensor | tuple[Tensor, ...], data_samples: OptSampleList = None
+    ) -> tuple[Tensor, dict]:
         """Run the recurrence over time; every sample starts from zero state.
 
         Args:
@@ -134,8 +138,7 @@ class ConvLSTMNeck(BaseModule):
                 than a 'valid' kernel, and 'sequence' on sequences of
                 different lengths, raise ValueError too.
         """
-        x, lengths = select_feature(x, self.in_index, self.in_channels,
-                                    type(self).__name__)
+        x, lengths = select_feature(x, self.in_index, self.in_channels, type(self).__name__)
         if self.training and self.tbptt_len and lengths is None:
             return run_truncated(self, x, self.tbptt_len, self.carry_prob), {}
         output, (h, _) = self.conv_lstm(self._reduced(x), lengths=lengths)
@@ -144,13 +147,13 @@ class ConvLSTMNeck(BaseModule):
                 raise ValueError(
                     'ConvLSTMNeck got sequences of different lengths with '
                     "return_mode='sequence', which would hand padding to the "
-                    "head: set return_mode to 'last' or 'mean'.")
+                    "head: set return_mode to 'last' or 'mean'."
+                )
             # [N, T, C', h', w'] -> [N, C', T, h', w']
             return output.transpose(1, 2), {}
         if self.return_mode == 'mean':
             # The output is 0 where a sequence has ended.
-            steps = output.shape[1] if lengths is None else lengths.to(
-                output)[:, None, None, None]
+            steps = output.shape[1] if lengths is None else lengths.to(output)[:, None, None, None]
             feature = output.sum(dim=1) / steps
         else:
             directions = 2 if self.conv_lstm.bidirectional else 1
@@ -158,11 +161,13 @@ class ConvLSTMNeck(BaseModule):
             feature = torch.cat(tuple(h[-directions:]), dim=1)
         return feature.unsqueeze(2), {}
 
-    def init_state(self,
-                   batch: int,
-                   size: Tuple[int, int],
-                   dtype: Optional[torch.dtype] = None,
-                   device: Optional[torch.device] = None) -> State:
+    def init_state(
+        self,
+        batch: int,
+        size: tuple[int, int],
+        dtype: torch.dtype | None = None,
+        device: torch.device | None = None,
+    ) -> State:
         """Make the state before the first step.
 
         Args:
@@ -182,14 +187,13 @@ class ConvLSTMNeck(BaseModule):
         layer = self.conv_lstm
         size = layer.output_size(tuple(size))
         shape = (layer.hidden_channels, *size)
-        h, c = (torch.zeros(
-            batch, layer.num_layers, *shape, dtype=dtype, device=device)
-                for _ in range(2))
-        return dict(
-            h=h, c=c, **self._pool().init_state(batch, shape, dtype, device))
+        h, c = (
+            torch.zeros(batch, layer.num_layers, *shape, dtype=dtype, device=device)
+            for _ in range(2)
+        )
+        return dict(h=h, c=c, **self._pool().init_state(batch, shape, dtype, device))
 
-    def forward_steps(self, x: Union[Tensor, Tuple[Tensor, ...]],
-                      state: State) -> Tuple[Tensor, State]:
+    def forward_steps(self, x: Tensor | tuple[Tensor, ...], state: State) -> tuple[Tensor, State]:
         """Go on from a state; a clip, its parts and its steps give the same.
 
         Args:
@@ -206,8 +210,7 @@ class ConvLSTMNeck(BaseModule):
             TypeError, ValueError: See :func:`select_feature`; a state of
                 another shape raises ValueError too.
         """
-        x = select_steps(x, self.in_index, self.in_channels,
-                         type(self).__name__)
+        x = select_steps(x, self.in_index, self.in_channels, type(self).__name__)
         # [N, L, hidden, h', w'] -> [L, N, hidden, h', w']
         h, c = state['h'].transpose(0, 1), state['c'].transpose(0, 1)
         output, (h, c) = self.conv_lstm(self._reduced(x), (h, c))
@@ -238,4 +241,5 @@ class ConvLSTMNeck(BaseModule):
                 raise ValueError(
                     f'ConvLSTMNeck({option}=True) needs the end of the video '
                     'before its first step, so it cannot run step by step: '
-                    f'set {option}=False and train again.')
+                    f'set {option}=False and train again.'
+                )

@@ -1,5 +1,4 @@
 """LSTM over one vector a frame, pooled over time."""
-from typing import Optional, Tuple, Union
 
 import torch
 from mmengine.model import BaseModule
@@ -9,13 +8,13 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from cnnlstm_mm.layers.fused import must_be_plain
 from cnnlstm_mm.layers.geometry import pair
+from cnnlstm_mm.models.feature_input import PaddedFeature, select_feature, select_steps
+from cnnlstm_mm.models.stepping import State, check_tbptt, run_truncated
 from cnnlstm_mm.options import MOST, check_flag, check_share, check_whole
 from mmaction.registry import MODELS
 from mmaction.utils import OptSampleList
 
-from cnnlstm_mm.models.feature_input import PaddedFeature, select_feature, select_steps
 from .running_pool import RunningPool
-from cnnlstm_mm.models.stepping import State, check_tbptt, run_truncated
 
 SPATIAL_POOLS = ('avg', 'max', 'flatten')
 TEMPORAL_POOLS = ('last', 'mean', 'max', 'attention', 'none')
@@ -62,48 +61,54 @@ class LSTMPoolingNeck(BaseModule):
     Keras: Glorot for the input, orthogonal for the recurrence, forget bias 1.
     """
 
-    def __init__(self,
-                 in_channels: int,
-                 hidden_channels: int,
-                 num_layers: int = 1,
-                 bidirectional: bool = False,
-                 dropout: float = 0.,
-                 spatial_pool: str = 'avg',
-                 spatial_size: Union[int, Tuple[int, int], None] = None,
-                 dense_channels: Optional[int] = None,
-                 temporal_pool: str = 'last',
-                 tbptt_len: Optional[int] = None,
-                 carry_prob: float = 1.,
-                 in_index: int = -1,
-                 init_cfg: Optional[dict] = None) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int,
+        num_layers: int = 1,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        spatial_pool: str = 'avg',
+        spatial_size: int | tuple[int, int] | None = None,
+        dense_channels: int | None = None,
+        temporal_pool: str = 'last',
+        tbptt_len: int | None = None,
+        carry_prob: float = 1.0,
+        in_index: int = -1,
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(init_cfg=init_cfg)
-        check_whole(
-            in_channels=in_channels,
-            hidden_channels=hidden_channels,
-            num_layers=num_layers)
+        check_whole(in_channels=in_channels, hidden_channels=hidden_channels, num_layers=num_layers)
         check_whole(optional=True, dense_channels=dense_channels)
         check_whole(-MOST, in_index=in_index)
         check_flag(bidirectional=bidirectional)
         check_share(dropout=dropout)
         if spatial_pool not in SPATIAL_POOLS:
-            raise ValueError(f'spatial_pool={spatial_pool!r} is unknown: use '
-                             f'one of {SPATIAL_POOLS}.')
+            raise ValueError(
+                f'spatial_pool={spatial_pool!r} is unknown: use one of {SPATIAL_POOLS}.'
+            )
         if temporal_pool not in TEMPORAL_POOLS:
-            raise ValueError(f'temporal_pool={temporal_pool!r} is unknown: '
-                             f'use one of {TEMPORAL_POOLS}.')
+            raise ValueError(
+                f'temporal_pool={temporal_pool!r} is unknown: use one of {TEMPORAL_POOLS}.'
+            )
         if (spatial_pool == 'flatten') != (spatial_size is not None):
-            raise ValueError('spatial_pool="flatten" and spatial_size=(h, w) '
-                             f'go together, got {spatial_pool!r} and '
-                             f'{spatial_size}.')
+            raise ValueError(
+                'spatial_pool="flatten" and spatial_size=(h, w) '
+                f'go together, got {spatial_pool!r} and '
+                f'{spatial_size}.'
+            )
         check_tbptt(
-            type(self).__name__, tbptt_len, carry_prob,
-            temporal_pool == 'none', "temporal_pool='none'")
+            type(self).__name__,
+            tbptt_len,
+            carry_prob,
+            temporal_pool == 'none',
+            "temporal_pool='none'",
+        )
         self.in_channels = in_channels
         self.tbptt_len = tbptt_len
         self.carry_prob = carry_prob
         self.spatial_pool = spatial_pool
-        self.spatial_size = None if spatial_size is None else pair(
-            spatial_size, 'spatial_size')
+        self.spatial_size = None if spatial_size is None else pair(spatial_size, 'spatial_size')
         self.temporal_pool = temporal_pool
         self.in_index = in_index
 
@@ -115,8 +120,13 @@ class LSTMPoolingNeck(BaseModule):
             self.dense = nn.Linear(size, dense_channels)
             size = dense_channels
         self.lstm = nn.LSTM(
-            size, hidden_channels, num_layers, batch_first=True,
-            dropout=dropout, bidirectional=bidirectional)
+            size,
+            hidden_channels,
+            num_layers,
+            batch_first=True,
+            dropout=dropout,
+            bidirectional=bidirectional,
+        )
         self.attention = None
         self.out_channels = (2 if bidirectional else 1) * hidden_channels
         if temporal_pool == 'attention':
@@ -140,14 +150,12 @@ class LSTMPoolingNeck(BaseModule):
                 nn.init.zeros_(parameter)
                 if name.startswith('bias_ih'):
                     forget = self.lstm.hidden_size
-                    parameter.data[forget:2 * forget] = 1.
+                    parameter.data[forget : 2 * forget] = 1.0
         super().init_weights()
 
     def forward(
-        self,
-        x: Union[Tensor, Tuple[Tensor, ...]],
-        data_samples: OptSampleList = None,
-    ) -> Tuple[Tensor, dict]:
+        self, x: Tensor | tuple[Tensor, ...], data_samples: OptSampleList = None
+    ) -> tuple[Tensor, dict]:
         """Run the LSTM over time; every sample starts from zero state.
 
         Args:
@@ -165,8 +173,7 @@ class LSTMPoolingNeck(BaseModule):
                 another map size than ``spatial_size``, and 'none' on
                 sequences of different lengths, raise ValueError too.
         """
-        x, lengths = select_feature(x, self.in_index, self.in_channels,
-                                    type(self).__name__)
+        x, lengths = select_feature(x, self.in_index, self.in_channels, type(self).__name__)
         there = None
         if lengths is not None:
             there = PaddedFeature(x, lengths).there()[..., None]  # [N, T, 1]
@@ -174,7 +181,8 @@ class LSTMPoolingNeck(BaseModule):
                 raise ValueError(
                     'LSTMPoolingNeck got sequences of different lengths with '
                     "temporal_pool='none', which would hand padding to the "
-                    'head: choose another temporal_pool.')
+                    'head: choose another temporal_pool.'
+                )
         elif self.training and self.tbptt_len:
             return run_truncated(self, x, self.tbptt_len, self.carry_prob), {}
         frames = self._frame_vectors(x)
@@ -183,11 +191,9 @@ class LSTMPoolingNeck(BaseModule):
             output, (h, _) = self.lstm(frames)
         else:
             output, (h, _) = self.lstm(
-                pack_padded_sequence(
-                    frames, lengths.cpu(), batch_first=True,
-                    enforce_sorted=False))
-            output, _ = pad_packed_sequence(
-                output, batch_first=True, total_length=frames.shape[1])
+                pack_padded_sequence(frames, lengths.cpu(), batch_first=True, enforce_sorted=False)
+            )
+            output, _ = pad_packed_sequence(output, batch_first=True, total_length=frames.shape[1])
         if self.temporal_pool == 'none':
             # [N, T, D*hidden] -> [N, D*hidden, T, 1, 1]
             return output.transpose(1, 2)[..., None, None], {}
@@ -197,8 +203,7 @@ class LSTMPoolingNeck(BaseModule):
             feature = torch.cat(tuple(h[-directions:]), dim=1)
         elif self.temporal_pool == 'mean':
             # The output is 0 where a sequence has ended.
-            steps = output.shape[1] if lengths is None else lengths.to(
-                output)[:, None]
+            steps = output.shape[1] if lengths is None else lengths.to(output)[:, None]
             feature = output.sum(dim=1) / steps
         elif self.temporal_pool == 'max':
             if there is not None:
@@ -212,11 +217,13 @@ class LSTMPoolingNeck(BaseModule):
             feature = (weights * output).sum(dim=1)
         return feature[:, :, None, None, None], {}
 
-    def init_state(self,
-                   batch: int,
-                   size: Optional[Tuple[int, int]] = None,
-                   dtype: Optional[torch.dtype] = None,
-                   device: Optional[torch.device] = None) -> State:
+    def init_state(
+        self,
+        batch: int,
+        size: tuple[int, int] | None = None,
+        dtype: torch.dtype | None = None,
+        device: torch.device | None = None,
+    ) -> State:
         """Make the state before the first step.
 
         Args:
@@ -234,14 +241,14 @@ class LSTMPoolingNeck(BaseModule):
         """
         self.check_causal()
         hidden = self.lstm.hidden_size
-        h, c = (torch.zeros(
-            batch, self.lstm.num_layers, hidden, dtype=dtype, device=device)
-                for _ in range(2))
-        pool = self._pool().init_state(batch, (hidden, ), dtype, device)
+        h, c = (
+            torch.zeros(batch, self.lstm.num_layers, hidden, dtype=dtype, device=device)
+            for _ in range(2)
+        )
+        pool = self._pool().init_state(batch, (hidden,), dtype, device)
         return dict(h=h, c=c, **pool)
 
-    def forward_steps(self, x: Union[Tensor, Tuple[Tensor, ...]],
-                      state: State) -> Tuple[Tensor, State]:
+    def forward_steps(self, x: Tensor | tuple[Tensor, ...], state: State) -> tuple[Tensor, State]:
         """Go on from a state; a clip, its parts and its steps give the same.
 
         Args:
@@ -257,8 +264,7 @@ class LSTMPoolingNeck(BaseModule):
         Raises:
             TypeError, ValueError: As :meth:`forward`.
         """
-        x = select_steps(x, self.in_index, self.in_channels,
-                         type(self).__name__)
+        x = select_steps(x, self.in_index, self.in_channels, type(self).__name__)
         # [N, L, hidden] -> [L, N, hidden]
         h, c = (state[name].transpose(0, 1).contiguous() for name in 'hc')
         # [N, T, size] -> [N, T, hidden]
@@ -274,10 +280,10 @@ class LSTMPoolingNeck(BaseModule):
         state = dict(h=h.transpose(0, 1), c=c.transpose(0, 1), **pooled)
         return feature.transpose(1, 2)[..., None, None], state
 
-    def _one_step(self, x: Tensor, h: Tensor,
-                  c: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+    def _one_step(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """nn.LSTM on one step of [N, 1, size]; on a CPU that rearranges its
-        weights at each call, which takes longer than the step."""
+        weights at each call, which takes longer than the step.
+        """
         x, states = x[:, 0], []
         for layer, state in enumerate(zip(h, c)):
             weights = self.lstm.all_weights[layer]
@@ -303,7 +309,8 @@ class LSTMPoolingNeck(BaseModule):
             raise ValueError(
                 'LSTMPoolingNeck(bidirectional=True) needs the end of the '
                 'video before its first step, so it cannot run step by step: '
-                'set bidirectional=False and train again.')
+                'set bidirectional=False and train again.'
+            )
 
     def _frame_vectors(self, x: Tensor) -> Tensor:
         vectors = self._pooled_maps(x)
@@ -319,5 +326,6 @@ class LSTMPoolingNeck(BaseModule):
                 f'LSTMPoolingNeck was built with spatial_size='
                 f'{self.spatial_size}, but the feature map is '
                 f'{tuple(x.shape[3:])}: set spatial_size, change the input '
-                "size, or pool with spatial_pool='avg'.")
+                "size, or pool with spatial_pool='avg'."
+            )
         return x.transpose(1, 2).flatten(2)  # [N, T, C*h*w]

@@ -1,5 +1,6 @@
 """Pooling over all steps so far, in constant memory."""
-from typing import List, Optional, Sequence, Tuple
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -22,11 +23,13 @@ class RunningPool:
     def __init__(self, mode: str) -> None:
         self.mode = mode
 
-    def init_state(self,
-                   batch: int,
-                   shape: Sequence[int],
-                   dtype: Optional[torch.dtype] = None,
-                   device: Optional[torch.device] = None) -> State:
+    def init_state(
+        self,
+        batch: int,
+        shape: Sequence[int],
+        dtype: torch.dtype | None = None,
+        device: torch.device | None = None,
+    ) -> State:
         """Make the state before the first step.
 
         Args:
@@ -40,8 +43,7 @@ class RunningPool:
             of several steps ``pooled`` [N, *shape]; for 'attention' also
             ``peak`` and ``weight`` [N].
         """
-        state = dict(count=torch.zeros(batch, dtype=torch.int64,
-                                       device=device))
+        state = dict(count=torch.zeros(batch, dtype=torch.int64, device=device))
         options = dict(dtype=dtype, device=device)
         if self.mode != 'last':
             state['pooled'] = torch.zeros(batch, *shape, **options)
@@ -50,10 +52,9 @@ class RunningPool:
             state['weight'] = torch.zeros(batch, **options)
         return state
 
-    def __call__(self,
-                 output: Tensor,
-                 state: State,
-                 score: Optional[Tensor] = None) -> Tuple[Tensor, State]:
+    def __call__(
+        self, output: Tensor, state: State, score: Tensor | None = None
+    ) -> tuple[Tensor, State]:
         """Go on for T steps.
 
         Args:
@@ -67,15 +68,13 @@ class RunningPool:
         """
         if self.mode == 'last':
             return output, dict(count=state['count'] + output.shape[1])
-        values: List[Tensor] = []
+        values: list[Tensor] = []
         for t in range(output.shape[1]):
-            state = self._step(output[:, t], state,
-                               None if score is None else score[:, t])
+            state = self._step(output[:, t], state, None if score is None else score[:, t])
             values.append(state['pooled'])
         return torch.stack(values, dim=1), state
 
-    def _step(self, x: Tensor, state: State,
-              score: Optional[Tensor]) -> State:
+    def _step(self, x: Tensor, state: State, score: Tensor | None) -> State:
         count, pooled = state['count'] + 1, state['pooled']
         first = state['count'] == 0
         if self.mode == 'max':
@@ -88,8 +87,7 @@ class RunningPool:
         score = score.to(pooled.dtype)
         peak = torch.where(first, score, torch.maximum(state['peak'], score))
         new = (score - peak).exp()
-        weight = state['weight'] * (state['peak'] - peak).clamp(
-            max=0).exp() + new
+        weight = state['weight'] * (state['peak'] - peak).clamp(max=0).exp() + new
         pooled = pooled + _like(new / weight, x) * (x - pooled)
         return dict(count=count, pooled=pooled, peak=peak, weight=weight)
 

@@ -1,7 +1,6 @@
 # The built-in data of tools/data/make_quickstart.py: 16 frames of 96x96.
 data_root = 'data/quickstart'
-data_help = ('The built-in data set takes seconds to make: '
-             'python tools/data/make_quickstart.py')
+data_help = 'The built-in data set takes seconds to make: python tools/data/make_quickstart.py'
 
 # No flip: it turns one class into another.
 train_pipeline = [
@@ -11,11 +10,12 @@ train_pipeline = [
         clip_len=16,
         frame_interval=1,
         num_clips=1,
-        out_of_bound_opt='repeat_last'),
+        out_of_bound_opt='repeat_last',
+    ),
     dict(type='DecordDecode'),
     dict(type='Resize', scale=(64, 64), keep_ratio=False),
     dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs')
+    dict(type='PackActionInputs'),
 ]
 val_pipeline = [
     dict(type='DecordInit'),
@@ -25,11 +25,12 @@ val_pipeline = [
         frame_interval=1,
         num_clips=1,
         out_of_bound_opt='repeat_last',
-        test_mode=True),
+        test_mode=True,
+    ),
     dict(type='DecordDecode'),
     dict(type='Resize', scale=(64, 64), keep_ratio=False),
     dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs', meta_keys=('img_shape', 'filename'))
+    dict(type='PackActionInputs', meta_keys=('img_shape', 'filename')),
 ]
 test_pipeline = val_pipeline
 
@@ -45,7 +46,9 @@ train_dataloader = dict(
         type='CheckedVideoDataset',
         ann_file=f'{data_root}/quickstart_train_split_1_videos.txt',
         data_prefix=dict(video=f'{data_root}/videos'),
-        pipeline=train_pipeline))
+        pipeline=train_pipeline,
+    ),
+)
 val_dataloader = dict(
     batch_size=16,
     num_workers=2,
@@ -56,7 +59,9 @@ val_dataloader = dict(
         ann_file=f'{data_root}/quickstart_val_split_1_videos.txt',
         data_prefix=dict(video=f'{data_root}/videos'),
         pipeline=val_pipeline,
-        test_mode=True))
+        test_mode=True,
+    ),
+)
 test_dataloader = val_dataloader
 
 val_evaluator = dict(type='AccMetric')

@@ -5,7 +5,8 @@ data_help = (
     'This subset of UCF101 (10 classes, 240 training and 100 validation clips '
     'of split 1) is what the README reports CPU results on. It holds '
     'data/ucf101_mini10/videos/Class/v_*.avi and data/ucf101_mini10/'
-    'ucf101_mini10_{train,val}_split_1_videos.txt.')
+    'ucf101_mini10_{train,val}_split_1_videos.txt.'
+)
 
 train_pipeline = [
     dict(type='DecordInit'),
@@ -14,7 +15,7 @@ train_pipeline = [
     dict(type='RandomCrop', size=224),
     dict(type='Flip', flip_ratio=0.5),
     dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs')
+    dict(type='PackActionInputs'),
 ]
 val_pipeline = [
     dict(type='DecordInit'),
@@ -22,7 +23,7 @@ val_pipeline = [
     dict(type='DecordDecode'),
     dict(type='CenterCrop', crop_size=224),
     dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs', meta_keys=('img_shape', 'filename'))
+    dict(type='PackActionInputs', meta_keys=('img_shape', 'filename')),
 ]
 test_pipeline = val_pipeline
 
@@ -35,7 +36,9 @@ train_dataloader = dict(
         type='CheckedVideoDataset',
         ann_file=f'{data_root}/ucf101_mini10_train_split_1_videos.txt',
         data_prefix=dict(video=f'{data_root}/videos'),
-        pipeline=train_pipeline))
+        pipeline=train_pipeline,
+    ),
+)
 val_dataloader = dict(
     batch_size=4,
     num_workers=2,
@@ -46,7 +49,9 @@ val_dataloader = dict(
         ann_file=f'{data_root}/ucf101_mini10_val_split_1_videos.txt',
         data_prefix=dict(video=f'{data_root}/videos'),
         pipeline=val_pipeline,
-        test_mode=True))
+        test_mode=True,
+    ),
+)
 test_dataloader = val_dataloader
 
 val_evaluator = dict(type='AccMetric')

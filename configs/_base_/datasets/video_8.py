@@ -11,11 +11,12 @@ train_pipeline_8 = [
         scales=(1, 0.875, 0.75, 0.66),
         random_crop=False,
         max_wh_scale_gap=1,
-        num_fixed_crops=13),
+        num_fixed_crops=13,
+    ),
     dict(type='Resize', scale=(224, 224), keep_ratio=False),
     dict(type='Flip', flip_ratio=0.5),
     dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs')
+    dict(type='PackActionInputs'),
 ]
 val_pipeline_8 = [
     dict(type='DecordInit'),
@@ -24,7 +25,7 @@ val_pipeline_8 = [
     dict(type='Resize', scale=(-1, 256)),
     dict(type='CenterCrop', crop_size=224),
     dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs', meta_keys=('img_shape', 'filename'))
+    dict(type='PackActionInputs', meta_keys=('img_shape', 'filename')),
 ]
 # 3 crops
 test_pipeline_8 = [
@@ -34,5 +35,5 @@ test_pipeline_8 = [
     dict(type='Resize', scale=(-1, 224)),
     dict(type='ThreeCrop', crop_size=224),
     dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs', meta_keys=('img_shape', 'filename'))
+    dict(type='PackActionInputs', meta_keys=('img_shape', 'filename')),
 ]

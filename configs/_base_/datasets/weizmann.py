@@ -9,14 +9,19 @@ data_help = (
     'data/weizmann/weizmann_{train,val}_split_1_videos.txt, a path under '
     'data/weizmann/videos and a label from 0 in each line, with no person in '
     'both. Any small set works the same, with model.cls_head.num_classes set '
-    'to its classes.')
+    'to its classes.'
+)
 
 train_dataloader = dict(
     dataset=dict(
         ann_file=f'{data_root}/weizmann_train_split_{split}_videos.txt',
-        data_prefix=dict(video=f'{data_root}/videos')))
+        data_prefix=dict(video=f'{data_root}/videos'),
+    )
+)
 val_dataloader = dict(
     dataset=dict(
         ann_file=f'{data_root}/weizmann_val_split_{split}_videos.txt',
-        data_prefix=dict(video=f'{data_root}/videos')))
+        data_prefix=dict(video=f'{data_root}/videos'),
+    )
+)
 test_dataloader = val_dataloader

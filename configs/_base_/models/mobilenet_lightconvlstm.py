@@ -9,4 +9,6 @@ model = dict(
         hidden_channels=256,
         kernel_size=3,
         gate_conv='depthwise',
-        return_mode='last'))
+        return_mode='last',
+    )
+)

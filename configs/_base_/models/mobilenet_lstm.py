@@ -7,11 +7,14 @@ model = dict(
         type='LSTMPoolingNeck',
         in_channels=1024,
         hidden_channels=256,
-        temporal_pool='last'),
+        temporal_pool='last',
+    ),
     cls_head=dict(
         _delete_=True,
         type='I3DHead',
         num_classes=101,
         in_channels=256,
         dropout_ratio=0.5,
-        average_clips='prob'))
+        average_clips='prob',
+    ),
+)

@@ -6,4 +6,6 @@ model = dict(
         type='LSTMPoolingNeck',
         in_channels=1280,
         hidden_channels=256,
-        temporal_pool='mean'))
+        temporal_pool='mean',
+    )
+)

@@ -9,4 +9,7 @@ model = dict(
             type='MobileNetV2TSM',
             num_segments=8,
             shift_div=8,
-            pretrained='mmcls://mobilenet_v2')))
+            pretrained='mmcls://mobilenet_v2',
+        )
+    )
+)

@@ -7,6 +7,8 @@ model = dict(
             _delete_=True,
             type='ResNet',
             depth=50,
-            pretrained='https://download.pytorch.org/models/'
-            'resnet50-11ad3fa6.pth')),
-    cls_head=dict(in_channels=2048))
+            pretrained='https://download.pytorch.org/models/resnet50-11ad3fa6.pth',
+        )
+    ),
+    cls_head=dict(in_channels=2048),
+)

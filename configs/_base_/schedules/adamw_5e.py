@@ -4,17 +4,13 @@ val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, end=1, convert_to_iter_based=True),
-    dict(
-        type='CosineAnnealingLR',
-        begin=1,
-        end=5,
-        eta_min=1e-5,
-        convert_to_iter_based=True)
+    dict(type='CosineAnnealingLR', begin=1, end=5, eta_min=1e-5, convert_to_iter_based=True),
 ]
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=2e-3, weight_decay=1e-2),
     # h lies in (-1, 1): the classifier needs large weights, and soon.
     paramwise_cfg=dict(custom_keys=dict(cls_head=dict(lr_mult=10))),
-    clip_grad=dict(max_norm=5, norm_type=2))
+    clip_grad=dict(max_norm=5, norm_type=2),
+)
 auto_scale_lr = dict(enable=False, base_batch_size=16)

@@ -1,4 +1,5 @@
 """TimeDistributed against a loop over the frames."""
+
 import copy
 import pickle
 
@@ -14,8 +15,7 @@ V2 = dict(type='MobileNetV2', widen_factor=0.25)
 
 
 def build(backbone=V2, **kwargs):
-    module = MODELS.build(
-        dict(type='TimeDistributed', backbone=backbone, **kwargs))
+    module = MODELS.build(dict(type='TimeDistributed', backbone=backbone, **kwargs))
     module.init_weights()
     for m in module.modules():
         if isinstance(m, nn.BatchNorm2d):
@@ -32,8 +32,7 @@ def frame_by_frame(backbone, x):
 
 @pytest.mark.parametrize('frozen', [False, True])
 @pytest.mark.parametrize('channels_last', [False, True])
-@pytest.mark.parametrize('backbone', [V2, dict(type='MobileNetV1',
-                                               widen_factor=0.25)])
+@pytest.mark.parametrize('backbone', [V2, dict(type='MobileNetV1', widen_factor=0.25)])
 def test_equals_a_loop_over_frames(backbone, frozen, channels_last):
     module = build(backbone, frozen=frozen, channels_last=channels_last)
     module.eval()
@@ -52,9 +51,8 @@ def test_stages_come_as_a_tuple_and_one_tuple_is_unpacked():
     assert low.shape[2:] == (2, 8, 8) and high.shape[2:] == (2, 2, 2)
 
     class OneTuple(nn.Module):
-
         def forward(self, x):
-            return (x, )
+            return (x,)
 
     module.backbone = OneTuple()
     assert torch.equal(module(x), x)
@@ -64,8 +62,7 @@ def test_pooled_features_become_maps_of_one_pixel():
     module = build()
     module.backbone = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
     x = torch.randn(2, 3, 4, 8, 8)
-    torch.testing.assert_close(module(x),
-                               x.mean((3, 4), keepdim=True))
+    torch.testing.assert_close(module(x), x.mean((3, 4), keepdim=True))
 
 
 def test_frozen_stays_frozen_and_builds_no_graph():
@@ -103,14 +100,11 @@ def test_training_copies_no_activation_before_a_relu6():
         return out, sum(e.name == 'aten::clone' for e in profile.events())
 
     out, copies = steps(lambda: module(x))
-    want, plain_copies = steps(
-        lambda: plain(x.transpose(1, 2).flatten(0, 1)))
+    want, plain_copies = steps(lambda: plain(x.transpose(1, 2).flatten(0, 1)))
     assert plain_copies - copies >= 35  # MobileNetV2 has 35 of them
-    torch.testing.assert_close(
-        out.transpose(1, 2).flatten(0, 1), want, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(out.transpose(1, 2).flatten(0, 1), want, rtol=1e-4, atol=1e-5)
     for a, b in zip(module.backbone.parameters(), plain.parameters()):
-        torch.testing.assert_close(
-            a.grad, b.grad, rtol=1e-3, atol=1e-3 * b.grad.abs().max().item())
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-3, atol=1e-3 * b.grad.abs().max().item())
 
 
 def test_folded_copy_follows_the_weights():
@@ -123,7 +117,7 @@ def test_folded_copy_follows_the_weights():
     torch.testing.assert_close(module(x), other(x))
     assert not torch.allclose(module(x), first)
     with torch.no_grad():
-        module.backbone.conv1.bn.running_mean.add_(1.)
+        module.backbone.conv1.bn.running_mean.add_(1.0)
     assert not torch.allclose(module(x), other(x))
 
 
@@ -152,22 +146,25 @@ class NormBeforeConvolution(BaseModule):
 def test_backbone_that_cannot_be_folded_runs_unfolded():
     module = build(frozen=True)
     module.backbone = NormBeforeConvolution().eval().requires_grad_(False)
-    nn.init.uniform_(module.backbone.norm.running_mean, 0.5, 1.)
+    nn.init.uniform_(module.backbone.norm.running_mean, 0.5, 1.0)
     x = torch.randn(1, 3, 2, 8, 8)
     torch.testing.assert_close(module(x), frame_by_frame(module.backbone, x))
 
 
 @pytest.mark.parametrize('there', [False, True])
 def test_bf16_runs_the_frozen_backbone_in_bfloat16(there, monkeypatch):
-    monkeypatch.setattr('cnnlstm_mm.models.acceleration.folded_copy.has_bfloat16',
-                        lambda device: there)
+    monkeypatch.setattr(
+        'cnnlstm_mm.models.acceleration.folded_copy.has_bfloat16', lambda device: there
+    )
     module = build(frozen=True, bf16=True)
     dtypes = []
     x = torch.randn(2, 3, 3, 64, 64)
     want = frame_by_frame(module.backbone, x)
     handle = torch.nn.modules.module.register_module_forward_pre_hook(
-        lambda m, args: dtypes.append(args[0].dtype)
-        if isinstance(m, (nn.Conv2d, PackedConv)) else None)
+        lambda m, args: (
+            dtypes.append(args[0].dtype) if isinstance(m, (nn.Conv2d, PackedConv)) else None
+        )
+    )
     got = module(x)
     dtypes.clear()
     module(x)
@@ -190,10 +187,13 @@ def test_wrong_input_names_the_cure(shape):
     assert str(shape) in str(caught.value)
 
 
-@pytest.mark.parametrize('backbone', [
-    dict(V2, out_indices=(0, 2)),
-    dict(V2, type='MobileNetV2TSM', out_indices=(2, ), num_segments=4,
-         pretrained2d=False)])
+@pytest.mark.parametrize(
+    'backbone',
+    [
+        dict(V2, out_indices=(0, 2)),
+        dict(V2, type='MobileNetV2TSM', out_indices=(2,), num_segments=4, pretrained2d=False),
+    ],
+)
 def test_unused_stages_are_dropped_and_nothing_changes(backbone):
     whole = build(backbone).eval()
     cut = build(backbone, drop_unused=True).eval()
@@ -209,16 +209,14 @@ def test_unused_stages_are_dropped_and_nothing_changes(backbone):
     (feature[-1] if isinstance(feature, tuple) else feature).sum().backward()
     assert all(p.grad is not None for p in cut.parameters())
     with pytest.raises(ValueError, match='num_stages of ResNet'):
-        build(dict(type='ResNet', depth=18, out_indices=(1, )),
-              drop_unused=True)
+        build(dict(type='ResNet', depth=18, out_indices=(1,)), drop_unused=True)
 
 
 def test_the_seed_alone_makes_the_backbone():
     def start(seed, drawn, **kwargs):
         torch.manual_seed(seed)
         torch.rand(drawn)  # as a neck that was built before
-        module = MODELS.build(dict(
-            type='TimeDistributed', backbone=V2, **kwargs))
+        module = MODELS.build(dict(type='TimeDistributed', backbone=V2, **kwargs))
         module.init_weights()
         return module.backbone.conv1.conv.weight, torch.rand(3)
 

@@ -1,4 +1,5 @@
 """FlattenHead against the same layers by hand, and what it refuses."""
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,8 +10,17 @@ from mmaction.structures import ActionDataSample
 
 def build(**kwargs):
     head = MODELS.build(
-        dict(dict(type='FlattenHead', num_classes=3, in_channels=4,
-                  spatial_size=(5, 2), hidden_channels=6), **kwargs))
+        dict(
+            dict(
+                type='FlattenHead',
+                num_classes=3,
+                in_channels=4,
+                spatial_size=(5, 2),
+                hidden_channels=6,
+            ),
+            **kwargs,
+        )
+    )
     head.init_weights()
     return head
 
@@ -31,20 +41,18 @@ def test_dropout_acts_in_training_only():
 
 
 def test_loss_and_prediction():
-    head = build(dropout_ratio=0., average_clips='prob', topk=(1, ))
+    head = build(dropout_ratio=0.0, average_clips='prob', topk=(1,))
     x = torch.randn(2, 4, 1, 5, 2)
     samples = [ActionDataSample().set_gt_label(k) for k in (0, 2)]
     loss = head.loss(x, samples)['loss_cls']
-    torch.testing.assert_close(
-        loss, F.cross_entropy(head(x), torch.tensor([0, 2])))
+    torch.testing.assert_close(loss, F.cross_entropy(head(x), torch.tensor([0, 2])))
     predicted = head.predict(x, samples)
     want = head(x).softmax(1)
     for sample, score in zip(predicted, want):
         torch.testing.assert_close(sample.pred_score, score)
 
 
-@pytest.mark.parametrize('shape', [(1, 4, 1, 5, 3), (1, 3, 1, 5, 2),
-                                   (1, 4, 2, 5, 2)])
+@pytest.mark.parametrize('shape', [(1, 4, 1, 5, 3), (1, 3, 1, 5, 2), (1, 4, 2, 5, 2)])
 def test_another_size_is_refused_with_the_cure(shape):
     with pytest.raises(ValueError, match='I3DHead') as caught:
         build()(torch.zeros(shape))

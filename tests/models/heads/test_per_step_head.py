@@ -1,4 +1,5 @@
 """PerStepHead against loops over the steps."""
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,8 +12,17 @@ T = 6
 
 def build(**options):
     head = MODELS.build(
-        dict(dict(type='PerStepHead', num_classes=5, in_channels=4,
-                  dropout_ratio=0., average_clips='prob'), **options))
+        dict(
+            dict(
+                type='PerStepHead',
+                num_classes=5,
+                in_channels=4,
+                dropout_ratio=0.0,
+                average_clips='prob',
+            ),
+            **options,
+        )
+    )
     head.init_weights()
     torch.nn.init.normal_(head.fc_cls.weight)
     return head
@@ -24,31 +34,32 @@ def samples(*labels):
 
 def each_step(head, x):
     """Scores [N, T, classes], a step at a time."""
-    return torch.stack([head.fc_cls(x[:, :, t].mean((2, 3)))
-                        for t in range(x.shape[2])], 1)
+    return torch.stack([head.fc_cls(x[:, :, t].mean((2, 3))) for t in range(x.shape[2])], 1)
 
 
-@pytest.mark.parametrize('weighting, clip_len, want', [
-    ('uniform', None, [1 / 6] * 6),
-    ('uniform', 3, [1 / 6] * 6),
-    ('linear', None, [t / 21 for t in (1, 2, 3, 4, 5, 6)]),
-    ('linear', 3, [t / 12 for t in (1, 2, 3, 1, 2, 3)]),
-    ('linear', 4, [t / 13 for t in (1, 2, 3, 4, 1, 2)]),
-    ('last', None, [0, 0, 0, 0, 0, 1]),
-    ('last', 3, [0, 0, .5, 0, 0, .5]),
-    ('last', 9, [0, 0, 0, 0, 0, 1]),
-])
+@pytest.mark.parametrize(
+    'weighting, clip_len, want',
+    [
+        ('uniform', None, [1 / 6] * 6),
+        ('uniform', 3, [1 / 6] * 6),
+        ('linear', None, [t / 21 for t in (1, 2, 3, 4, 5, 6)]),
+        ('linear', 3, [t / 12 for t in (1, 2, 3, 1, 2, 3)]),
+        ('linear', 4, [t / 13 for t in (1, 2, 3, 4, 1, 2)]),
+        ('last', None, [0, 0, 0, 0, 0, 1]),
+        ('last', 3, [0, 0, 0.5, 0, 0, 0.5]),
+        ('last', 9, [0, 0, 0, 0, 0, 1]),
+    ],
+)
 def test_loss_over_time(weighting, clip_len, want):
-    head = build(loss_weighting=weighting, clip_len=clip_len,
-                 label_smooth_eps=.1)
+    head = build(loss_weighting=weighting, clip_len=clip_len, label_smooth_eps=0.1)
     x = torch.randn(3, 4, T, 2, 3)
     labels = [4, 0, 2]
     losses = head.loss(x, samples(*labels))
     scores = each_step(head, x)
     expected = sum(
-        weight * F.cross_entropy(scores[:, t], torch.tensor(labels),
-                                 label_smoothing=.1)
-        for t, weight in enumerate(want))
+        weight * F.cross_entropy(scores[:, t], torch.tensor(labels), label_smoothing=0.1)
+        for t, weight in enumerate(want)
+    )
     torch.testing.assert_close(losses['loss_cls'], expected)
     right = (scores[:, -1].argmax(1) == torch.tensor(labels)).double().mean()
     assert losses['top1_acc'] == right
@@ -76,11 +87,11 @@ def test_prediction(average):
     parts = torch.cat(parts, 1)
     assert parts.shape == (4, T, 5)
     for t in range(T):
-        torch.testing.assert_close(parts[:, t], head(x[:, :, :t + 1]))
+        torch.testing.assert_close(parts[:, t], head(x[:, :, : t + 1]))
 
 
 def test_dropout_keeps_its_mask_over_the_steps():
-    head = build(dropout_ratio=.5).train()
+    head = build(dropout_ratio=0.5).train()
     x = torch.randn(2, 4, 1, 2, 3).repeat(1, 1, T, 1, 1)
     scores = head.step_scores(x)
     torch.testing.assert_close(scores, scores[:, :1].expand_as(scores))
@@ -89,16 +100,15 @@ def test_dropout_keeps_its_mask_over_the_steps():
 
 def test_starts_as_i3d_head():
     torch.manual_seed(0)
-    head = MODELS.build(dict(type='PerStepHead', num_classes=50,
-                             in_channels=400, init_std=.02))
+    head = MODELS.build(dict(type='PerStepHead', num_classes=50, in_channels=400, init_std=0.02))
     head.init_weights()
-    assert head.fc_cls.weight.std().item() == pytest.approx(.02, rel=.05)
+    assert head.fc_cls.weight.std().item() == pytest.approx(0.02, rel=0.05)
     assert not head.fc_cls.bias.any()
 
 
-@pytest.mark.parametrize('option', [dict(loss_weighting='square'),
-                                    dict(average_steps='last'),
-                                    dict(clip_len=0)])
+@pytest.mark.parametrize(
+    'option', [dict(loss_weighting='square'), dict(average_steps='last'), dict(clip_len=0)]
+)
 def test_unknown_options_are_named(option):
     with pytest.raises(ValueError, match=next(iter(option))):
         build(**option)

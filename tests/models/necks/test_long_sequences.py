@@ -1,4 +1,5 @@
 """10,000 steps stay finite in every precision, at the worst that gates do."""
+
 import pytest
 import torch
 
@@ -11,7 +12,7 @@ DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 
 def keep_everything(bias):
     """Gates at 1 but for the candidate: c grows by 1 a step."""
-    bias.data.fill_(50.)
+    bias.data.fill_(50.0)
 
 
 def check(out, x):

@@ -1,4 +1,5 @@
 """Necks that go on from a state, and training on consecutive clips."""
+
 import pytest
 import torch
 
@@ -7,10 +8,8 @@ from cnnlstm_mm.models.necks.running_pool import RunningPool
 from cnnlstm_mm.models.stepping import reset_state
 from mmaction.registry import MODELS
 
-CONV = dict(type='ConvLSTMNeck', in_channels=3, hidden_channels=4,
-            return_mode='sequence')
-LSTM = dict(type='LSTMPoolingNeck', in_channels=3, hidden_channels=4,
-            temporal_pool='none')
+CONV = dict(type='ConvLSTMNeck', in_channels=3, hidden_channels=4, return_mode='sequence')
+LSTM = dict(type='LSTMPoolingNeck', in_channels=3, hidden_channels=4, temporal_pool='none')
 
 
 def build(base, **options):
@@ -21,7 +20,7 @@ def build(base, **options):
 
 def gradients(neck, output):
     neck.zero_grad()
-    weight = torch.arange(1., output.numel() + 1).sin().view_as(output)
+    weight = torch.arange(1.0, output.numel() + 1).sin().view_as(output)
     (output * weight).sum().backward()
     return [p.grad.clone() for p in neck.parameters()]
 
@@ -34,7 +33,7 @@ def test_lstm_returns_all_steps():
 
 
 @pytest.mark.parametrize('base', [CONV, LSTM])
-@pytest.mark.parametrize('carry_prob', [0., 1.])
+@pytest.mark.parametrize('carry_prob', [0.0, 1.0])
 @pytest.mark.parametrize('clip_len', [3, 4, 9])
 def test_truncated_training_is_clips_by_hand(base, carry_prob, clip_len):
     neck = build(base, tbptt_len=clip_len, carry_prob=carry_prob).train()
@@ -58,37 +57,40 @@ def test_truncated_training_is_clips_by_hand(base, carry_prob, clip_len):
     out, _ = whole(x)
     same = carry_prob == 1 or clip_len == 9
     assert torch.allclose(out, got, atol=1e-6) == same
-    cut = [torch.allclose(a, b, atol=1e-6) for a, b in
-           zip(gradients(whole, out), gradients(neck, neck(x)[0]))]
+    cut = [
+        torch.allclose(a, b, atol=1e-6)
+        for a, b in zip(gradients(whole, out), gradients(neck, neck(x)[0]))
+    ]
     assert all(cut) == (clip_len == 9), 'gradients stop at the borders'
     torch.testing.assert_close(neck.eval()(x)[0], out)
 
 
 @pytest.mark.parametrize('base', [CONV, LSTM])
 def test_each_sample_is_carried_with_its_own_chance(base):
-    neck = build(base, tbptt_len=2, carry_prob=.75).train()
+    neck = build(base, tbptt_len=2, carry_prob=0.75).train()
     x = torch.randn(1, 3, 4, 4, 4).repeat(400, 1, 1, 1, 1)
     out, _ = neck(x)
     carried = neck.eval()(x[:1])[0]
     anew = neck(x[:1, :, 2:])[0]
-    torch.testing.assert_close(out[:, :, :2], carried[:, :, :2].expand(
-        400, -1, -1, -1, -1))
+    torch.testing.assert_close(out[:, :, :2], carried[:, :, :2].expand(400, -1, -1, -1, -1))
     second = out[:, :, 2:]
     is_carried = (second - carried[:, :, 2:]).abs().amax((1, 2, 3, 4)) < 1e-5
     is_anew = (second - anew).abs().amax((1, 2, 3, 4)) < 1e-5
     assert bool((is_carried ^ is_anew).all())
-    assert .65 < is_carried.float().mean() < .85
+    assert 0.65 < is_carried.float().mean() < 0.85
 
 
 @pytest.mark.parametrize('base', [CONV, LSTM])
-@pytest.mark.parametrize('options, words', [
-    (dict(tbptt_len=0), 'tbptt_len must be'),
-    (dict(tbptt_len=2.), 'tbptt_len must be'),
-    (dict(carry_prob=1.1), 'carry_prob'),
-    (dict(tbptt_len=2, return_mode='last', temporal_pool='last'),
-     'PerStepHead'),
-    (dict(tbptt_len=2, bidirectional=True), 'set bidirectional=False'),
-])
+@pytest.mark.parametrize(
+    'options, words',
+    [
+        (dict(tbptt_len=0), 'tbptt_len must be'),
+        (dict(tbptt_len=2.0), 'tbptt_len must be'),
+        (dict(carry_prob=1.1), 'carry_prob'),
+        (dict(tbptt_len=2, return_mode='last', temporal_pool='last'), 'PerStepHead'),
+        (dict(tbptt_len=2, bidirectional=True), 'set bidirectional=False'),
+    ],
+)
 def test_options_that_do_not_fit(base, options, words):
     other = 'temporal_pool' if base is CONV else 'return_mode'
     options = {k: v for k, v in options.items() if k != other}
@@ -121,9 +123,12 @@ def test_pools_keep_their_precision(mode):
     torch.manual_seed(0)
     output = 1000 + torch.randn(1, 4000, 3)
     score = torch.linspace(-3e4, 3e4, 4000)[None]
-    got, state = pool(output, pool.init_state(1, (3, )), score)
-    weights = score.double().softmax(1) if mode == 'attention' else (
-        torch.full((1, 4000), 1 / 4000, dtype=torch.float64))
+    got, state = pool(output, pool.init_state(1, (3,)), score)
+    weights = (
+        score.double().softmax(1)
+        if mode == 'attention'
+        else (torch.full((1, 4000), 1 / 4000, dtype=torch.float64))
+    )
     want = (weights[..., None] * output.double()).sum(1)
     torch.testing.assert_close(got[:, -1].double(), want, rtol=1e-6, atol=0)
     assert state['count'].tolist() == [4000]

@@ -1,4 +1,5 @@
 """The necks against the layers they hold, and what they refuse."""
+
 import pytest
 import torch
 from torch import nn
@@ -18,11 +19,9 @@ def build(base, **kwargs):
 
 
 @pytest.mark.parametrize('bidirectional', [False, True])
-@pytest.mark.parametrize('mode, steps', [('last', 1), ('mean', 1),
-                                         ('sequence', 5)])
+@pytest.mark.parametrize('mode, steps', [('last', 1), ('mean', 1), ('sequence', 5)])
 def test_conv_lstm_neck_returns(mode, steps, bidirectional):
-    neck = build(CONV, return_mode=mode, bidirectional=bidirectional,
-                 num_layers=2)
+    neck = build(CONV, return_mode=mode, bidirectional=bidirectional, num_layers=2)
     x = torch.randn(2, 6, 5, 7, 3)
     layer = ConvLSTM(6, 4, num_layers=2, bidirectional=bidirectional)
     layer.load_state_dict(neck.conv_lstm.state_dict())
@@ -31,7 +30,8 @@ def test_conv_lstm_neck_returns(mode, steps, bidirectional):
         sequence=output.permute(0, 2, 1, 3, 4),
         mean=output.mean(1)[:, :, None],
         # The backward direction ends at the first frame.
-        last=torch.cat([output[:, -1, :4], output[:, 0, 4:]], 1)[:, :, None])
+        last=torch.cat([output[:, -1, :4], output[:, 0, 4:]], 1)[:, :, None],
+    )
     got, losses = neck(x, data_samples=None)
     assert losses == {}
     assert got.shape == (2, 8 if bidirectional else 4, steps, 7, 3)
@@ -41,8 +41,7 @@ def test_conv_lstm_neck_returns(mode, steps, bidirectional):
 @pytest.mark.parametrize('bidirectional', [False, True])
 @pytest.mark.parametrize('pool', ['last', 'mean', 'max', 'attention'])
 def test_lstm_pooling_neck_returns(pool, bidirectional):
-    neck = build(LSTM, temporal_pool=pool, bidirectional=bidirectional,
-                 num_layers=2)
+    neck = build(LSTM, temporal_pool=pool, bidirectional=bidirectional, num_layers=2)
     x = torch.randn(2, 6, 5, 7, 3)
     output, _ = neck.lstm(x.mean((3, 4)).transpose(1, 2))
     if pool == 'last':
@@ -62,14 +61,14 @@ def test_lstm_pooling_neck_returns(pool, bidirectional):
 @pytest.mark.parametrize('dense', [None, 5])
 def test_frame_vectors(pool, dense):
     size = (3, 2) if pool == 'flatten' else None
-    neck = build(LSTM, spatial_pool=pool, spatial_size=size,
-                 dense_channels=dense)
+    neck = build(LSTM, spatial_pool=pool, spatial_size=size, dense_channels=dense)
     x = torch.randn(2, 6, 4, 3, 2)
     frames = []
     for t in range(4):
         frame = x[:, :, t]
-        frame = dict(avg=frame.mean((2, 3)), max=frame.amax((2, 3)),
-                     flatten=frame.reshape(2, -1))[pool]
+        frame = dict(avg=frame.mean((2, 3)), max=frame.amax((2, 3)), flatten=frame.reshape(2, -1))[
+            pool
+        ]
         frames.append(frame if dense is None else neck.dense(frame).relu())
     want = neck.lstm(torch.stack(frames, 1))[1][0][-1]
     torch.testing.assert_close(neck(x)[0][:, :, 0, 0, 0], want)
@@ -81,7 +80,7 @@ def test_lstm_starts_as_keras_does():
         recurrent = getattr(lstm, f'weight_hh_l{k}')
         torch.testing.assert_close(recurrent.T @ recurrent, torch.eye(4))
         bias = getattr(lstm, f'bias_ih_l{k}') + getattr(lstm, f'bias_hh_l{k}')
-        assert bias.tolist() == [0.] * 4 + [1.] * 4 + [0.] * 8
+        assert bias.tolist() == [0.0] * 4 + [1.0] * 4 + [0.0] * 8
 
 
 def test_dropout_between_layers_is_passed_on():
@@ -98,13 +97,14 @@ def test_takes_one_stage_of_a_tuple(base):
 
 
 @pytest.mark.parametrize('base', [CONV, LSTM])
-@pytest.mark.parametrize('x, error, words', [
-    ([torch.zeros(2, 6, 5, 4, 4)], TypeError, ['Recognizer3D']),
-    (torch.zeros(10, 6, 4, 4), ValueError, ['(10, 6, 4, 4)',
-                                            'TimeDistributed']),
-    (torch.zeros(2, 7, 5, 4, 4), ValueError, ['in_channels=6',
-                                              'in_channels=7']),
-])
+@pytest.mark.parametrize(
+    'x, error, words',
+    [
+        ([torch.zeros(2, 6, 5, 4, 4)], TypeError, ['Recognizer3D']),
+        (torch.zeros(10, 6, 4, 4), ValueError, ['(10, 6, 4, 4)', 'TimeDistributed']),
+        (torch.zeros(2, 7, 5, 4, 4), ValueError, ['in_channels=6', 'in_channels=7']),
+    ],
+)
 def test_refuses_with_the_cure(base, x, error, words):
     with pytest.raises(error) as caught:
         build(base)(x)
@@ -115,10 +115,11 @@ def test_recognizer2d_meets_the_refusal():
     recognizer = MODELS.build(
         dict(
             type='Recognizer2D',
-            backbone=dict(type='MobileNetV2', widen_factor=0.1,
-                          out_indices=(6, 7)),
+            backbone=dict(type='MobileNetV2', widen_factor=0.1, out_indices=(6, 7)),
             neck=dict(CONV, in_channels=1280),
-            cls_head=dict(type='TSNHead', num_classes=2, in_channels=4)))
+            cls_head=dict(type='TSNHead', num_classes=2, in_channels=4),
+        )
+    )
     with pytest.raises(TypeError, match='one sequence'):
         recognizer(torch.randn(1, 3, 3, 32, 32), mode='tensor', stage='neck')
 
@@ -137,54 +138,60 @@ def test_flatten_refuses_another_map_size():
         neck(torch.zeros(1, 6, 2, 4, 4))
 
 
-@pytest.mark.parametrize('base, option', [
-    (CONV, dict(return_mode='first')),
-    (LSTM, dict(temporal_pool='first')),
-    (LSTM, dict(spatial_pool='min')),
-    (LSTM, dict(spatial_pool='flatten')),
-    (LSTM, dict(spatial_size=3)),
-])
+@pytest.mark.parametrize(
+    'base, option',
+    [
+        (CONV, dict(return_mode='first')),
+        (LSTM, dict(temporal_pool='first')),
+        (LSTM, dict(spatial_pool='min')),
+        (LSTM, dict(spatial_pool='flatten')),
+        (LSTM, dict(spatial_size=3)),
+    ],
+)
 def test_unknown_options_are_named(base, option):
     with pytest.raises(ValueError, match=next(iter(option))):
         build(base, **option)
 
 
-@pytest.mark.parametrize('base, options', [
-    (CONV, dict(return_mode='mean')),
-    (CONV, dict(reduce_channels=2)),
-    (LSTM, dict(dense_channels=3, temporal_pool='attention')),
-    (LSTM, dict(bidirectional=True, num_layers=2)),
-])
+@pytest.mark.parametrize(
+    'base, options',
+    [
+        (CONV, dict(return_mode='mean')),
+        (CONV, dict(reduce_channels=2)),
+        (LSTM, dict(dense_channels=3, temporal_pool='attention')),
+        (LSTM, dict(bidirectional=True, num_layers=2)),
+    ],
+)
 def test_every_parameter_has_a_gradient(base, options):
     neck = build(base, **options)
     neck(torch.randn(2, 6, 4, 5, 5))[0].square().sum().backward()
-    assert [n for n, p in neck.named_parameters()
-            if p.grad is None or not p.grad.any()] == []
+    assert [n for n, p in neck.named_parameters() if p.grad is None or not p.grad.any()] == []
     assert isinstance(neck, nn.Module)
 
 
 def test_reduction_is_a_1x1_convolution_of_every_frame():
     neck = build(CONV, reduce_channels=3, gate_conv='depthwise')
     x = torch.randn(2, 6, 5, 7, 3)
-    reduced = torch.einsum('nctij,dc->ntdij', x,
-                           neck.reduce.weight[:, :, 0, 0])
+    reduced = torch.einsum('nctij,dc->ntdij', x, neck.reduce.weight[:, :, 0, 0])
     reduced = reduced + neck.reduce.bias[:, None, None]
     want = neck.conv_lstm(reduced)[1][0][-1][:, :, None]
     torch.testing.assert_close(neck(x)[0], want)
-    assert neck.multiply_adds((7, 3)) == 7 * 3 * (6 * 3 + (3 + 4) *
-                                                  (9 + 4 * 4))
+    assert neck.multiply_adds((7, 3)) == 7 * 3 * (6 * 3 + (3 + 4) * (9 + 4 * 4))
 
 
-@pytest.mark.parametrize('base, options', [
-    (CONV, dict(return_mode='last', num_layers=2)),
-    (CONV, dict(return_mode='last', bidirectional=True)),
-    (CONV, dict(return_mode='mean', reduce_channels=3)),
-    (CONV, dict(return_mode='mean', gate_conv='pooled')),
-    (LSTM, dict(temporal_pool='last', num_layers=2, bidirectional=True)),
-    (LSTM, dict(temporal_pool='mean', dense_channels=3)),
-    (LSTM, dict(temporal_pool='max')),
-    (LSTM, dict(temporal_pool='attention')),
-])
+@pytest.mark.parametrize(
+    'base, options',
+    [
+        (CONV, dict(return_mode='last', num_layers=2)),
+        (CONV, dict(return_mode='last', bidirectional=True)),
+        (CONV, dict(return_mode='mean', reduce_channels=3)),
+        (CONV, dict(return_mode='mean', gate_conv='pooled')),
+        (LSTM, dict(temporal_pool='last', num_layers=2, bidirectional=True)),
+        (LSTM, dict(temporal_pool='mean', dense_channels=3)),
+        (LSTM, dict(temporal_pool='max')),
+        (LSTM, dict(temporal_pool='attention')),
+    ],
+)
 def test_padded_batch_equals_each_sequence_alone(base, options):
     neck = build(base, **options).double()
     lengths = torch.tensor([3, 7, 16])
@@ -198,8 +205,7 @@ def test_padded_batch_equals_each_sequence_alone(base, options):
                 filled[k, :, length:] = torch.nan
             got = neck(PaddedFeature(filled, lengths))[0]
         else:
-            got = torch.cat(
-                [neck(x[k:k + 1, :, :n])[0] for k, n in enumerate(lengths)])
+            got = torch.cat([neck(x[k : k + 1, :, :n])[0] for k, n in enumerate(lengths)])
         got.square().sum().backward()
         grads.append([got.detach(), *(p.grad for p in neck.parameters())])
     for alone, together in zip(*grads):
