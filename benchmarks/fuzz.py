@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'tests'))
-from fuzzing.campaign import FAULTS, KINDS, run
-from fuzzing.child import Child
+from helpers.fuzzing.campaign import FAULTS, KINDS, run
+from helpers.fuzzing.child import Child
 
 SHARES = dict(configs=0.3, videos=0.3, lists=0.12, checkpoints=0.13, states=0.15)
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from camera import Camera
+from helpers.camera import Camera
+from helpers.support import SHARED, run_python
 from mmengine.registry import init_default_scope
-from support import SHARED, run_python
 
 import cnnlstm_mm  # noqa: F401
 

@@ -12,12 +12,12 @@ import types
 import numpy as np
 import pytest
 import torch
+from helpers.support import ROOT, run_python
 from mmengine.config import Config
 from mmengine.hooks import LoggerHook
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader, load_checkpoint
 from packaging.requirements import Requirement
-from support import ROOT, run_python
 
 from cnnlstm_mm import compat
 from cnnlstm_mm.engine import CPUAmpOptimWrapper

@@ -8,9 +8,9 @@ import re
 
 import pytest
 import torch
+from helpers.support import ROOT
 from mmengine.config import Config
 from mmengine.dataset import Compose
-from support import ROOT
 
 from cnnlstm_mm import compat
 from cnnlstm_mm.engine.launch import check_files

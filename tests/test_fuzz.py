@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip('hypothesis', reason='the fuzzing needs hypothesis')
-from fuzzing.campaign import run
-from fuzzing.child import Child
-from fuzzing.judge import Fault, judged
+from helpers.fuzzing.campaign import run
+from helpers.fuzzing.child import Child
+from helpers.fuzzing.judge import Fault, judged
 
 COUNTS = dict(configs=60, lists=50, checkpoints=20, states=40, videos=20)
 
@@ -44,8 +44,8 @@ def test_the_judge_can_tell():
 
 def test_a_crash_and_a_hang_are_seen(child, monkeypatch):
     name = 'breaks'
-    monkeypatch.setattr('fuzzing.child.LIMIT', 1.0)
+    monkeypatch.setattr('helpers.fuzzing.child.LIMIT', 1.0)
     assert child.ask(name, 'hang')[0] == 'hang'
-    monkeypatch.setattr('fuzzing.child.LIMIT', 60.0)
+    monkeypatch.setattr('helpers.fuzzing.child.LIMIT', 60.0)
     assert child.ask(name, 'crash') == ('crash', 'the process ended (-11)')
     assert child.ask('lists', (b'a.avi 0', ' ', False))[0] == 'accepted'

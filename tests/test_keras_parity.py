@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from keras_models import keras, lstm_model, mobilenet, randomize, run_tool, seed_model
+from helpers.keras_models import keras, lstm_model, mobilenet, randomize, run_tool, seed_model
+from helpers.support import ROOT
 from mmengine.config import Config
 from mmengine.runner import load_checkpoint
-from support import ROOT
 
 from cnnlstm_mm.keras_weights import convert
 from mmaction.registry import MODELS

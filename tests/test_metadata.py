@@ -5,9 +5,9 @@ import configparser
 import re
 
 import pytest
+from helpers.support import ROOT
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
-from support import ROOT
 
 VERSIONS = ('3.10', '3.11', '3.12')
 SETUP = configparser.ConfigParser()

@@ -4,9 +4,9 @@ import copy
 
 import pytest
 import torch
+from helpers.support import ROOT
 from mmengine.analysis import FlopAnalyzer, parameter_count
 from mmengine.config import Config
-from support import ROOT
 from torch import nn
 
 from cnnlstm_mm.lab.analysis.complexity import complexity, count

@@ -1,8 +1,8 @@
 """Lists are checked line by line before anything trains."""
 
 import pytest
+from helpers.support import run_python
 from mmengine.config import Config
-from support import run_python
 
 from cnnlstm_mm.datasets import CheckedVideoDataset
 from cnnlstm_mm.datasets.annotation_list import check_labels, read_list

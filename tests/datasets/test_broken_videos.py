@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from support import ROOT, run_python
+from helpers.support import ROOT, run_python
 
 CONFIG = 'configs/mobilenet_convlstm_quickstart.py'
 BREAKS = ('cut', 'empty', 'text')

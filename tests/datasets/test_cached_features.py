@@ -10,9 +10,9 @@ import time
 import numpy as np
 import pytest
 import torch
+from helpers.support import ROOT, run_python
 from mmengine.config import Config
 from safetensors.torch import load_file, save_file
-from support import ROOT, run_python
 
 from cnnlstm_mm.features import CachedFeatureDataset
 from cnnlstm_mm.features.extraction import FeatureExtractor

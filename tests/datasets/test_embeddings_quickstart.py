@@ -3,9 +3,9 @@
 from collections import Counter
 
 import numpy as np
+from helpers.support import ROOT, run_python
 from mmengine.config import Config
 from mmengine.runner import Runner
-from support import ROOT, run_python
 
 
 def test_order_alone_decides_and_is_learnt(tmp_path):

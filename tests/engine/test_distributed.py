@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from distributed_jobs import JOBS, restartable_config
+from helpers.distributed_jobs import JOBS, restartable_config
+from helpers.support import ROOT, run_python
 from mmengine.config import Config
-from support import ROOT, run_python
 
 from cnnlstm_mm.engine.launch import check_sync_bn
 
@@ -24,7 +24,10 @@ def results(tmp_path_factory):
     out = tmp_path_factory.mktemp('jobs')
     port = random.randint(20000, 60000)
     done = run_python(
-        Path(__file__).with_name('distributed_jobs.py'), out, port, env=dict(PYTHONPATH=str(ROOT))
+        Path(__file__).parents[1] / 'helpers' / 'distributed_jobs.py',
+        out,
+        port,
+        env=dict(PYTHONPATH=str(ROOT)),
     )
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     return {
@@ -109,7 +112,7 @@ def test_a_lost_process_is_started_again(results, tmp_path):
     cfg = restartable_config(2, work)
     cfg.log_level = 'INFO'
     cfg.dump(tmp_path / 'config.py')
-    path = f'{ROOT}:{Path(__file__).parent}:{os.getenv("PYTHONPATH", "")}'
+    path = f'{ROOT}:{ROOT / "tests/helpers"}:{os.getenv("PYTHONPATH", "")}'
     env = dict(
         os.environ,
         PYTHON=sys.executable,

@@ -7,9 +7,9 @@ import random
 import numpy as np
 import pytest
 import torch
-from distributed_jobs import CONV, NoiseDataset, config, recognizer, trained
+from helpers.distributed_jobs import CONV, NoiseDataset, config, recognizer, trained
+from helpers.support import run_python
 from mmengine.dataset import DefaultSampler
-from support import run_python
 from torch.utils.data import DataLoader
 
 from cnnlstm_mm.datasets.replacing import BrokenSampleError, ReplacingMixin

@@ -6,12 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.support import ROOT
+from helpers.toy_training import Keep, Toy, runner
 from mmengine.config import Config
 from mmengine.optim import AmpOptimWrapper
-from support import ROOT
-
-sys.path.insert(0, str(Path(__file__).parent))
-from toy_training import Keep, Toy, runner
 
 from cnnlstm_mm.engine import FiniteLossHook
 
@@ -143,7 +141,7 @@ def test_two_processes_agree(tmp_path):
             'torch.distributed.run',
             '--nproc-per-node=2',
             '--master-port=29671',
-            'tests/engine/toy_training.py',
+            'tests/helpers/toy_training.py',
             tmp_path,
         ],
         cwd=ROOT,

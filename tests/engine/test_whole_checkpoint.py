@@ -1,14 +1,11 @@
 """Checkpoints that fit in part, or hold no numbers."""
 
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent))
+from helpers.toy_training import runner
 from mmengine.runner import EpochBasedTrainLoop
-from toy_training import runner
 
 from cnnlstm_mm.weights import load_whole
 

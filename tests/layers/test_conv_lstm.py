@@ -4,7 +4,7 @@ from itertools import combinations
 
 import pytest
 import torch
-from conv_lstm_reference import reference
+from helpers.conv_lstm_reference import reference
 
 from cnnlstm_mm.layers import ConvLSTM
 from cnnlstm_mm.layers.convolution import conv_forward, rows_are_faster

@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 import torch
-from conv_lstm_reference import reference
+from helpers.conv_lstm_reference import reference
 
 from cnnlstm_mm.layers import ConvLSTM
 

@@ -7,11 +7,11 @@ import importlib.util
 
 import pytest
 import torch
+from helpers.matrix import MMACTION, MMPRETRAIN, T
+from helpers.support import ROOT
+from helpers.torchvision_stub import import_mmpretrain
 from mmengine.config import Config
 from mmengine.runner import load_checkpoint, save_checkpoint
-from models.matrix import MMACTION, MMPRETRAIN, T
-from support import ROOT
-from torchvision_stub import import_mmpretrain
 
 from cnnlstm_mm.models import fit
 from mmaction.registry import MODELS

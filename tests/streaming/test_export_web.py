@@ -11,8 +11,8 @@ import threading
 import numpy as np
 import onnx
 import pytest
-from onnx_models import LABELS, exported
-from support import ROOT, run_python
+from helpers.onnx_models import LABELS, exported
+from helpers.support import ROOT, run_python
 
 from cnnlstm_mm.export import made_video, read_frames
 from cnnlstm_mm.streaming import OnnxStreamingRecognizer

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from helpers.support import ROOT
 from mmengine.config import Config
 from mmengine.dataset import Compose
-from support import ROOT
 
 from cnnlstm_mm.streaming import FrameTransform, StreamingRecognizer
 

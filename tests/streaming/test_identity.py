@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 import torch
-from stream_models import OPTIONS, build, clip_scores, config
+from helpers.stream_models import OPTIONS, build, clip_scores, config
 
 from cnnlstm_mm.streaming import StreamingRecognizer, StreamState
 

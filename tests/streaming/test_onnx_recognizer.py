@@ -4,8 +4,8 @@ import pickle
 
 import numpy as np
 import pytest
-from onnx_models import exported
-from support import run_python
+from helpers.onnx_models import exported
+from helpers.support import run_python
 
 from cnnlstm_mm.export import check_step, quantize
 from cnnlstm_mm.streaming import OnnxStreamingRecognizer, OnnxStreamState

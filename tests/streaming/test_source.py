@@ -4,7 +4,7 @@ import time
 
 import cv2
 import pytest
-from camera import picture
+from helpers.camera import picture
 
 from cnnlstm_mm.streaming import SourceError, VideoSource
 from cnnlstm_mm.streaming.source import is_live

@@ -5,9 +5,9 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from helpers.stream_models import CONV, FLAT, I3D, LSTM, OPTIONS, build, config
+from helpers.support import ROOT, run_python
 from mmengine.config import Config
-from stream_models import CONV, FLAT, I3D, LSTM, OPTIONS, build, config
-from support import ROOT, run_python
 
 from cnnlstm_mm.layers.convolution import can_prepack
 from cnnlstm_mm.models.acceleration import folded_copy, packed_conv

@@ -3,8 +3,8 @@
 import json
 
 import pytest
+from helpers.support import ROOT, run_python
 from mmengine.config import Config
-from support import ROOT, run_python
 
 from cnnlstm_mm.lab.analysis.complexity import complexity
 from cnnlstm_mm.lab.analysis.latency import latency

@@ -9,7 +9,15 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from keras_models import keras, layers, lstm_model, mobilenet, randomize, run_tool, seed_model
+from helpers.keras_models import (
+    keras,
+    layers,
+    lstm_model,
+    mobilenet,
+    randomize,
+    run_tool,
+    seed_model,
+)
 from mmengine.config import Config, DictAction
 
 from cnnlstm_mm.keras_weights import convert

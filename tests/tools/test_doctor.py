@@ -4,7 +4,7 @@ import json
 import sys
 
 import pytest
-from support import ROOT, run_python
+from helpers.support import ROOT, run_python
 
 sys.path.insert(0, str(ROOT / 'tools'))
 from doctor_checks import environment, machine, package

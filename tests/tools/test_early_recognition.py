@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 import torch
+from helpers.stream_models import build
+from helpers.support import ROOT, run_python
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import init_default_scope
-from stream_models import build
-from support import ROOT, run_python
 
 CLIP = 'configs/mobilenet_convlstm_quickstart.py'
 STREAM = 'configs/mobilenet_convlstm_stream_quickstart.py'

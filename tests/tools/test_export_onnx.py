@@ -7,9 +7,9 @@ import sys
 import onnx
 import pytest
 import torch
+from helpers.support import ROOT, run_python
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from support import ROOT, run_python
 
 from cnnlstm_mm.streaming import OnnxStreamingRecognizer
 from mmaction.registry import MODELS

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from helpers.support import ROOT
 from mmengine.config import Config
-from support import ROOT
 
 from mmaction.apis import MMAction2Inferencer
 from mmaction.registry import MODELS

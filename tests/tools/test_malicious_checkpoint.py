@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from support import ROOT
+from helpers.support import ROOT
 
 CONFIG = 'configs/mobilenet_convlstm_quickstart.py'
 STREAM = 'configs/mobilenet_convlstm_stream_quickstart.py'

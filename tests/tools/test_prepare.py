@@ -11,8 +11,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from rar_files import make_rar, needs_rar
-from support import ROOT, run_python
+from helpers.rar_files import make_rar, needs_rar
+from helpers.support import ROOT, run_python
 
 sys.path.insert(0, str(ROOT / 'tools' / 'data'))
 import preparation

@@ -7,8 +7,8 @@ from statistics import mean, stdev
 import pytest
 import torch
 import yaml
+from helpers.support import ROOT, run_python
 from mmengine.config import Config
-from support import ROOT, run_python
 
 from cnnlstm_mm.lab.report import (
     RunResult,

@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from helpers.support import ROOT, run_python
 from rich.console import Console
-from support import ROOT, run_python
 
 from cnnlstm_mm.lab.benchmark import (
     Launch,

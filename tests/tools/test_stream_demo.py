@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from camera import picture
+from helpers.camera import picture
+from helpers.stream_models import build
+from helpers.support import ROOT, run_python
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from stream_models import build
-from support import ROOT, run_python
 
 from cnnlstm_mm.streaming import StreamingRecognizer
 

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 import torch
+from helpers.stream_models import build
+from helpers.support import ROOT, run_python
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
-from stream_models import build
-from support import ROOT, run_python
 
 from cnnlstm_mm.lab.analysis.frame_orders import OrderScores, frame_orders, reorder
 

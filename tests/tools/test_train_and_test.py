@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
+from helpers.support import ROOT, run_python
 from mmengine.config import Config
-from support import ROOT, run_python
 
 CONFIG = 'configs/mobilenet_convlstm_quickstart.py'
 EPOCHS = 3

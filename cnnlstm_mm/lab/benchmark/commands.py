@@ -7,7 +7,7 @@ from pathlib import Path
 from .plan import Run
 from .run_state import PREDICTIONS
 
-TOOLS = Path(__file__).resolve().parent.parent.parent / 'tools'
+TOOLS = Path(__file__).resolve().parents[3] / 'tools'
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def cases():
 
 @functools.cache
 def recognizer(name, seed=0):
-    from stream_models import OPTIONS, build, config
+    from helpers.stream_models import OPTIONS, build, config
 
     from cnnlstm_mm.streaming import StreamingRecognizer
 

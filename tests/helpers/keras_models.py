@@ -9,7 +9,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from support import ROOT
+from helpers.support import ROOT
 
 os.environ['KERAS_BACKEND'] = 'torch'
 keras = pytest.importorskip('keras', reason='needs Keras to compare with')

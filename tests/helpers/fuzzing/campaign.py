@@ -33,7 +33,7 @@ def run(child, kind, count, number, told=None):
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(importlib.import_module(f'fuzzing.{kind}').cases())
+    @given(importlib.import_module(f'helpers.fuzzing.{kind}').cases())
     def one(case):
         verdict, reason = child.ask(kind, case)
         verdicts[verdict] += 1

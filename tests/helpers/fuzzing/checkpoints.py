@@ -73,7 +73,7 @@ def cases():
 
 def recognizer(kind='conv'):
     """A small model and its config."""
-    from stream_models import CONV, I3D, LSTM, config
+    from helpers.stream_models import CONV, I3D, LSTM, config
 
     from mmaction.registry import MODELS
 

@@ -1,8 +1,8 @@
 """Small step models as ONNX files."""
 
 import torch
+from helpers.stream_models import OPTIONS, build, config
 from mmengine.registry import init_default_scope
-from stream_models import OPTIONS, build, config
 
 from cnnlstm_mm.export import StepGraph, save, step_facts, to_onnx
 from cnnlstm_mm.streaming import OnnxStreamingRecognizer, StreamingRecognizer

@@ -23,16 +23,16 @@ def serve(pipe, place):
     import torch
 
     torch.set_num_threads(1)
+    from helpers.fuzzing.judge import judged
     from mmengine.registry import init_default_scope
 
     import cnnlstm_mm  # noqa: F401
-    from fuzzing.judge import judged
 
     init_default_scope('mmaction')
     pipe.send('ready')
     while True:
         name, case = pipe.recv()
-        module = importlib.import_module(f'fuzzing.{name}')
+        module = importlib.import_module(f'helpers.fuzzing.{name}')
         try:
             pipe.send(judged(module.check, case, Path(place)))
         except Exception:  # of the check itself
@@ -90,4 +90,4 @@ class Child:
             self.process = None
 
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
