@@ -12,6 +12,7 @@ from mmengine.fileio import exists, get
 from mmengine.logging import print_log
 from mmengine.runner.checkpoint import _load_checkpoint
 
+from cnnlstm_mm.models.fit import neck_class
 from mmaction.registry import MODELS
 
 from .feature_store import read_manifest, state_hash
@@ -119,7 +120,8 @@ def fingerprint(cfg: Config) -> dict[str, Any]:
     """
     model = cfg.model
     neck = model.get('neck') or {}
-    averaged = neck.get('type') == 'LSTMPoolingNeck' and neck.get('spatial_pool', 'avg') == 'avg'
+    kind = neck_class(neck)
+    averaged = kind is not None and not kind.reads_maps(neck)
     splits = {}
     for split in SPLITS:
         loader = cfg.get(f'{split}_dataloader')

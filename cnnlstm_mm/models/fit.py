@@ -9,7 +9,9 @@ from typing import Any
 
 from torch import nn
 
-NECKS = ('ConvLSTMNeck', 'LSTMPoolingNeck')
+from mmaction.registry import MODELS
+
+from .necks import RecurrentNeck
 
 # On single frames: TimeDistributed(backbone=...).
 FRAME_BACKBONES = {
@@ -79,6 +81,14 @@ MISFIT_HEADS = {
 }
 
 
+def neck_class(neck: dict | None) -> type[RecurrentNeck] | None:
+    """Class of a neck's config; None without a neck, or with one that is not recurrent."""
+    kind = (neck or {}).get('type')
+    if isinstance(kind, str):
+        kind = MODELS.get(kind)
+    return kind if isinstance(kind, type) and issubclass(kind, RecurrentNeck) else None
+
+
 def check_fit(model: dict | None) -> None:
     """Refuse a model whose parts do not go together, before it is built.
 
@@ -89,7 +99,7 @@ def check_fit(model: dict | None) -> None:
     Raises:
         ValueError: Naming the part, the reason and the cure.
     """
-    if model is None or _name(model.get('neck')) not in NECKS:
+    if model is None or neck_class(model.get('neck')) is None:
         return
     neck = _name(model['neck'])
     backbone, wrapped = model.get('backbone') or {}, False

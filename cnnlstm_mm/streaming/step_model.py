@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from cnnlstm_mm.models.acceleration.folded_copy import FoldedCopy, has_bfloat16
 from cnnlstm_mm.models.backbones import TimeDistributed
 from cnnlstm_mm.models.backbones.time_distributed import Features
+from cnnlstm_mm.models.necks import RecurrentNeck
 from cnnlstm_mm.models.stepping import State
 
 
@@ -160,11 +161,11 @@ def check_streamable(model: nn.Module) -> None:
                 'as MobileNetV2 or ResNet.'
             )
     neck = getattr(model, 'neck', None)
-    if not all(hasattr(neck, name) for name in ('init_state', 'forward_steps', 'check_causal')):
-        what = 'no neck' if neck is None else f'the neck {type(neck).__name__}'
+    if not isinstance(neck, RecurrentNeck):
+        found = 'no neck' if neck is None else f'the neck {type(neck).__name__}'
         raise ValueError(
-            f'{kind} with {what} has no state to carry from frame to frame: '
-            'use a recurrent neck, ConvLSTMNeck or LSTMPoolingNeck.'
+            f'expected a recurrent neck, whose state is carried from frame to frame, got {kind} '
+            f'with {found}; fix: use a recurrent neck such as ConvLSTMNeck or LSTMPoolingNeck'
         )
     neck.check_causal()
     head = model.cls_head
@@ -172,8 +173,8 @@ def check_streamable(model: nn.Module) -> None:
     if (neck.every_step and not hasattr(head, 'forward_steps')) or steps != 1:
         raise ValueError(
             f'{type(head).__name__} needs all steps of a clip at once: let '
-            f'{type(neck).__name__} return one feature (return_mode or '
-            "temporal_pool='last' or 'mean'; after an average over time 'mean'"
+            f"{type(neck).__name__} return one feature ({neck.pool_option}='last' or 'mean'; "
+            "after an average over time 'mean'"
             ' gives the same scores) and set num_steps=1 where the head has '
             'it, or use type="PerStepHead".'
         )

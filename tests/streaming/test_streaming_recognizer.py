@@ -76,7 +76,7 @@ def test_the_mean_in_the_neck_is_the_average_of_the_head():
     model = build(cfg)
     x = torch.randn(2, 1, 3, 4, 32, 32)
     want = model(x, mode='tensor', stage='head')[0]
-    model.neck.return_mode = 'mean'
+    model.neck.temporal_pool = 'mean'
     torch.testing.assert_close(model(x, mode='tensor', stage='head')[0], want, rtol=0, atol=1e-6)
 
 

@@ -9,6 +9,7 @@ from mmengine.config import Config
 from cnnlstm_mm import compat
 from cnnlstm_mm.engine.launch import make_exact
 from cnnlstm_mm.lab.benchmark.plan import read_config
+from cnnlstm_mm.models.fit import neck_class
 
 # Names of annotation lists, as tools/data and the configs call them, and the
 # sizes of the official (train, test) lists of each split.
@@ -38,7 +39,6 @@ NOT_COMPARED = (
     'data_prefix',
     'data_root',
 )
-NECKS = dict(ConvLSTMNeck='ConvLSTM', LSTMPoolingNeck='LSTM')
 
 
 def list_name(ann_file: str) -> str:
@@ -120,9 +120,11 @@ def model_names(model: dict[str, Any]) -> dict[str, str]:
     if not neck:
         neck_name = 'average'
     else:
-        kind = neck['type']
-        neck_name = NECKS.get(kind, kind)
+        kind = neck_class(neck)
+        neck_name = neck['type'] if kind is None else kind.name_in_tables()
         neck_name += f' {neck.get("hidden_channels", "")}'
+        if neck.get('residual'):
+            neck_name += ' residual'
         if neck.get('gate_conv', 'full') != 'full' or 'reduce_channels' in neck:
             neck_name = f'light {neck_name}'
     weights = [

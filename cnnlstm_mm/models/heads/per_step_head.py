@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cnnlstm_mm.models.necks.running_pool import RunningPool
 from cnnlstm_mm.models.stepping import State
+from cnnlstm_mm.models.temporal_pool import RunningPool
 from cnnlstm_mm.options import check_number, check_share, check_whole
 from mmaction.models.heads import BaseHead
 from mmaction.registry import MODELS

@@ -4,5 +4,6 @@ from cnnlstm_mm.models.feature_input import PaddedFeature
 
 from .conv_lstm_neck import ConvLSTMNeck
 from .lstm_pooling_neck import LSTMPoolingNeck
+from .recurrent_neck import RecurrentNeck
 
-__all__ = ['ConvLSTMNeck', 'LSTMPoolingNeck', 'PaddedFeature']
+__all__ = ['ConvLSTMNeck', 'LSTMPoolingNeck', 'PaddedFeature', 'RecurrentNeck']
