@@ -15,7 +15,7 @@ from mmengine.runner.checkpoint import _load_checkpoint
 from cnnlstm_mm.models.fit import neck_class
 from mmaction.registry import MODELS
 
-from .feature_store import read_manifest, state_hash
+from .feature_store import FeatureStore, read_manifest, state_hash
 
 SPLITS = ('train', 'val', 'test')
 # Of a backbone's config, these do not change what it computes; its weights
@@ -53,6 +53,9 @@ def use_features(cfg: Config, store: str) -> Config:
         loader.num_workers, loader.persistent_workers = 0, False
         loader.pop('prefetch_factor', None)
         cfg[f'{split}_dataloader'] = loader
+    neck = cfg.model.get('neck')
+    if neck_class(neck) is not None and neck.get('in_channels') is None:
+        neck.in_channels = FeatureStore(store, next(iter(manifest['splits']))).channels
     cfg.model.backbone = ConfigDict(type='PrecomputedFeatures')
     cfg.model.data_preprocessor = ConfigDict(type='FeatureDataPreprocessor')
     return cfg

@@ -144,6 +144,12 @@ class FeatureStore:
         other.__dict__.update(self.__getstate__())
         return other
 
+    @property
+    def channels(self) -> int:
+        """Channels C of the features."""
+        whole = next(k for k, clip in enumerate(self.clips) if not clip.get('broken'))
+        return self._slice(whole).get_shape()[1]
+
     def views(self, index: int) -> int:
         """How many views of a clip there are."""
         return self._slice(index).get_shape()[0]

@@ -1,8 +1,7 @@
-"""Which of MMAction2's backbones and heads go together with our necks.
+"""Compatibility of MMAction2's backbones and heads with recurrent necks.
 
-``docs/matrix.md`` shows these tables; ``tests/models/test_matrix.py`` runs
-what fits and holds the tables against MMAction2's registry, so that none is
-left out.
+``docs/matrix.md`` shows these tables; ``tests/models/test_matrix.py`` runs what fits and compares
+the tables with MMAction2's registry, so that none is left out.
 """
 
 from typing import Any
@@ -90,11 +89,10 @@ def neck_class(neck: dict | None) -> type[RecurrentNeck] | None:
 
 
 def check_fit(model: dict | None) -> None:
-    """Refuse a model whose parts do not go together, before it is built.
+    """Refuse the config of a recognizer whose parts do not go together.
 
     Args:
-        model (dict, optional): Config of a recognizer. One without a neck of
-            ours is left alone.
+        model: The config. One without a recurrent neck is left alone.
 
     Raises:
         ValueError: Naming the part, the reason and the cure.
@@ -122,14 +120,9 @@ def check_fit(model: dict | None) -> None:
 
 
 def check_channels(model: nn.Module) -> None:
-    """Compare what a neck of this package gives with what the head takes.
+    """Compare the channels that a model's neck gives with those that its head takes.
 
-    What the neck takes is compared with the backbone's feature in its first
-    forward pass.
-
-    Args:
-        model (Recognizer3D): The recognizer; one with other parts is passed
-            over.
+    Those that the neck takes are compared with the backbone's feature in the first forward pass.
 
     Raises:
         ValueError: With both numbers and the key to change.
@@ -138,9 +131,9 @@ def check_channels(model: nn.Module) -> None:
     takes = getattr(getattr(model, 'cls_head', None), 'in_channels', None)
     if isinstance(gives, int) and isinstance(takes, int) and gives != takes:
         raise ValueError(
-            f'{type(model.cls_head).__name__} has in_channels={takes}, but '
-            f'{type(model.neck).__name__} gives {gives} channels: set '
-            f'model.cls_head.in_channels={gives}.'
+            f'{type(model.cls_head).__name__}: expected in_channels={gives}, the channels of '
+            f'{type(model.neck).__name__}, got {takes}; fix: set '
+            f'model.cls_head.in_channels={gives}'
         )
 
 

@@ -9,32 +9,39 @@ from .feature_input import PaddedFeature
 from .stepping import State
 
 
-def masked(x: Tensor, lengths: Tensor | None, value: float) -> Tensor:
-    """Fill the padding of [N, T, ...]; ``lengths`` [N] or None for none."""
+def pool(mode: str, x: Tensor, lengths: Tensor | None, score: Tensor | None = None) -> Tensor:
+    """Pool whole sequences.
+
+    Args:
+        mode: 'last', 'mean', 'max', or 'attention', the mean with the weights softmax(``score``).
+        x: [N, T, ...].
+        lengths: Steps of each sequence that count, [N]; None for all.
+        score: [N, T], for 'attention'.
+
+    Returns:
+        [N, ...].
+    """
+    if mode == 'last':
+        if lengths is None:
+            return x[:, -1]
+        return x[torch.arange(len(x), device=x.device), lengths.to(x.device) - 1]
+    if mode == 'max':
+        return _masked(x, lengths, -torch.inf).amax(dim=1)
+    if mode == 'mean':
+        if lengths is None:
+            return x.mean(dim=1)
+        return _masked(x, lengths, 0).sum(dim=1) / _like(lengths.to(x), x[:, 0])
+    weights = _masked(score, lengths, -torch.inf).softmax(dim=1)
+    weights = weights.view(*weights.shape, *[1] * (x.dim() - 2))  # [N, T, 1, ...]
+    return (weights * _masked(x, lengths, 0)).sum(dim=1)
+
+
+def _masked(x: Tensor, lengths: Tensor | None, value: float) -> Tensor:
+    """Fill the padding of [N, T, ...]."""
     if lengths is None:
         return x
     valid = PaddedFeature.valid_mask(x.shape[1], lengths)  # [N, T]
     return x.masked_fill(~valid.view(*valid.shape, *[1] * (x.dim() - 2)), value)
-
-
-def mean(x: Tensor, lengths: Tensor | None) -> Tensor:
-    """Mean of [N, T, ...] over the steps that count, [N, ...]."""
-    if lengths is None:
-        return x.mean(dim=1)
-    return masked(x, lengths, 0).sum(dim=1) / _like(lengths.to(x), x[:, 0])
-
-
-def last(x: Tensor, lengths: Tensor | None) -> Tensor:
-    """Last step that counts of [N, T, ...], [N, ...]."""
-    if lengths is None:
-        return x[:, -1]
-    return x[torch.arange(len(x), device=x.device), lengths.to(x.device) - 1]
-
-
-def attend(x: Tensor, lengths: Tensor | None, score: Tensor) -> Tensor:
-    """Mean of [N, T, ...] with the weights softmax(``score`` [N, T]) over time."""
-    weights = masked(score, lengths, -torch.inf).softmax(dim=1)
-    return (weights.view(*weights.shape, *[1] * (x.dim() - 2)) * masked(x, lengths, 0)).sum(dim=1)
 
 
 class RunningPool:

@@ -100,7 +100,8 @@ def test_conv_lstm_by_hand(options, a_step):
     assert cost['parts']['neck']['flops'] == T * a_step
     if 'norm' not in options:
         neck = MODELS.build(cfg.model.neck)
-        assert neck.multiply_adds((6, 6)) == a_step
+        reduction = 0 if neck.reduce is None else neck.reduce.weight.numel() * P
+        assert neck.conv_lstm.multiply_adds((6, 6)) + reduction == a_step
 
 
 @pytest.mark.parametrize(

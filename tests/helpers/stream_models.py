@@ -1,6 +1,7 @@
 """Small recognizers with every causal option, and their clip scores."""
 
 import torch
+from helpers.necks import POOLED, neck_config
 from mmengine.config import Config
 
 from mmaction.registry import MODELS
@@ -40,6 +41,14 @@ OPTIONS = dict(
     ),
     lstm_per_step_prob=(dict(LSTM, temporal_pool='none'), dict(PER_STEP, average_steps='prob')),
 )
+
+
+# Every registered neck with every pooling, plain and residual.
+for _name, _pool in POOLED:
+    _head = PER_STEP if _pool == 'sequence' else I3D
+    _neck = dict(neck_config(_name, _pool), hidden_channels=6)
+    OPTIONS[f'{_name}_{_pool}'] = (_neck, _head)
+    OPTIONS[f'{_name}_{_pool}_residual'] = (dict(_neck, residual=True), dict(_head, in_channels=16))
 
 
 def config(neck, head, backbone=None, **pipeline):

@@ -1,4 +1,4 @@
-"""Every backbone of MMAction2, and some of mmpretrain and timm, x both necks.
+"""Every backbone of MMAction2, and some of mmpretrain and timm, x every recurrent neck.
 
 What does not go together is refused, and all of it is in docs/matrix.md.
 """
@@ -8,6 +8,7 @@ import importlib.util
 import pytest
 import torch
 from helpers.matrix import MMACTION, MMPRETRAIN, T
+from helpers.necks import NECKS, neck_config
 from helpers.support import ROOT
 from helpers.torchvision_stub import import_mmpretrain
 from mmengine.config import Config
@@ -17,9 +18,8 @@ from cnnlstm_mm.models import fit
 from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
 
-NECKS = dict(
-    ConvLSTMNeck=dict(type='ConvLSTMNeck', hidden_channels=6, gate_conv='depthwise'),
-    LSTMPoolingNeck=dict(type='LSTMPoolingNeck', hidden_channels=6, temporal_pool='attention'),
+OPTIONS = dict(
+    ConvLSTMNeck=dict(gate_conv='depthwise'), LSTMPoolingNeck=dict(temporal_pool='attention')
 )
 HEADS = dict(
     I3DHead=dict(in_channels=6),
@@ -49,7 +49,10 @@ def config(backbone, channels, neck, head='I3DHead', **options):
             model=dict(
                 type='Recognizer3D',
                 backbone=backbone,
-                neck=dict(NECKS[neck], in_channels=channels, **options),
+                neck=dict(
+                    neck_config(neck, channels=channels),
+                    **{**OPTIONS.get(neck, {}), **options, 'hidden_channels': 6},
+                ),
                 cls_head=cls_head,
                 data_preprocessor=dict(
                     type='ActionDataPreprocessor',
@@ -135,9 +138,7 @@ def test_heads(head, neck):
     backbone, channels, side, _ = SHORT
     options = {}
     if head == 'PerStepHead':
-        options = (
-            dict(return_mode='sequence') if neck == 'ConvLSTMNeck' else dict(temporal_pool='none')
-        )
+        options = {MODELS.get(neck).pool_option: 'sequence'}
     model = build(config(backbone, channels, neck, head, **options))
     videos = random_videos(side)
     if head != 'FeatureHead':

@@ -3,11 +3,15 @@
 import pickle
 
 import numpy as np
+import onnxruntime
 import pytest
+import torch
+from helpers.necks import NECKS
 from helpers.onnx_models import exported
+from helpers.stream_models import OPTIONS, build, config
 from helpers.support import run_python
 
-from cnnlstm_mm.export import check_step, quantize
+from cnnlstm_mm.export import ClipGraph, check_step, quantize, to_onnx
 from cnnlstm_mm.streaming import OnnxStreamingRecognizer, OnnxStreamState
 
 ALONE = """
@@ -71,6 +75,28 @@ def test_a_running_softmax_is_exported(tmp_path, frames):
     """The pooling with the most state, over an LSTM."""
     rec, onnx = exported('lstm_attention', tmp_path / 'm.onnx')
     assert check_step(rec, onnx, frames) < 1e-5
+
+
+@pytest.mark.parametrize('option', ['mean_residual', 'sequence'])
+@pytest.mark.parametrize('name', NECKS)
+def test_every_neck_is_exported_step_by_step(name, option, tmp_path, frames):
+    rec, onnx = exported(f'{name}_{option}', tmp_path / 'm.onnx')
+    assert check_step(rec, onnx, frames) < 1e-5
+
+
+@pytest.mark.parametrize('name', NECKS)
+def test_every_neck_is_exported_with_its_clip(name, tmp_path):
+    """Also with a residual that is no longer at zero."""
+    model = build(config(*OPTIONS[f'{name}_mean_residual']))
+    assert model.neck.projection.weight.any()
+    exported = to_onnx(ClipGraph(model, (4, 32, 32)))
+    clips = torch.randn(2, 2, 3, 4, 32, 32)
+    with torch.no_grad():
+        scores = model.cls_head(model.neck(model.backbone(clips.flatten(0, 1)))[0])
+    want = scores.view(2, 2, -1).softmax(2).mean(1)
+    session = onnxruntime.InferenceSession(exported.SerializeToString())
+    (got,) = session.run(None, dict(clips=clips.numpy()))
+    np.testing.assert_allclose(got, want, atol=1e-5)
 
 
 def test_pixels_are_prepared_as_in_pytorch(conv, frames):

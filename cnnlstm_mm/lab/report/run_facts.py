@@ -121,7 +121,8 @@ def model_names(model: dict[str, Any]) -> dict[str, str]:
         neck_name = 'average'
     else:
         kind = neck_class(neck)
-        neck_name = neck['type'] if kind is None else kind.name_in_tables()
+        # A neck of the user's own file may not be importable where the report is made.
+        neck_name = kind.display_name if kind else neck['type'].removesuffix('Neck')
         neck_name += f' {neck.get("hidden_channels", "")}'
         if neck.get('residual'):
             neck_name += ' residual'

@@ -16,21 +16,19 @@ from mmaction.utils import ConfigType
 class FlattenHead(BaseHead):
     """Flatten a feature map and classify it with two dense layers.
 
-    Unlike I3DHead it keeps where things are in the frame, at the price of a
-    fixed input size.
+    Unlike I3DHead it keeps positions within the frame, at the price of a fixed input size.
 
     Args:
-        num_classes (int): Number of classes.
-        in_channels (int): Channels of the input feature.
-        spatial_size (int or tuple[int]): (h, w) of the input feature.
-        num_steps (int): Time steps T of the input feature: 1 for a neck that
-            returns the last step or a mean. Defaults to 1.
-        hidden_channels (int): Size of the hidden dense layer. Defaults to
-            256, the seed's.
-        dropout_ratio (float): Dropout before the last layer. Defaults to 0.5.
-        loss_cls (dict): Loss. Defaults to dict(type='CrossEntropyLoss').
-        **kwargs: Arguments of MMAction2's BaseHead, such as
-            ``average_clips``, ``label_smooth_eps`` and ``topk``.
+        num_classes: Number of classes.
+        in_channels: Channels of the input feature.
+        spatial_size: (h, w) of the input feature.
+        num_steps: Time steps T of the input feature: 1 for a neck that returns the last step or
+            a mean.
+        hidden_channels: Size of the hidden dense layer; 256 is the seed's.
+        dropout_ratio: Dropout before the last layer.
+        loss_cls: Config of the loss.
+        **kwargs: Arguments of MMAction2's BaseHead, such as ``average_clips``,
+            ``label_smooth_eps`` and ``topk``.
     """
 
     def __init__(
@@ -66,24 +64,21 @@ class FlattenHead(BaseHead):
         super().init_weights()
 
     def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
-        """Classify.
+        """Scores before the softmax, [N, num_classes].
 
         Args:
-            x (Tensor): Features, shape [N, C, T, h, w].
-
-        Returns:
-            Tensor: Scores before the softmax, shape [N, num_classes].
+            x: Features [N, C, T, h, w].
+            **kwargs: Unused; recognizers pass ``num_segs``.
 
         Raises:
             ValueError: If ``x`` has another size than the head was built for.
         """
         if tuple(x.shape[1:]) != self.input_size:
             raise ValueError(
-                f'FlattenHead was built for features [N, C, T, h, w] = [N, '
-                f'{", ".join(map(str, self.input_size))}] and got '
-                f'{tuple(x.shape)}: set in_channels, num_steps and '
-                'spatial_size to these, feed the frame size that the config '
-                'was made for, or use I3DHead, which takes any size.'
+                'FlattenHead: expected features [N, C, T, h, w] = '
+                f'[N, {", ".join(map(str, self.input_size))}], got {tuple(x.shape)}; fix: set '
+                'in_channels, num_steps and spatial_size to these, feed the frame size that the '
+                'config was made for, or use I3DHead, which takes any size'
             )
         # [N, C, T, h, w] -> [N, C*T*h*w] -> [N, hidden_channels]
         x = self.fc_hidden(x.flatten(1)).relu()

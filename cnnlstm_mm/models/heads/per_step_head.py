@@ -20,34 +20,28 @@ AVERAGE_STEPS = (None, 'score', 'prob')
 class PerStepHead(BaseHead):
     """Score each step: mean over the frame, dropout, one dense layer.
 
-    The loss is taken at the steps, so that a stream has an answer from its
-    first frame on and keeps it. Feed it all steps: ConvLSTMNeck with
-    ``return_mode='sequence'``, LSTMPoolingNeck with ``temporal_pool='none'``.
+    The loss is taken at the steps, so that a stream has an answer from its first frame on. It
+    needs all steps: a neck with ``return_mode='sequence'`` or ``temporal_pool='sequence'``.
 
     Args:
-        num_classes (int): Number of classes.
-        in_channels (int): Channels of the input feature.
-        loss_weighting (str): How much the loss of a step counts: 'uniform',
-            'linear', in proportion to its number 1, 2, ..., or 'last', that
-            of the last step alone. The weights sum to 1. Defaults to
-            'linear'.
-        clip_len (int, optional): Steps after which the weights begin again,
-            the neck's ``tbptt_len``. Defaults to None, never.
-        average_steps (str, optional): What the prediction is made of: None,
-            the last step; 'score', the mean over the steps of the scores
-            before the softmax; 'prob', of those after it. Defaults to None.
-        dropout_ratio (float): Dropout before the dense layer, one mask a
-            sample for all steps. Defaults to 0.5.
-        init_std (float): Of the first weights. Defaults to 0.01.
-        loss_cls (dict): Loss. Defaults to dict(type='CrossEntropyLoss').
-        **kwargs: Arguments of MMAction2's BaseHead, such as
-            ``average_clips``, ``label_smooth_eps`` and ``topk``.
+        num_classes: Number of classes.
+        in_channels: Channels of the input feature.
+        loss_weighting: Weight of a step's loss: 'uniform', 'linear', in proportion to its number
+            1, 2, ..., or 'last', that of the last step alone. The weights sum to 1.
+        clip_len: Steps after which the weights begin again, the neck's ``tbptt_len``; None: never.
+        average_steps: Prediction from the steps: None, the last step; 'score', the mean over the
+            steps of the scores before the softmax; 'prob', of those after it.
+        dropout_ratio: Dropout before the dense layer, one mask a sample for all steps.
+        init_std: Standard deviation of the initial weights.
+        loss_cls: Config of the loss.
+        **kwargs: Arguments of MMAction2's BaseHead, such as ``average_clips``,
+            ``label_smooth_eps`` and ``topk``.
 
     Raises:
-        ValueError: If an option is unknown.
+        ValueError: For an option out of range.
 
-    Source: the linear weights are those of Ng et al., "Beyond Short
-    Snippets", CVPR 2015, section 3.3.
+    Source: the linear weights are those of Ng et al., "Beyond Short Snippets", CVPR 2015,
+    section 3.3.
     """
 
     def __init__(
@@ -72,7 +66,7 @@ class PerStepHead(BaseHead):
             ('average_steps', average_steps, AVERAGE_STEPS),
         ):
             if value not in known:
-                raise ValueError(f'{name}={value!r} is unknown: use one of {known}.')
+                raise ValueError(f'expected {name} in {known}, got {value!r}; fix: choose one')
         self.loss_weighting = loss_weighting
         self.clip_len = clip_len
         self.average_steps = average_steps
@@ -87,48 +81,31 @@ class PerStepHead(BaseHead):
         super().init_weights()
 
     def step_scores(self, x: Tensor) -> Tensor:
-        """Score each step by itself.
-
-        Args:
-            x (Tensor): Features of all steps, [N, C, T, h, w].
-
-        Returns:
-            Tensor: Scores before the softmax, [N, T, num_classes].
-        """
+        """Scores before the softmax, [N, T, num_classes], of all steps [N, C, T, h, w]."""
         if x.dim() != 5 or x.shape[1] != self.in_channels:
             raise ValueError(
-                f'PerStepHead was built for features [N, {self.in_channels}, '
-                f'T, h, w] and got {tuple(x.shape)}: set in_channels to those '
-                'that the neck gives.'
+                f'PerStepHead: expected features [N, {self.in_channels}, T, h, w], got '
+                f"{tuple(x.shape)}; fix: set in_channels to the neck's out_channels"
             )
         x = x.mean(dim=(3, 4)).transpose(1, 2)  # [N, T, C]
         mask = self.dropout(torch.ones_like(x[:, :1]))  # [N, 1, C]
         return self.fc_cls(x * mask)
 
     def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
-        """Classify the whole sequence.
+        """Scores before the softmax, [N, num_classes], of a sequence [N, C, T, h, w].
 
         Args:
-            x (Tensor): Features of all steps, [N, C, T, h, w].
-
-        Returns:
-            Tensor: Scores before the softmax, [N, num_classes].
+            x: Features of all steps, [N, C, T, h, w].
+            **kwargs: Unused; recognizers pass ``num_segs``.
         """
         return self._combined(self.step_scores(x))
 
     def init_state(
         self, batch: int, dtype: torch.dtype | None = None, device: torch.device | None = None
     ) -> State:
-        """Make the state before the first step.
+        """State before the first step of ``batch`` streams.
 
-        Args:
-            batch (int): N, how many samples or streams.
-            dtype (torch.dtype, optional): Defaults to torch's default.
-            device (torch.device, optional): Defaults to the CPU.
-
-        Returns:
-            dict[str, Tensor]: Zeros: ``count`` [N], and ``pooled`` [N,
-            num_classes] for a mean over the steps.
+        Zeros: ``count`` [N], and ``pooled`` [N, num_classes] for a mean over the steps.
         """
         return self._pool().init_state(batch, (self.num_classes,), dtype, device)
 
@@ -136,13 +113,12 @@ class PerStepHead(BaseHead):
         """Go on from a state.
 
         Args:
-            x (Tensor): Features of the next T steps, [N, C, T, h, w].
-            state (dict[str, Tensor]): The state before them.
+            x: Features of the next T steps, [N, C, T, h, w].
+            state: The state before them.
 
         Returns:
-            tuple[Tensor, dict]: [N, T, num_classes], at each step what
-            :meth:`forward` would return for all steps up to it; and the
-            state after the last one.
+            [N, T, num_classes], at each step what :meth:`forward` would return for all steps up
+            to it; and the state after the last one.
         """
         scores = self.step_scores(x)
         if self.average_steps != 'prob':
@@ -151,15 +127,12 @@ class PerStepHead(BaseHead):
         return mean.log(), state
 
     def loss(self, feats: Tensor, data_samples: SampleList, **kwargs: Any) -> dict[str, Tensor]:
-        """The loss over time, weighted.
+        """Weighted losses over time; the accuracies are those of the prediction.
 
         Args:
-            feats (Tensor): Features of all steps, [N, C, T, h, w].
-            data_samples (list): N samples with their labels.
-
-        Returns:
-            dict[str, Tensor]: The weighted losses; the accuracies are those
-            of the prediction.
+            feats: Features of all steps, [N, C, T, h, w].
+            data_samples: N samples with their labels.
+            **kwargs: Unused; recognizers pass ``num_segs``.
         """
         scores = self.step_scores(feats)
         losses = self.loss_by_feat(self._combined(scores), data_samples)
@@ -172,15 +145,8 @@ class PerStepHead(BaseHead):
                     losses[name] = losses[name] + weight * step[name]
         return losses
 
-    def loss_weights(self, steps: int) -> list:
-        """How much the loss of each step counts.
-
-        Args:
-            steps (int): T.
-
-        Returns:
-            list[float]: T weights that sum to 1.
-        """
+    def loss_weights(self, steps: int) -> list[float]:
+        """Weights of the losses of ``steps`` steps, which sum to 1."""
         length = min(self.clip_len or steps, steps)
         places = [t % length + 1 for t in range(steps)]
         if self.loss_weighting == 'uniform':

@@ -62,23 +62,18 @@ def feature_channels(backbone: nn.Module, in_index: int = -1) -> int | None:
     Returns:
         The channels C of [N, C, T, h, w], or None if no trial clip runs.
     """
+    parameter = next(backbone.parameters(), None)
+    if parameter is None:  # it hands stored features on
+        return None
     modes = {module: module.training for module in backbone.modules()}
     for module in modes:
         module.training = False
-    parameter = next(backbone.parameters(), None)
     planes = next((m.in_channels for m in modes if isinstance(m, (nn.Conv2d, nn.Conv3d))), 3)
     segments = [n for m in modes if isinstance(n := getattr(m, 'num_segments', None), int)]
     try:
         for steps in segments[:1] or STEPS:
             for side in SIDES:
-                clip = torch.zeros(
-                    1,
-                    planes,
-                    steps,
-                    side,
-                    side,
-                    device=None if parameter is None else parameter.device,
-                )
+                clip = torch.zeros(1, planes, steps, side, side, device=parameter.device)
                 try:
                     feature = backbone(clip)
                 except (RuntimeError, ValueError, AssertionError, IndexError):

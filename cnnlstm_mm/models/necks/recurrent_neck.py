@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from cnnlstm_mm.models.feature_input import Feature, select_feature
 from cnnlstm_mm.models.stepping import Size, State, run_truncated
-from cnnlstm_mm.models.temporal_pool import RunningPool, attend, last, masked, mean
+from cnnlstm_mm.models.temporal_pool import RunningPool, pool
 from cnnlstm_mm.options import MOST, check_flag, check_number, check_whole
 from mmaction.utils import OptSampleList
 
@@ -23,8 +23,7 @@ class RecurrentNeck(BaseModule):
     :meth:`initial` makes the state and :meth:`run` goes on from it. Everything else comes from
     here: checked input, padded batches, pooling over time, the residual, truncated
     backpropagation, single steps. The rest of the package (``check_fit``, feature store, streams,
-    export, report) asks for this class and its attributes, never for a neck's name.
-    CONTRIBUTING.md shows a neck of 20 lines.
+    export, report) asks for this class, never for a neck's name. CONTRIBUTING.md has an example.
 
     Args:
         in_channels: Channels C of the backbone's feature; None takes those of the backbone that
@@ -35,12 +34,10 @@ class RecurrentNeck(BaseModule):
         residual: The output is the mean of the input over time (and over the frame, unless the
             neck keeps space; in 'sequence' the step's own input) plus a projection of the pooled
             recurrence, which starts at zero: an untrained neck is the averaging model.
-        tbptt_len: In training, a sample is a row of clips of so many frames: gradients stop at
-            their borders, and ``carry_prob`` decides what a clip starts from (truncated
-            backpropagation through time). Needs 'sequence'. None: the whole sample.
+        tbptt_len: Frames of a clip in truncated backpropagation through time: in training, a
+            sample is a row of clips, and gradients stop at their borders. Needs 'sequence'.
         carry_prob: Probability, for each sample and border, that the next clip goes on with the
-            state; otherwise it starts from zero. 1 trains for endless streams, less for streams
-            that also begin and are reset.
+            state rather than from zero: 1 for endless streams, less for streams that are reset.
         in_index: Stage of a multi-stage backbone.
         init_cfg: mmengine's initialization config.
 
@@ -48,7 +45,7 @@ class RecurrentNeck(BaseModule):
         keeps_space: Whether the output is a map [h', w']; False for one vector a frame.
         pools: Accepted values of ``temporal_pool``.
         pool_option: Name of that option in this neck's config.
-        display_name: Name in tables; the class's without 'Neck' where it is empty.
+        display_name: Name in tables; by default the class's without 'Neck'.
         bidirectional: Whether the second half of the output's channels runs from the last frame.
         go_backwards: Whether the recurrence runs from the last frame only.
         out_channels: Channels of the neck's output.
@@ -64,6 +61,10 @@ class RecurrentNeck(BaseModule):
     bidirectional = False
     go_backwards = False
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.display_name = vars(cls).get('display_name', cls.__name__.removesuffix('Neck'))
+
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         """Defer a neck without ``in_channels`` until its backbone exists."""
         in_channels = args[0] if args else kwargs.get('in_channels')
@@ -72,7 +73,7 @@ class RecurrentNeck(BaseModule):
         return super().__new__(cls)
 
     def __getnewargs_ex__(self) -> tuple[tuple, dict]:
-        return (), dict(in_channels=self.in_channels)
+        return (), dict(in_channels=self.in_channels)  # copies are not deferred
 
     def __init__(
         self,
@@ -102,27 +103,21 @@ class RecurrentNeck(BaseModule):
                 f'{self.pool_option}={temporal_pool!r}, whose loss reaches the last clip only; '
                 f"fix: {self.pool_option}='sequence' and cls_head=dict(type='PerStepHead')"
             )
-        self.in_channels = in_channels
-        self.run_channels = run_channels
-        self.temporal_pool = temporal_pool
-        self.residual = residual
-        self.tbptt_len = tbptt_len
-        self.carry_prob = carry_prob
+        self.in_channels, self.run_channels = in_channels, run_channels
+        self.temporal_pool, self.residual = temporal_pool, residual
+        self.tbptt_len, self.carry_prob = tbptt_len, carry_prob
         self.in_index = in_index
         self.out_channels = in_channels if residual else run_channels
         self.projection = nn.Linear(run_channels, in_channels) if residual else None
         self.needs_maps = self.keeps_space
-        self._zero_projection()
+        if residual:
+            nn.init.zeros_(self.projection.weight)
+            nn.init.zeros_(self.projection.bias)
 
     @classmethod
     def reads_maps(cls, cfg: Mapping[str, Any]) -> bool:
         """Whether a neck of config ``cfg`` needs feature maps rather than their means."""
         return cls.keeps_space
-
-    @classmethod
-    def name_in_tables(cls) -> str:
-        """``display_name``, or the class's name without 'Neck'."""
-        return cls.display_name or cls.__name__.removesuffix('Neck')
 
     @property
     def every_step(self) -> bool:
@@ -153,7 +148,7 @@ class RecurrentNeck(BaseModule):
 
     def last(self, output: Tensor, state: State, lengths: Tensor | None) -> Tensor:
         """Last output of each direction, [N, C', h', w'], of the outputs [N, T, C', h', w']."""
-        final = last(output, lengths)
+        final = pool('last', output, lengths)
         if not self.bidirectional:
             return final
         return torch.cat([final.chunk(2, dim=1)[0], output[:, 0].chunk(2, dim=1)[1]], dim=1)
@@ -161,11 +156,6 @@ class RecurrentNeck(BaseModule):
     def output_size(self, size: Size) -> Size:
         """Height and width of the output for input maps of ``size``."""
         return size if self.keeps_space else (1, 1)
-
-    def init_weights(self) -> None:
-        """Set the residual's projection to zero, then initialize as ``init_cfg`` says."""
-        self._zero_projection()
-        super().init_weights()
 
     def forward(self, x: Feature, data_samples: OptSampleList = None) -> tuple[Tensor, dict]:
         """Run the recurrence over a clip, from the zero state.
@@ -199,7 +189,7 @@ class RecurrentNeck(BaseModule):
         if self.residual:
             source = self._residual_source(x)
             if not self.every_step:
-                source = mean(source, lengths)[:, None]
+                source = pool('mean', source, lengths)[:, None]
             feature = self._add(source, feature)
         return feature.transpose(1, 2), {}  # [N, C', T or 1, h', w']
 
@@ -226,7 +216,7 @@ class RecurrentNeck(BaseModule):
             ValueError: If the recurrence needs later steps.
         """
         self.check_causal()
-        size = (size[0], size[1])
+        size = tuple(size)
         with torch.device(device or 'cpu'):
             state = {
                 name: value.to(dtype) if dtype and value.is_floating_point() else value
@@ -254,11 +244,10 @@ class RecurrentNeck(BaseModule):
             TypeError, ValueError: See :func:`select_feature`; ValueError also for a padded batch
                 or a state of another shape.
         """
-        name = type(self).__name__
-        x, lengths = select_feature(x, self.in_index, self.in_channels, name)
+        x, lengths = select_feature(x, self.in_index, self.in_channels, type(self).__name__)
         if lengths is not None:
             raise ValueError(
-                f'{name}.forward_steps: expected steps that all samples have, got padded '
+                f'{type(self).__name__}.forward_steps: expected steps that all samples have, got padded '
                 'sequences; fix: select the samples that go on'
             )
         x = self._frames(x)
@@ -283,11 +272,6 @@ class RecurrentNeck(BaseModule):
                     f'fix: set {option}=False and train again'
                 )
 
-    def _zero_projection(self) -> None:
-        if self.projection is not None:
-            nn.init.zeros_(self.projection.weight)
-            nn.init.zeros_(self.projection.bias)
-
     def _frames(self, x: Tensor) -> Tensor:
         """[N, C, T, h, w] to [N, T, C, h, w], averaged over the frame if that is enough."""
         if not self.needs_maps:
@@ -298,11 +282,7 @@ class RecurrentNeck(BaseModule):
         """[N, T, C', h', w'] to [N, C', h', w']."""
         if self.temporal_pool == 'last':
             return self.last(output, state, lengths)
-        if self.temporal_pool == 'mean':
-            return mean(output, lengths)
-        if self.temporal_pool == 'max':
-            return masked(output, lengths, -torch.inf).amax(dim=1)
-        return attend(output, lengths, self.score(output))
+        return pool(self.temporal_pool, output, lengths, self.score(output))
 
     def _residual_source(self, x: Tensor) -> Tensor:
         return x if self.keeps_space else x.mean(dim=(3, 4), keepdim=True)
