@@ -59,9 +59,9 @@ def make_config(args: argparse.Namespace, clips: Path, neck: str, work_dir: str)
     """UCF101-mini10's recipe with MobileNetV2 and 16 frames."""
     base = ROOT / 'configs' / '_base_'
     text = (
-        f'_base_ = ["{base}/models/mobilenetv2_lstm.py", '
-        f'"{base}/datasets/ucf101_mini10.py", '
-        f'"{base}/schedules/adamw_8e.py", "{base}/default_runtime.py"]'
+        f'_base_ = ["{base}/backbones/mobilenetv2.py", "{base}/necks/lstm.py", '
+        f'"{base}/recipes/ucf101_mini10.py"]\n'
+        'model = _base_.pop("neck_part") | _base_.pop("recipe_part")\n'
     )
     path = Path(work_dir, 'benchmark_config.py')
     path.write_text(text)

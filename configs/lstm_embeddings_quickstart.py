@@ -4,8 +4,8 @@ _base_ = '_base_/default_runtime.py'
 
 data_root = 'data/embeddings_quickstart'
 data_help = (
-    'The built-in reviews in data/embeddings_quickstart take seconds '
-    'to make: python tools/data/make_embeddings_quickstart.py'
+    'fix: make the built-in reviews in data/embeddings_quickstart, which takes seconds: '
+    'python tools/data/make_embeddings_quickstart.py'
 )
 
 model = dict(

@@ -1,4 +1,7 @@
 # The same backbone and budget; the head averages over frames.
-_base_ = 'mobilenet_convlstm_quickstart.py'
-
-model = dict(neck=None, cls_head=dict(in_channels=64))
+_base_ = [
+    '_base_/backbones/mobilenet_025.py',
+    '_base_/necks/avgpool.py',
+    '_base_/recipes/quickstart.py',
+]
+model = _base_.pop('neck_part') | _base_.pop('recipe_part')

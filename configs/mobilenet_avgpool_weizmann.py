@@ -1,8 +1,2 @@
-_base_ = [
-    '_base_/models/mobilenet_avgpool.py',
-    '_base_/datasets/weizmann_8.py',
-    '_base_/schedules/adamw_8e.py',
-    '_base_/default_runtime.py',
-]
-
-model = dict(backbone=dict(frozen=True), cls_head=dict(num_classes=10))
+_base_ = ['_base_/backbones/mobilenet.py', '_base_/necks/avgpool.py', '_base_/recipes/weizmann.py']
+model = _base_.pop('neck_part') | _base_.pop('recipe_part')

@@ -1,9 +1,9 @@
 _base_ = [
-    '_base_/models/mobilenet_convlstm.py',
-    '_base_/datasets/ucf101_mini10.py',
-    '_base_/schedules/adamw_8e.py',
-    '_base_/default_runtime.py',
+    '_base_/backbones/mobilenet.py',
+    '_base_/necks/convlstm_flatten.py',
+    '_base_/recipes/ucf101_mini10.py',
 ]
+model = _base_.pop('neck_part') | _base_.pop('recipe_part')
 
-model = dict(backbone=dict(frozen=True), cls_head=dict(num_classes=10))
+# Chosen on the 100 validation clips.
 optim_wrapper = dict(optimizer=dict(lr=1e-4))

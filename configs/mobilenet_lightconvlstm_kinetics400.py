@@ -1,8 +1,6 @@
 _base_ = [
-    '_base_/models/mobilenet_lightconvlstm.py',
-    '_base_/datasets/kinetics400.py',
-    '_base_/schedules/sgd_100e.py',
-    '_base_/default_runtime.py',
+    '_base_/backbones/mobilenet.py',
+    '_base_/necks/lightconvlstm.py',
+    '_base_/recipes/kinetics400.py',
 ]
-
-model = dict(cls_head=dict(num_classes=400))
+model = _base_.pop('neck_part') | _base_.pop('recipe_part')

@@ -1,7 +1,5 @@
-# No order: the head averages over frames.
-_base_ = [
-    '_base_/models/mobilenetv2_quickstart.py',
-    '_base_/datasets/quickstart_48.py',
-    '_base_/schedules/adamw_4e.py',
-    '_base_/default_runtime.py',
-]
+# The head averages over frames, which hides their order. A config that inherits this one can add
+# a neck.
+_base_ = ['_base_/backbones/mobilenetv2_025.py', '_base_/recipes/quickstart_48.py']
+_base_.model.pop('neck')
+model = _base_.pop('recipe_part')

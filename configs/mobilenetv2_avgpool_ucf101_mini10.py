@@ -1,6 +1,4 @@
-_base_ = [
-    '_base_/models/mobilenetv2_mini10.py',
-    '_base_/datasets/ucf101_mini10_112.py',
-    '_base_/schedules/adamw_3e_finetune.py',
-    '_base_/default_runtime.py',
-]
+# A config that inherits this one can add a neck.
+_base_ = ['_base_/backbones/mobilenetv2_frozen3.py', '_base_/recipes/ucf101_mini10_112.py']
+_base_.model.pop('neck')
+model = _base_.pop('recipe_part')

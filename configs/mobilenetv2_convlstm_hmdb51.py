@@ -1,8 +1,2 @@
-_base_ = [
-    '_base_/models/mobilenetv2_convlstm.py',
-    '_base_/datasets/hmdb51.py',
-    '_base_/schedules/sgd_50e.py',
-    '_base_/default_runtime.py',
-]
-
-model = dict(cls_head=dict(num_classes=51))
+_base_ = ['_base_/backbones/mobilenetv2.py', '_base_/necks/convlstm.py', '_base_/recipes/hmdb51.py']
+model = _base_.pop('neck_part') | _base_.pop('recipe_part')

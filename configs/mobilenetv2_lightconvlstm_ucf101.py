@@ -1,7 +1,7 @@
-# 3.12 G multiply-adds a view of 8 frames; TSM-MobileNetV2's costs 3.27.
+# 3.12 G multiply-adds a view of 8 frames; TSM-MobileNetV2 costs 3.27.
 _base_ = [
-    '_base_/models/mobilenetv2_lightconvlstm.py',
-    '_base_/datasets/ucf101_8.py',
-    '_base_/schedules/sgd_50e.py',
-    '_base_/default_runtime.py',
+    '_base_/backbones/mobilenetv2.py',
+    '_base_/necks/lightconvlstm.py',
+    '_base_/recipes/ucf101_8.py',
 ]
+model = _base_.pop('neck_part') | _base_.pop('recipe_part')

@@ -1,13 +1,14 @@
-_base_ = 'mobilenetv2_avgpool_quickstart.py'
-
-model = dict(
-    neck=dict(
-        type='LSTMPoolingNeck',
-        in_channels=8,
-        hidden_channels=64,
-        spatial_pool='flatten',
-        spatial_size=6,
-        temporal_pool='mean',
-    ),
-    cls_head=dict(in_channels=64),
+# An LSTM over the 6x6 positions of a frame.
+_base_ = [
+    '_base_/backbones/mobilenetv2_025.py',
+    '_base_/necks/lstm.py',
+    '_base_/recipes/quickstart_48.py',
+]
+model = (
+    _base_.pop('neck_part')
+    | _base_.pop('recipe_part')
+    | dict(
+        neck=dict(hidden_channels=64, spatial_pool='flatten', spatial_size=6),
+        cls_head=dict(in_channels=64),
+    )
 )

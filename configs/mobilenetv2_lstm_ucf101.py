@@ -1,6 +1,2 @@
-_base_ = [
-    '_base_/models/mobilenetv2_lstm.py',
-    '_base_/datasets/ucf101.py',
-    '_base_/schedules/sgd_50e.py',
-    '_base_/default_runtime.py',
-]
+_base_ = ['_base_/backbones/mobilenetv2.py', '_base_/necks/lstm.py', '_base_/recipes/ucf101.py']
+model = _base_.pop('neck_part') | _base_.pop('recipe_part')

@@ -1,6 +1,6 @@
 _base_ = [
-    '_base_/models/mobilenetv2tsm_avgpool.py',
-    '_base_/datasets/ucf101_8.py',
-    '_base_/schedules/sgd_50e.py',
-    '_base_/default_runtime.py',
+    '_base_/backbones/mobilenetv2tsm.py',
+    '_base_/necks/avgpool.py',
+    '_base_/recipes/ucf101_8.py',
 ]
+model = _base_.pop('neck_part') | _base_.pop('recipe_part')

@@ -1,8 +1,6 @@
 _base_ = [
-    '_base_/models/mobilenetv2tsm_convlstm.py',
-    '_base_/datasets/hmdb51_8.py',
-    '_base_/schedules/sgd_50e.py',
-    '_base_/default_runtime.py',
+    '_base_/backbones/mobilenetv2tsm.py',
+    '_base_/necks/convlstm.py',
+    '_base_/recipes/hmdb51_8.py',
 ]
-
-model = dict(cls_head=dict(num_classes=51))
+model = _base_.pop('neck_part') | _base_.pop('recipe_part')

@@ -1,8 +1,6 @@
 _base_ = [
-    '_base_/models/resnet50_lightconvlstm.py',
-    '_base_/datasets/kinetics400_8.py',
-    '_base_/schedules/sgd_100e.py',
-    '_base_/default_runtime.py',
+    '_base_/backbones/resnet50.py',
+    '_base_/necks/lightconvlstm.py',
+    '_base_/recipes/kinetics400_8.py',
 ]
-
-model = dict(cls_head=dict(num_classes=400))
+model = _base_.pop('neck_part') | _base_.pop('recipe_part')

@@ -1,8 +1,2 @@
-_base_ = [
-    '_base_/models/resnet50_lstm.py',
-    '_base_/datasets/weizmann_8.py',
-    '_base_/schedules/adamw_8e.py',
-    '_base_/default_runtime.py',
-]
-
-model = dict(backbone=dict(frozen=True), cls_head=dict(num_classes=10))
+_base_ = ['_base_/backbones/resnet50.py', '_base_/necks/lstm.py', '_base_/recipes/weizmann.py']
+model = _base_.pop('neck_part') | _base_.pop('recipe_part')

@@ -1,6 +1,10 @@
 # The built-in data of tools/data/make_quickstart.py: 16 frames of 96x96.
 data_root = 'data/quickstart'
-data_help = 'The built-in data set takes seconds to make: python tools/data/make_quickstart.py'
+data_help = (
+    'fix: make the built-in data set, which takes seconds: python tools/data/make_quickstart.py'
+)
+
+recipe_part = dict(cls_head=dict(num_classes=8, dropout_ratio=0))
 
 # No flip: it turns one class into another.
 train_pipeline = [

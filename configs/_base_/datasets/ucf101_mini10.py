@@ -2,11 +2,12 @@
 # their own size of 320x240.
 data_root = 'data/ucf101_mini10'
 data_help = (
-    'This subset of UCF101 (10 classes, 240 training and 100 validation clips '
-    'of split 1) is what the README reports CPU results on. It holds '
-    'data/ucf101_mini10/videos/Class/v_*.avi and data/ucf101_mini10/'
-    'ucf101_mini10_{train,val}_split_1_videos.txt.'
+    'fix: put 10 classes of UCF101 (240 training and 100 validation clips of split 1 in the '
+    'results of the README) into data/ucf101_mini10/videos/Class/v_*.avi and list them in '
+    'data/ucf101_mini10/ucf101_mini10_{train,val}_split_1_videos.txt.'
 )
+
+recipe_part = dict(cls_head=dict(num_classes=10))
 
 train_pipeline = [
     dict(type='DecordInit'),

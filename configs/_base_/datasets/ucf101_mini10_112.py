@@ -1,25 +1,11 @@
 # The same clips and frames, 112x112 of 171x128 pixels.
 _base_ = 'ucf101_mini10.py'
 
-train_pipeline = [
-    dict(type='DecordInit'),
-    dict(type='UniformSample', clip_len=8),
-    dict(type='DecordDecode'),
-    dict(type='Resize', scale=(-1, 128)),
-    dict(type='RandomCrop', size=112),
-    dict(type='Flip', flip_ratio=0.5),
-    dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs'),
-]
-val_pipeline = [
-    dict(type='DecordInit'),
-    dict(type='UniformSample', clip_len=8, test_mode=True),
-    dict(type='DecordDecode'),
-    dict(type='Resize', scale=(-1, 128)),
-    dict(type='CenterCrop', crop_size=112),
-    dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs', meta_keys=('img_shape', 'filename')),
-]
+__resize = dict(type='Resize', scale=(-1, 128))
+__random_crop = dict(type='RandomCrop', size=112)
+__center_crop = dict(type='CenterCrop', crop_size=112)
+train_pipeline = [*_base_.train_pipeline[:3], __resize, __random_crop, *_base_.train_pipeline[4:]]
+val_pipeline = [*_base_.val_pipeline[:3], __resize, __center_crop, *_base_.val_pipeline[4:]]
 test_pipeline = val_pipeline
 
 train_dataloader = dict(batch_size=4, num_workers=1, dataset=dict(pipeline=train_pipeline))

@@ -1,5 +1,5 @@
-# 32 frames, every second one, of 224x224, read from video files. A data set's
-# own file adds its lists and folders.
+# 32 frames, every second one, of 224x224, read from video files. A recipe adds the lists and folders
+# of a data set.
 train_pipeline = [
     dict(type='DecordInit'),
     dict(

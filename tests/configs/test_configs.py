@@ -1,13 +1,10 @@
-"""Every config: it loads alone, its parts build, and one step trains."""
+"""Every config: pipelines, classes, one training step, and help for missing files."""
 
-import copy
-import functools
-import itertools
-import os
 import re
 
 import pytest
 import torch
+from helpers.recipes import BASE, CLASSES, CONFIGS, MODES, TRAINED, VIDEO_CONFIGS, load
 from helpers.support import ROOT
 from mmengine.config import Config
 from mmengine.dataset import Compose
@@ -16,27 +13,6 @@ from cnnlstm_mm import compat
 from cnnlstm_mm.engine.launch import check_files
 from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
-
-CONFIGS = sorted((ROOT / 'configs').glob('*.py'))
-# That of word vectors trains in test_embeddings_quickstart.py.
-VIDEO_CONFIGS = [path for path in CONFIGS if 'embeddings' not in path.stem]
-CLASSES = dict(ucf101=101, hmdb51=51, kinetics400=400, weizmann=10, mini10=10, quickstart=8)
-RECIPES = list(
-    itertools.product(
-        ('mobilenet', 'mobilenetv2', 'mobilenetv2tsm', 'resnet50'),
-        ('avgpool', 'lstm', 'convlstm', 'lightconvlstm'),
-        ('ucf101', 'hmdb51', 'kinetics400', 'weizmann'),
-    )
-)
-
-
-def load(path):
-    return copy.deepcopy(read(path, os.environ.get('CNNLSTM_MM_SPLIT')))
-
-
-@functools.cache
-def read(path, split):
-    return Config.fromfile(path)
 
 
 def shrink(model):
@@ -51,14 +27,40 @@ def shrink(model):
     return 96 if padding == 'valid' else 32
 
 
+def test_every_base_file_is_used():
+    for folder, paths in dict(backbones=TRAINED, necks=TRAINED, recipes=CONFIGS).items():
+        pattern = re.compile(rf'_base_/{folder}/(\w+)\.py')
+        used = {name for path in paths for name in pattern.findall(path.read_text())}
+        assert used == {path.stem for path in (BASE / folder).glob('*.py')}
+
+
+@pytest.mark.parametrize(
+    'path', sorted((BASE / 'recipes').glob('*.py')), ids=lambda path: path.stem
+)
+def test_the_pipelines_of_a_recipe(path):
+    cfg = load(path)
+    for mode in MODES:
+        Compose(cfg[f'{mode}_dataloader'].dataset.pipeline)
+
+
 @pytest.mark.parametrize('path', VIDEO_CONFIGS, ids=lambda path: path.stem)
-def test_config_trains_one_step(path):
+def test_classes_views_and_frames(path):
     cfg = load(path)
     classes = CLASSES[path.stem.removesuffix('_features').rpartition('_')[2]]
     assert cfg.model.cls_head.num_classes == classes
     assert cfg.model.cls_head.average_clips == 'prob'
-    for mode in ('train', 'val', 'test'):
-        Compose(cfg[f'{mode}_dataloader'].dataset.pipeline)
+    for mode in MODES:
+        pipeline = cfg[f'{mode}_dataloader'].dataset.pipeline
+        assert cfg[f'{mode}_pipeline'] == pipeline
+        for node in compat.dicts(cfg.model):
+            if 'num_segments' in node:
+                assert pipeline[1].clip_len == node.num_segments
+
+
+@pytest.mark.parametrize('path', TRAINED, ids=lambda path: path.stem)
+def test_config_trains_one_step(path):
+    cfg = load(path)
+    classes = cfg.model.cls_head.num_classes
     pipeline = {t.type: t for t in cfg.val_dataloader.dataset.pipeline}
     crop = pipeline.get('CenterCrop')
     side = crop.crop_size if crop else pipeline['Resize'].scale[0]
@@ -66,9 +68,6 @@ def test_config_trains_one_step(path):
         side = shrink(cfg.model)
     for node in compat.dicts(cfg.model):
         if 'num_segments' in node:
-            for mode in ('train', 'val', 'test'):
-                sampling = cfg[f'{mode}_dataloader'].dataset.pipeline[1]
-                assert sampling.clip_len == node.num_segments
             node.num_segments = 2  # the frames below
 
     model = MODELS.build(cfg.model).train()
@@ -94,7 +93,7 @@ def test_config_trains_one_step(path):
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
 def test_config_says_how_to_get_what_is_missing(path):
     cfg = load(path)
-    assert 'data/' in cfg.data_help
+    assert cfg.data_help.startswith('fix: ') and 'data/' in cfg.data_help
     weights = [
         node.checkpoint for node in compat.dicts(cfg.model) if node.get('type') == 'Pretrained'
     ]
@@ -103,6 +102,7 @@ def test_config_says_how_to_get_what_is_missing(path):
         for node in compat.dicts(cfg.model)
         if '://' not in (node.get('pretrained') or '://')
     ]
+    assert bool(weights) == cfg.get('weights_help', '').startswith('fix: ')
     assert bool(weights) == bool(cfg.get('weights_help'))
     assert cfg.optim_wrapper.clip_grad.max_norm > 0
 
@@ -139,68 +139,6 @@ def test_the_seed_is_the_seed():
     # Dense 5 5 256 256 + 256; Dense 256 101 + 101.
     wanted = 3206976 + 4 * (9 * 1280 * 256 + 256) + 6400 * 256 + 256 + 256 * 101 + 101
     assert sum(p.numel() for p in model.parameters()) == wanted
-
-
-def readme_table():
-    """The rows of the README's table of recipes: data to backbones by
-    neck."""
-    lines = (ROOT / 'README.md').read_text().splitlines()
-    start = next(k for k, line in enumerate(lines) if line.startswith('| `{data}` |'))
-    rows = {}
-    for line in lines[start + 2 :]:
-        if not line.startswith('|'):
-            return rows
-        data, *cells = [re.findall('`([^`]+)`', cell) for cell in line.strip('|').split('|')]
-        rows[data[0]] = cells
-
-
-def test_the_readme_names_every_recipe_and_no_other():
-    named = {
-        (backbone, neck, data)
-        for data, cells in readme_table().items()
-        for neck, cell in zip(('avgpool', 'lstm', 'convlstm', 'lightconvlstm'), cells)
-        for backbone in cell
-    }
-    assert named == set(RECIPES)
-
-
-@pytest.mark.parametrize('data', ['ucf101', 'hmdb51', 'kinetics400', 'weizmann'])
-def test_recipes_of_one_data_set_differ_in_the_model_alone(data, monkeypatch):
-    monkeypatch.setenv('CNNLSTM_MM_SPLIT', '2')
-    seen = {}
-    for backbone, neck, _ in [r for r in RECIPES if r[2] == data]:
-        cfg = load(ROOT / f'configs/{backbone}_{neck}_{data}.py')
-        frames = cfg.test_pipeline[1].clip_len
-        assert cfg.test_dataloader.dataset.pipeline == cfg.test_pipeline
-        rest = {
-            name: cfg[name]
-            for name in (
-                'optim_wrapper',
-                'param_scheduler',
-                'train_cfg',
-                'train_dataloader',
-                'val_dataloader',
-                'test_dataloader',
-            )
-        }
-        assert seen.setdefault(frames, rest) == rest
-        neck_cfg = cfg.model.neck or {}
-        assert neck_cfg.get('type') == dict(avgpool=None, lstm='LSTMPoolingNeck').get(
-            neck, 'ConvLSTMNeck'
-        )
-        assert neck_cfg.get('gate_conv', 'full') == (
-            'depthwise' if neck == 'lightconvlstm' else 'full'
-        )
-        backbones = dict(
-            mobilenet='MobileNetV1',
-            mobilenetv2='MobileNetV2',
-            mobilenetv2tsm='MobileNetV2TSM',
-            resnet50='ResNet',
-        )
-        assert cfg.model.backbone.backbone.type == backbones[backbone]
-        split = cfg.train_dataloader.dataset.ann_file
-        assert data == 'kinetics400' or 'train_split_2_' in split
-    assert set(seen) == ({8} if data == 'weizmann' else {8, 32})
 
 
 def test_the_schedule_of_kinetics():

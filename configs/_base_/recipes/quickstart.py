@@ -1,0 +1,1 @@
+_base_ = ['../datasets/quickstart.py', '../schedules/adamw_5e.py', '../default_runtime.py']

@@ -1,0 +1,57 @@
+"""Names of the configs, and those that train a step in the tests."""
+
+import copy
+import functools
+import itertools
+import os
+
+from helpers.support import ROOT
+from mmengine.config import Config
+
+BASE = ROOT / 'configs/_base_'
+CONFIGS = sorted((ROOT / 'configs').glob('*.py'))
+# That of word vectors trains in test_embeddings_quickstart.py.
+VIDEO_CONFIGS = [path for path in CONFIGS if 'embeddings' not in path.stem]
+CLASSES = dict(ucf101=101, hmdb51=51, kinetics400=400, weizmann=10, mini10=10, quickstart=8)
+BACKBONES = ('mobilenet', 'mobilenetv2', 'mobilenetv2tsm', 'resnet50')
+RECIPES = list(
+    itertools.product(
+        BACKBONES,
+        ('avgpool', 'lstm', 'convlstm', 'lightconvlstm'),
+        ('ucf101', 'hmdb51', 'kinetics400', 'weizmann'),
+    )
+)
+LEAVES = ['_'.join(recipe) for recipe in RECIPES]
+# Each backbone with each neck, each backbone frozen, and the configs outside the table.
+TRAINED = [
+    path
+    for path in VIDEO_CONFIGS
+    if path.stem not in LEAVES
+    or path.stem.endswith('_hmdb51')
+    or path.stem in [f'{backbone}_lstm_weizmann' for backbone in BACKBONES]
+]
+MODES = ('train', 'val', 'test')
+
+
+def load(path):
+    return copy.deepcopy(read(path, os.environ.get('CNNLSTM_MM_SPLIT')))
+
+
+@functools.cache
+def read(path, split):
+    return Config.fromfile(path)
+
+
+def merged(base, *parts):
+    """Nested dicts, the later part first; a plain value replaces a dict."""
+    for part in parts:
+        base = {
+            **base,
+            **{
+                key: merged(base[key], value)
+                if isinstance(value, dict) and isinstance(base.get(key), dict)
+                else value
+                for key, value in part.items()
+            },
+        }
+    return base

@@ -1,0 +1,117 @@
+"""Leaf configs from a table of backbones, necks and data sets.
+
+    python tools/make_recipes.py            # write configs/{backbone}_{neck}_{data}.py
+    python tools/make_recipes.py --check    # name the files that differ, exit with 1
+
+A new backbone: configs/_base_/backbones/NAME.py and a row in BACKBONES. A new neck:
+configs/_base_/necks/NAME.py and a row in NECKS. A new data set: configs/_base_/recipes/NAME.py and
+a row in RECIPES. Configs outside the table are written by hand.
+"""
+
+import argparse
+import fnmatch
+import itertools
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
+LINE_LENGTH = 100
+
+
+class Leaf(NamedTuple):
+    """What a config is made of: names in the tables below, and a comment."""
+
+    backbone: str
+    neck: str
+    data: str
+    frames: int
+    comment: str = ''
+
+
+# Frames of a clip behind each backbone.
+BACKBONES = dict(mobilenet=32, mobilenetv2=32, mobilenetv2tsm=8, resnet50=8)
+NECKS = ('avgpool', 'lstm', 'convlstm', 'lightconvlstm')
+# The recipe of each data set for so many frames.
+RECIPES = dict(
+    ucf101={32: 'ucf101', 8: 'ucf101_8'},
+    hmdb51={32: 'hmdb51', 8: 'hmdb51_8'},
+    kinetics400={32: 'kinetics400', 8: 'kinetics400_8'},
+    weizmann={32: 'weizmann', 8: 'weizmann'},  # 8 frames in both
+)
+# Patterns of config names, and what they replace in a leaf; all that match apply, in order.
+EXCEPTIONS = {
+    'mobilenet_convlstm_*': dict(neck='convlstm_flatten'),
+    'mobilenet_convlstm_ucf101': dict(
+        comment='The seed model: MobileNet v1, 32 frames of 224x224, ConvLSTM 256 3x3.'
+    ),
+    'mobilenet_lstm_*': dict(neck='lstm_last'),
+    'mobilenetv2_lightconvlstm_*': dict(
+        frames=8, comment='3.12 G multiply-adds a view of 8 frames; TSM-MobileNetV2 costs 3.27.'
+    ),
+}
+
+
+def make_table() -> dict[str, Leaf]:
+    """Every backbone with every neck on every data set, by config name."""
+    table = {}
+    for (backbone, frames), neck, data in itertools.product(BACKBONES.items(), NECKS, RECIPES):
+        name = f'{backbone}_{neck}_{data}'
+        table[name] = Leaf(backbone, neck, data, frames)
+        for pattern, fields in EXCEPTIONS.items():
+            if fnmatch.fnmatchcase(name, pattern):
+                table[name] = table[name]._replace(**fields)
+    return table
+
+
+def make_text(leaf: Leaf) -> str:
+    """The config file of a leaf, formatted as ``ruff format`` does."""
+    bases = [
+        f"'_base_/backbones/{leaf.backbone}.py'",
+        f"'_base_/necks/{leaf.neck}.py'",
+        f"'_base_/recipes/{RECIPES[leaf.data][leaf.frames]}.py'",
+    ]
+    line = f'_base_ = [{", ".join(bases)}]'
+    if len(line) > LINE_LENGTH:
+        line = '\n'.join(['_base_ = [', *(f'    {base},' for base in bases), ']'])
+    comment = f'# {leaf.comment}\n' if leaf.comment else ''
+    return f"{comment}{line}\nmodel = _base_.pop('neck_part') | _base_.pop('recipe_part')\n"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the configs of the table, or compare them with it.
+
+    Args:
+        argv: Command-line arguments, those of the process if None.
+
+    Returns:
+        The exit status: 1 if ``--check`` found a difference.
+    """
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        '--check',
+        action='store_true',
+        help='write nothing; name the files that differ, exit with 1',
+    )
+    args = parser.parse_args(argv)
+    changed = []
+    for name, leaf in make_table().items():
+        path, text = CONFIGS / f'{name}.py', make_text(leaf)
+        if not path.is_file() or path.read_text() != text:
+            changed.append(path)
+            if not args.check:
+                path.write_text(text)
+    for path in changed:
+        print(f'{"differs" if args.check else "written"}: {path}')
+    if args.check and changed:
+        print(
+            f'expected the configs of the table in tools/make_recipes.py, got {len(changed)} that '
+            'differ; fix: edit the table or configs/_base_, then run python tools/make_recipes.py'
+        )
+        return 1
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
