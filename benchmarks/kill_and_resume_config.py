@@ -2,10 +2,34 @@
 # cropping, flipping and colours in two workers, dropout and carried states in
 # the model. It also has batch norm, an average of the weights (EMA), a
 # schedule, validation, and a checkpoint every few iterations.
-_base_ = '../configs/_base_/default_runtime.py'
+_base_ = [
+    '../configs/_base_/backbones/mobilenet_025.py',
+    '../configs/_base_/necks/convlstm.py',
+    '../configs/_base_/datasets/quickstart.py',
+    '../configs/_base_/default_runtime.py',
+]
+
+model = (
+    _base_.pop('neck_part')
+    | _base_.pop('recipe_part')
+    | dict(
+        backbone=dict(backbone=dict(out_indices=(2,))),
+        neck=dict(
+            in_channels=32,
+            hidden_channels=8,
+            return_mode='sequence',
+            tbptt_len=2,
+            carry_prob=0.5,
+            dropout=0.2,
+            recurrent_dropout=0.2,
+        ),
+        cls_head=dict(type='PerStepHead', in_channels=8, clip_len=2, dropout_ratio=0.5),
+    )
+)
 
 data_root = 'data/kill_and_resume'
-pipeline = [
+data_help = 'fix: python tools/data/make_quickstart.py --out data/kill_and_resume'
+train_pipeline = [
     dict(type='DecordInit'),
     dict(type='SampleFrames', clip_len=6, frame_interval=1, num_clips=1),
     dict(type='DecordDecode'),
@@ -16,7 +40,7 @@ pipeline = [
     dict(type='FormatShape', input_format='NCTHW'),
     dict(type='PackActionInputs'),
 ]
-test_pipeline = [
+val_pipeline = test_pipeline = [
     dict(type='DecordInit'),
     dict(type='SampleFrames', clip_len=6, frame_interval=1, num_clips=1, test_mode=True),
     dict(type='DecordDecode'),
@@ -25,64 +49,20 @@ test_pipeline = [
 ]
 train_dataloader = dict(
     batch_size=4,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
+    sampler=dict(shuffle=True),
     dataset=dict(
-        type='CheckedVideoDataset',
         ann_file=f'{data_root}/quickstart_train_split_1_videos.txt',
         data_prefix=dict(video=f'{data_root}/videos'),
-        pipeline=pipeline,
+        pipeline=train_pipeline,
     ),
 )
-val_dataloader = dict(
+val_dataloader = test_dataloader = dict(
     batch_size=4,
     num_workers=1,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type='CheckedVideoDataset',
         ann_file=f'{data_root}/quickstart_val_split_1_videos.txt',
         data_prefix=dict(video=f'{data_root}/videos'),
-        pipeline=test_pipeline,
-        test_mode=True,
-    ),
-)
-test_dataloader = val_dataloader
-val_evaluator = test_evaluator = dict(type='AccMetric')
-
-model = dict(
-    type='Recognizer3D',
-    backbone=dict(
-        type='TimeDistributed',
-        backbone=dict(
-            type='MobileNetV1', widen_factor=0.25, out_indices=(2,), norm_cfg=dict(type='BN')
-        ),
-    ),
-    neck=dict(
-        type='ConvLSTMNeck',
-        in_channels=32,
-        hidden_channels=8,
-        padding='same',
-        return_mode='sequence',
-        tbptt_len=2,
-        carry_prob=0.5,
-        dropout=0.2,
-        recurrent_dropout=0.2,
-    ),
-    cls_head=dict(
-        type='PerStepHead',
-        num_classes=8,
-        in_channels=8,
-        clip_len=2,
-        dropout_ratio=0.5,
-        average_clips='prob',
-    ),
-    data_preprocessor=dict(
-        type='ActionDataPreprocessor',
-        mean=[127.5, 127.5, 127.5],
-        std=[127.5, 127.5, 127.5],
-        format_shape='NCTHW',
+        pipeline=val_pipeline,
     ),
 )
 
