@@ -154,6 +154,8 @@ def test_recipes_of_one_data_set_differ_in_the_model_alone(data, monkeypatch):
             'depthwise' if neck == 'lightconvlstm' else 'full'
         )
         assert neck_cfg.get('hidden_channels', 256) == 256
+        if neck == 'lstm':
+            assert neck_cfg.temporal_pool == ('last' if backbone == 'mobilenet' else 'mean')
         assert cfg.model.backbone.frozen == (data == 'weizmann')
         backbones = dict(
             mobilenet='MobileNetV1',
