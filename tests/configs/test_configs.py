@@ -134,6 +134,8 @@ def test_the_seed_is_the_seed():
     cfg = load(ROOT / 'configs/mobilenet_convlstm_ucf101.py')
     sampling = cfg.train_dataloader.dataset.pipeline[1]
     assert (sampling.clip_len, sampling.num_clips) == (32, 1)
+    assert (cfg.model.neck.kernel_size, cfg.model.neck.padding) == (3, 'valid')  # 7x7 to 5x5
+    assert cfg.model.neck.return_mode == 'last'
     model = MODELS.build(cfg.model)
     # MobileNet 3,206,976 trainable; ConvLSTM2D 4 (3 3 (1024 + 256) 256 + 256);
     # Dense 5 5 256 256 + 256; Dense 256 101 + 101.
