@@ -46,6 +46,7 @@ def examine(args: argparse.Namespace) -> list[Result]:
     checks = [
         environment.python,
         environment.versions,
+        environment.opencv,
         environment.imports,
         package.fixes,
         machine.accelerator,

@@ -6,14 +6,22 @@ cd "$ROOT"
 say() { printf '\n== %s\n' "$*"; }
 fail() { printf 'ERROR: %s\n' "$*" >&2; exit 1; }
 
-supported() { "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' 2>/dev/null; }
+# Whether a Python is one of setup.cfg's python_requires.
+supported() {
+    "$1" -c '
+import configparser, re, sys
+setup = configparser.ConfigParser()
+setup.read("setup.cfg")
+low, high = re.findall(r"3\.(\d+)", setup["options"]["python_requires"])
+sys.exit(not int(low) <= sys.version_info[1] < int(high))' 2>/dev/null
+}
 
 find_python() {
     local name
-    for name in ${PYTHON:-python3.11 python3.12 python3.10 python3 python}; do
+    for name in ${PYTHON:-python3.11 python3.12 python3.13 python3.10 python3 python}; do
         if supported "$name"; then echo "$name"; return; fi
     done
-    fail "no Python 3.10 to 3.12 found${PYTHON:+ at PYTHON=$PYTHON}; install one, or name it: PYTHON=/path/to/python bash $0"
+    fail "no Python 3.10 to 3.13 found${PYTHON:+ at PYTHON=$PYTHON}; install one, or name it: PYTHON=/path/to/python bash $0"
 }
 
 STAMP=.venv/.cnnlstm_mm
@@ -37,6 +45,6 @@ else
     say "Environment: .venv is there"
 fi
 .venv/bin/python -c 'import cv2' 2>/dev/null \
-    || fail "OpenCV does not import ($(.venv/bin/python -c 'import cv2' 2>&1 | tail -n 1)): on Debian and Ubuntu run apt-get install libgl1 libglib2.0-0"
+    || fail "OpenCV does not import ($(.venv/bin/python -c 'import cv2' 2>&1 | tail -n 1)); fix: .venv/bin/python -m pip uninstall -y opencv-python opencv-contrib-python && .venv/bin/python -m pip install -c tools/constraints.txt opencv-python-headless"
 PYTHON=$ROOT/.venv/bin/python
 export PYTHON

@@ -1,6 +1,7 @@
 """tools/doctor.py, on this machine and on broken ones."""
 
 import json
+import re
 import sys
 
 import pytest
@@ -36,7 +37,8 @@ def test_this_machine_is_fine(quickstart_data, tmp_path):
     assert found[str(good)]['found'].startswith('16 videos, 8 labels')
     assert found['two processes']['found'].startswith('all-reduce over')
     assert found['decoder: OpenCV']['found'] == '10 frames'
-    assert sum(name.startswith('fix: ') for name in found) == 7
+    assert sum(name.startswith('fix: ') for name in found) == 8
+    assert found['OpenCV']['state'] == 'ok' and 'opencv-python' in found['OpenCV']['found']
 
 
 @pytest.fixture
@@ -56,6 +58,42 @@ def test_a_decoder_that_ends_its_process(patient):
     assert 'signal 11' in results['decoder: decord'].found
     assert 'decord' in results['decoder: decord'].cure
     assert results['decoder: OpenCV'].state == 'ok'
+
+
+LIBGL = 'libGL.so.1: cannot open shared object file: No such file or directory'
+
+
+def test_a_server_without_libgl(patient):
+    """Every row gives one advice: no other build of opencv-python can help."""
+    patient('cv2', f'raise ImportError({LIBGL!r})')
+    rows = [r for r in (*environment.imports(), *machine.decoder()) if 'libGL' in r.found]
+    assert {r.name for r in rows} >= {'import cv2', 'decoder: OpenCV', 'decoder: decord'}
+    fixes = {r.cure for r in rows if not r.cure.startswith('Mend the line above')}
+    assert len(fixes) == 1
+    assert re.fullmatch(
+        r'pip uninstall -y opencv-python.* && pip install --no-deps opencv-python-headless==[\d.]+',
+        fixes.pop(),
+    )
+
+
+def test_two_versions_of_opencv(monkeypatch):
+    versions = {'opencv-python': '5.0.0.93', 'opencv-contrib-python': '5.1.0.95'}
+
+    def version(name):
+        if name not in versions:
+            raise environment.metadata.PackageNotFoundError(name)
+        return versions[name]
+
+    monkeypatch.setattr(environment.metadata, 'version', version)
+    (row,) = environment.opencv()
+    assert row.state == 'failed' and '5.0.0.93' in row.found and '5.1.0.95' in row.found
+    tested = environment.tested()['opencv-python']
+    assert f'opencv-python=={tested} opencv-contrib-python=={tested}' in row.cure
+    versions.clear()
+    (row,) = environment.opencv()
+    assert row.state == 'failed' and 'pip install opencv-python==' in row.cure
+    versions['opencv-python-headless'] = '4.13.0.92'
+    assert environment.opencv()[0].state == 'ok'
 
 
 def test_a_missing_mmaction(patient, monkeypatch):

@@ -15,11 +15,17 @@ OPTIONAL = dict(
     onnxscript='the ONNX export',
     matplotlib='curves of tools/report.py',
 )
+OPENCV = (
+    'opencv-python',
+    'opencv-contrib-python',
+    'opencv-python-headless',
+    'opencv-contrib-python-headless',
+)
 MODULES = dict(
     torch='torch',
+    cv2='opencv-python',
     mmengine='mmengine',
     mmcv='mmcv-lite',
-    cv2='opencv-python',
     decord='decord',
     cnnlstm_mm='cnnlstm_mm',
 )
@@ -28,17 +34,11 @@ MODULES = dict(
 def python() -> list[Result]:
     """The Python version."""
     found = sys.version.split()[0]
-    if (3, 10) <= sys.version_info < (3, 13):
+    needed = setup_options()['python_requires']
+    if _fits(found, needed):
         return [Result('Python', 'ok', found)]
-    return [
-        Result(
-            'Python',
-            'failed',
-            found,
-            'Use Python 3.10 to 3.12: PYTHON=/path/to/python bash '
-            'tools/quickstart.sh makes an environment with it.',
-        )
-    ]
+    fix = 'PYTHON=/path/to/python bash tools/quickstart.sh makes an environment with it.'
+    return [Result('Python', 'failed', f'{found}, and {needed} is needed', f'Use another: {fix}')]
 
 
 def tested() -> dict[str, str]:
@@ -47,14 +47,19 @@ def tested() -> dict[str, str]:
     return dict(re.findall(r'^([\w.-]+)==([\w.]+)', text, re.M))
 
 
-def allowed() -> dict[str, str]:
-    """What setup.cfg requires: the range of versions by package."""
+def setup_options() -> configparser.SectionProxy:
+    """The section [options] of setup.cfg."""
     setup = configparser.ConfigParser()
     setup.read(ROOT / 'setup.cfg')
+    return setup['options']
+
+
+def allowed() -> dict[str, str]:
+    """Range of versions by package that setup.cfg requires, but for OpenCV, see :func:`opencv`."""
     found = {}
-    for line in setup['options']['install_requires'].splitlines():
+    for line in setup_options()['install_requires'].splitlines():
         match = re.match(r'([\w-]+)([^;#]*)', line.strip())
-        if match and not line.startswith('#'):
+        if match and not line.startswith(('#', 'opencv')):
             found[match[1]] = match[2].strip()
     return found
 
@@ -120,6 +125,42 @@ def _fits(version: str, spec: str) -> bool:
     return True
 
 
+def installed_opencv() -> dict[str, str]:
+    """Versions of the installed distributions of OpenCV by name; all unpack into ``cv2/``."""
+    found = {}
+    for name in OPENCV:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def opencv() -> list[Result]:
+    """Whether OpenCV's distributions have one version, as they share a folder."""
+    found = installed_opencv()
+    text = ', '.join(f'{name} {version}' for name, version in found.items())
+    if not found:
+        fix = f'pip install opencv-python=={tested()["opencv-python"]}'
+        return [Result('OpenCV', 'failed', 'not installed', fix)]
+    if len(set(found.values())) > 1:
+        return [Result('OpenCV', 'failed', f'{text} in one folder', opencv_fix())]
+    return [Result('OpenCV', 'ok', text)]
+
+
+def opencv_fix(error: str = '') -> str:
+    """Command that mends an OpenCV, of whose import the error is.
+
+    Libraries of the screen, such as libGL.so.1, are missing on servers; the headless build needs
+    none of them. Anything else calls for one version of what is installed.
+    """
+    names = list(installed_opencv()) or ['opencv-python']
+    wanted = ['opencv-python-headless'] if re.search(r'lib\w+.*\.so', error) else names
+    version = tested()['opencv-python']
+    install = ' '.join(f'{name}=={version}' for name in wanted)
+    return f'pip uninstall -y {" ".join(names)} && pip install --no-deps {install}'
+
+
 def imports() -> list[Result]:
     """Whether each package imports, in a process of its own."""
     results: list[Result] = []
@@ -132,11 +173,10 @@ def imports() -> list[Result]:
         if module == 'decord' and 'No module' in said:
             continue  # said above
         cure = f'pip install --force-reinstall --no-deps {package}'
-        if module == 'cv2' and 'lib' in said:
-            cure = (
-                'Debian and Ubuntu: apt-get install libgl1 libglib2.0-0, '
-                'or pip install opencv-python-headless'
-            )
+        if said in [result.found for result in results]:
+            cure = 'Mend the line above with the same error first.'
+        elif module == 'cv2':
+            cure = opencv_fix(said)
         elif module == 'cnnlstm_mm':
             cure = 'Mend the lines above first, then: pip install -e .'
         results.append(Result(f'import {module}', 'failed', said, cure))

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from .environment import opencv_fix
 from .result import Result, tried
 
 GIB = 2**30
@@ -137,13 +138,16 @@ def decoder() -> list[Result]:
                     f'decoder: {reader}',
                     'ok' if good else 'failed',
                     said,
-                    ''
-                    if good
-                    else f'pip install --force-reinstall --no-deps '
-                    f'{"decord" if reader == "decord" else "opencv-python"}',
+                    '' if good else _decoder_fix(reader, said),
                 )
             )
     return results
+
+
+def _decoder_fix(reader: str, error: str) -> str:
+    if reader == 'OpenCV' or 'cv2' in error or 'libGL' in error:
+        return opencv_fix(error)
+    return 'pip install --force-reinstall --no-deps decord'
 
 
 def disk(work_dir: str) -> list[Result]:
