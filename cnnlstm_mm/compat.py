@@ -157,18 +157,15 @@ def explain_refused_checkpoints() -> None:
 
     A checkpoint that asks for anything outside the allow-list raises
     ``RuntimeError`` with the file and the refused name; nothing of it runs.
-    A damaged one raises ``RuntimeError`` with the file, weights with NaN
-    ``ValueError``.
+    A damaged one raises ``RuntimeError`` with the file.
     """
     original = CheckpointLoader.load_checkpoint.__func__
     if getattr(original, 'explains_refusal', False):
         return
 
     def load_checkpoint(cls, filename, map_location=None, logger='current'):
-        from cnnlstm_mm.weights import refuse_nan
-
         try:
-            loaded = original(cls, filename, map_location, logger)
+            return original(cls, filename, map_location, logger)
         except OSError as error:
             # torch raises it for a file that was cut short, too.
             if isinstance(error, PermissionError) or not os.path.isfile(filename):
@@ -176,8 +173,6 @@ def explain_refused_checkpoints() -> None:
             raise RuntimeError(refusal(filename, error)) from None
         except Exception as error:
             raise RuntimeError(refusal(filename, error)) from None
-        refuse_nan(loaded, filename)
-        return loaded
 
     load_checkpoint.explains_refusal = True
     CheckpointLoader.load_checkpoint = classmethod(load_checkpoint)

@@ -1,3 +1,3 @@
-"""The version of cnnlstm_mm, read by setup.cfg too."""
+"""Version of cnnlstm_mm, read by setup.cfg too."""
 
 __version__ = '0.1.0'

@@ -1,4 +1,4 @@
-"""Videos with the predicted labels on them."""
+"""Visualizer that draws predicted labels on videos."""
 
 from typing import Any
 
@@ -14,12 +14,12 @@ from mmaction.visualization import ActionVisualizer
 class TopKVisualizer(ActionVisualizer):
     """MMAction2's ActionVisualizer, drawing the k best classes.
 
-    Upstream 1.2.0 looks for ``pred_labels`` and ``gt_labels``, which its
-    ActionDataSample no longer has, and so draws no label at all.
+    Upstream 1.2.0 reads ``pred_labels`` and ``gt_labels``, which its ActionDataSample no longer
+    has, and so draws no label at all.
 
     Args:
-        name (str): Name of the instance. Defaults to 'visualizer'.
-        topk (int): How many classes to draw. Defaults to 3.
+        name: Name of the instance.
+        topk: Number of classes to draw.
         **kwargs: Arguments of ``ActionVisualizer``.
     """
 
@@ -33,14 +33,14 @@ class TopKVisualizer(ActionVisualizer):
         """Draw the labels on every frame and save the video.
 
         Args:
-            name (str): Name of the video.
-            video (np.ndarray or str): Frames [T, H, W, 3] as uint8 RGB, or
-                the path of a video file or of a folder of frames.
-            data_sample (ActionDataSample, optional): Prediction and truth.
+            name: Name of the video.
+            video: Frames [T, H, W, 3] as uint8 RGB, or the path of a video file or of a folder of
+                frames.
+            data_sample: Prediction and truth.
             **kwargs: See ``ActionVisualizer.add_datasample``.
 
         Returns:
-            np.ndarray: The drawn frames, uint8 RGB [T, H, W, 3].
+            The drawn frames, uint8 RGB [T, H, W, 3].
         """
         drawn = ActionDataSample()
         if data_sample is not None and 'pred_score' in data_sample:

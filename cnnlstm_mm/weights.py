@@ -1,9 +1,11 @@
-"""Weights of a checkpoint, compared with the model before they go in."""
+"""Weights of a checkpoint, compared with the model before they are loaded."""
 
 import re
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
+from mmengine.model import is_model_wrapper
 from mmengine.runner.checkpoint import _load_checkpoint, _load_checkpoint_to_model
 from torch import Tensor, nn
 
@@ -11,13 +13,13 @@ SHOWN = 10
 
 
 class Differences(NamedTuple):
-    """What a checkpoint and a model do not share.
+    """Weights that a checkpoint and a model do not share.
 
     Attributes:
-        missing (list[str]): Weights of the model that are not in the file.
-        unexpected (list[str]): Weights of the file that are not in the model.
-        reshaped (list[str]): Weights of both in two shapes, with these.
-        fitting (int): How many fit.
+        missing: In the model alone; counters of batch norms left aside.
+        unexpected: In the file alone.
+        reshaped: In both with two shapes, which follow the name.
+        fitting: How many fit.
     """
 
     missing: list[str]
@@ -25,118 +27,91 @@ class Differences(NamedTuple):
     reshaped: list[str]
     fitting: int
 
+    def __str__(self) -> str:
+        parts = dict(zip(('Missing keys', 'Unexpected keys', 'Other shapes'), self[:3]))
+        return ' '.join(
+            f'{title}: {truncate_list(names)}.' for title, names in parts.items() if names
+        )
 
-def weights_in(checkpoint: Any, filename: str) -> dict[str, Tensor]:
-    """The weights by name, without the prefix of a wrapped model.
+
+def unwrap_model(model: nn.Module) -> nn.Module:
+    """The model inside a wrapper such as DDP, or ``model`` itself."""
+    return model.module if is_model_wrapper(model) else model
+
+
+def extract_state_dict(checkpoint: Any, filename: str) -> dict[str, Tensor]:
+    """Weights by name, without the prefix of a wrapped model.
 
     Args:
-        checkpoint (dict): What was loaded: a state dict, or one with
-            ``state_dict`` in it.
-        filename (str): Its file, for the message.
-
-    Returns:
-        dict[str, Tensor]: The weights.
+        checkpoint: A state dict, or a dict with ``state_dict`` in it.
+        filename: For the message.
 
     Raises:
         ValueError: If it holds anything else.
     """
-    cure = (
-        'A checkpoint is a dict of tensors by name, or one that holds it '
-        'as state_dict: torch.save(dict(state_dict=model.state_dict()), '
-        'PATH).'
-    )
+    fix = 'fix: save a plain state dict, torch.save(dict(state_dict=model.state_dict()), PATH).'
     if not isinstance(checkpoint, dict):
-        raise ValueError(f'{filename} holds a {type(checkpoint).__name__} and no weights. {cure}')
+        kind = type(checkpoint).__name__
+        raise ValueError(
+            f'{filename}: expected tensors by name, got a {kind} without weights; {fix}'
+        )
     state = checkpoint.get('state_dict', checkpoint)
     if not isinstance(state, dict) or not state:
-        raise ValueError(f'{filename} holds no weights. {cure}')
+        raise ValueError(f'{filename}: expected tensors by name, got no weights; {fix}')
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise ValueError(
-                f'{filename} holds a {type(value).__name__} as {name!r} among its weights. {cure}'
-            )
+            kind = type(value).__name__
+            raise ValueError(f'{filename}: expected tensors by name, got {name!r}: {kind}; {fix}')
     return {re.sub(r'^module\.', '', name): value for name, value in state.items()}
 
 
-def refuse_nan(checkpoint: Any, filename: str) -> None:
-    """Refuse weights that hold NaN.
-
-    Infinity is let pass where no model is known: masks in attention are made
-    of it.
-
-    Args:
-        checkpoint (Any): What was loaded; anything but weights is passed over.
-        filename (str): Its file, for the message.
-
-    Raises:
-        ValueError: With the file and the names.
-    """
-    if not isinstance(checkpoint, dict):
-        return
-    state = checkpoint.get('state_dict', checkpoint)
-    if isinstance(state, dict):
-        _refuse_where(state, filename, torch.isnan)
-
-
 def compare(state: dict[str, Tensor], model: nn.Module, filename: str) -> Differences:
-    """Compare weights with a model, which must be of numbers.
-
-    Args:
-        state (dict[str, Tensor]): See :func:`weights_in`.
-        model (nn.Module): Without a wrapper.
-        filename (str): The file, for the message.
-
-    Returns:
-        Differences: Counters of batch norms left aside.
+    """Compare weights with those of an unwrapped model.
 
     Raises:
-        ValueError: If weights hold NaN or infinity, or no real numbers; with
-            the file and the names.
+        ValueError: If a weight of the model holds NaN or infinity, or is of another kind of number
+            than in the model; with the file and the names.
     """
     own = model.state_dict()
-    there = {name: state[name] for name in own if name in state}
+    shared = {name: state[name] for name in own if name in state}
     kinds = [
         f'{name}: {value.dtype}'
-        for name, value in there.items()
+        for name, value in shared.items()
         if value.is_complex()
         or value.is_sparse
         or value.is_floating_point() != own[name].is_floating_point()
     ]
     if kinds:
         raise ValueError(
-            f'{filename} has weights of another kind than the '
-            f'model: {shown(kinds)}. It was not made for it.'
+            f"{filename}: expected the model's kinds of numbers, got {truncate_list(kinds)}; fix: "
+            'name a checkpoint of this model.'
         )
-    _refuse_where(there, filename, lambda value: ~value.isfinite())
+    _check_values(shared, filename, lambda value: ~value.isfinite())
     reshaped = [
         f'{name} {list(value.shape)}, the model has {list(own[name].shape)}'
-        for name, value in there.items()
+        for name, value in shared.items()
         if value.shape != own[name].shape
     ]
     return Differences(
         [name for name in own if name not in state and not name.endswith('num_batches_tracked')],
         [name for name in state if name not in own],
         reshaped,
-        len(there) - len(reshaped),
+        len(shared) - len(reshaped),
     )
 
 
-def load_whole(model: nn.Module, filename: str) -> dict[str, Any]:
-    """Load weights that must be all of the model's, and numbers.
-
-    Args:
-        model (nn.Module): Receives them.
-        filename (str): The checkpoint.
+def load_complete(model: nn.Module, filename: str) -> dict[str, Any]:
+    """Load a complete, finite state dict.
 
     Returns:
-        dict: All that it holds.
+        The whole checkpoint.
 
     Raises:
         RuntimeError: If it cannot be read, or does not fit.
         ValueError: If it holds no weights, or some that are NaN or infinite.
     """
     checkpoint = _load_checkpoint(filename, map_location='cpu')
-    compare(weights_in(checkpoint, filename), model, filename)
+    compare(extract_state_dict(checkpoint, filename), model, filename)
     try:
         _load_checkpoint_to_model(model, checkpoint, strict=True)
     except RuntimeError as error:
@@ -144,24 +119,40 @@ def load_whole(model: nn.Module, filename: str) -> dict[str, Any]:
     return checkpoint
 
 
-def shown(names: list[str]) -> str:
-    """The first ``SHOWN`` of many names."""
+def check_no_nan(model: nn.Module, source: str) -> None:
+    """Refuse a model with NaN in its weights or buffers.
+
+    Infinity passes: masks in attention are made of it.
+
+    Args:
+        model: Wrapped or not.
+        source: Where the weights come from, for the message.
+
+    Raises:
+        ValueError: With the names.
+    """
+    model = unwrap_model(model)
+    state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    _check_values(state, source, torch.isnan)
+
+
+def truncate_list(names: list[str]) -> str:
+    """The first ``SHOWN`` of many names, and the number of the others."""
     more = f' and {len(names) - SHOWN} more' if len(names) > SHOWN else ''
     return f'{", ".join(names[:SHOWN])}{more}'
 
 
-def _refuse_where(state: dict[str, Any], filename: str, bad: Any) -> None:
+def _check_values(
+    state: dict[str, Tensor], source: str, is_bad: Callable[[Tensor], Tensor]
+) -> None:
     names = [
         name
         for name, value in state.items()
-        if isinstance(value, Tensor)
-        and value.is_floating_point()
-        and not value.is_sparse
-        and bool(bad(value).any())
+        if value.is_floating_point() and not value.is_sparse and bool(is_bad(value).any())
     ]
     if names:
         raise ValueError(
-            f'{filename} has NaN or infinity in {len(names)} of {len(state)} '
-            f'weights: {shown([str(name) for name in names])}. Its training '
-            'diverged or the file is damaged: take an earlier checkpoint.'
+            f'{source}: expected finite weights, got NaN or infinity in {len(names)} of '
+            f'{len(state)} weights: {truncate_list(names)}; fix: take an earlier checkpoint, its '
+            'training diverged or the file is damaged.'
         )

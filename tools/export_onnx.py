@@ -52,7 +52,7 @@ from cnnlstm_mm.streaming import (
     read_labels,
 )
 from cnnlstm_mm.streaming.facts import fingerprint, normalization, test_pipeline
-from cnnlstm_mm.weights import load_whole
+from cnnlstm_mm.weights import load_complete
 from mmaction.registry import MODELS
 
 TOLERANCE = 1e-4
@@ -137,7 +137,7 @@ class Exporter:
         self.cfg.merge_from_dict(args.cfg_options or {})
         init_default_scope(self.cfg.get('default_scope', 'mmaction'))
         self.model: nn.Module = MODELS.build(self.cfg.model)
-        load_whole(self.model, args.checkpoint)
+        load_complete(self.model, args.checkpoint)
         self.model.eval()
         self.pipeline = test_pipeline(self.cfg)
         self.labels = read_labels(self.cfg, self.model.cls_head.num_classes, args.label_file)

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
 from cnnlstm_mm.features.feature_config import check_fingerprint
 from cnnlstm_mm.features.feature_store import BACKBONE, read_manifest
+from cnnlstm_mm.weights import check_no_nan
 from mmaction.registry import MODELS
 
 
@@ -41,10 +42,12 @@ def merge(cfg: Config, checkpoint: str, store: str) -> dict:
         raise ValueError(f'{checkpoint} has a backbone already: it was not trained on features.')
     for key, value in load_file(str(Path(store) / BACKBONE)).items():
         state[f'backbone.{key}'] = value
+    model = MODELS.build(cfg.model)
     try:
-        MODELS.build(cfg.model).load_state_dict(state)
+        model.load_state_dict(state)
     except RuntimeError as error:
         raise ValueError(f'{checkpoint} was not trained with this config: {error}') from None
+    check_no_nan(model, checkpoint)
     meta = {
         key: loaded['meta'][key]
         for key in ('epoch', 'iter', 'seed', 'dataset_meta')

@@ -1,4 +1,4 @@
-"""Runner parts that MMAction2 and mmengine lack."""
+"""Hooks, training loop and optimizer wrapper for mmengine's Runner."""
 
 from .broken_video_hook import BrokenVideoHook
 from .clip_visualization_hook import ClipVisualizationHook

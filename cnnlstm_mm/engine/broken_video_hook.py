@@ -1,4 +1,4 @@
-"""Names and counts the broken videos of a run."""
+"""Log, count and limit the broken videos of a run."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,21 +18,18 @@ Broken = dict[str, str]
 class BrokenVideoHook(Hook):
     """Log each broken video once, and stop when there are too many.
 
-    It reads what :class:`ReplacingMixin` left in the samples, from all
-    workers and processes. In training, broken videos were replaced; the run
-    stops when the broken videos met so far are more than
-    ``max_broken_share`` of the videos in the list. In validation and testing
-    nothing is replaced: the run ends with the names, before any metric is
-    reported, unless ``count_as_wrong``.
+    It collects what :class:`ReplacingMixin` left in the samples, from all workers and processes.
+    In training, broken videos were replaced; the run stops when the broken videos so far are more
+    than ``max_broken_share`` of the videos in the list. In validation and testing nothing is
+    replaced: the run ends with the names, before any metric is reported, unless
+    ``count_as_wrong``.
 
     Args:
-        max_broken_share (float): Of the videos in the training list, from 0
-            to 1. Defaults to 0.05.
-        count_as_wrong (bool): In validation and testing, give a broken video
-            the score 0 for its own class and 1 for all others. Defaults to
-            False.
-        interval (int): Processes of a distributed training tell each other
-            every so many iterations, and after each epoch. Defaults to 50.
+        max_broken_share: Of the videos in the training list, from 0 to 1.
+        count_as_wrong: In validation and testing, give a broken video the score 0 for its own
+            class and 1 for all others.
+        interval: Iterations after which the processes of a distributed training exchange their
+            broken videos; they also do so after each epoch.
 
     Raises:
         RuntimeError: In the run, with the names, see above.
@@ -53,45 +50,42 @@ class BrokenVideoHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
-        """Note the broken videos of a batch."""
-        self._new.update(broken_in(data_batch))
-        if get_world_size() == 1:
-            if self._new:
-                self._share_out(runner)
-        elif (runner.iter + 1) % self.interval == 0:
-            self._share_out(runner)
+        """Collect the broken videos of a batch."""
+        self._new.update(find_broken(data_batch))
+        alone = get_world_size() == 1
+        if self._new if alone else (runner.iter + 1) % self.interval == 0:
+            self._synchronize(runner)
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Say how many there have been."""
-        self._share_out(runner)
+        """Log the number so far."""
+        self._synchronize(runner)
         if self._known:
             size = num_videos(runner.train_dataloader.dataset)
-            # As info: a warning is shown once, and this may not change.
+            # As info: the logger shows a warning once, and this may not change.
             runner.logger.info(
-                f'{len(self._known)} of {size} training videos '
-                f'({len(self._known) / size:.1%}) are broken and were '
-                'replaced by others.'
+                f'{len(self._known)} of {size} training videos ({len(self._known) / size:.1%}) are '
+                'broken and were replaced by others.'
             )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Keep the broken videos met so far."""
+        """Store the broken videos so far."""
         checkpoint['broken_videos'] = {**self._known, **self._new}
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Count on where the training was."""
+        """Continue the count of a resumed training."""
         if runner._resume:
             self._known = dict(checkpoint.get('broken_videos', {}))
 
     def before_val_epoch(self, runner: Runner) -> None:
-        """Watch over the evaluator."""
-        self._watch(runner, runner.val_loop)
+        """Wrap the evaluator."""
+        self._wrap_evaluator(runner, runner.val_loop)
 
     def before_test_epoch(self, runner: Runner) -> None:
-        """Watch over the evaluator."""
-        self._watch(runner, runner.test_loop)
+        """Wrap the evaluator."""
+        self._wrap_evaluator(runner, runner.test_loop)
 
-    def _share_out(self, runner: Runner) -> None:
-        for name, reason in gathered(self._new).items():
+    def _synchronize(self, runner: Runner) -> None:
+        for name, reason in gather_broken(self._new).items():
             if name not in self._known:
                 self._known[name] = reason
                 runner.logger.warning(f'Broken video, replaced by another: {name} ({reason})')
@@ -99,22 +93,21 @@ class BrokenVideoHook(Hook):
         size = num_videos(runner.train_dataloader.dataset)
         if len(self._known) > self.max_broken_share * size:
             raise RuntimeError(
-                f'{len(self._known)} of {size} training videos are broken, '
-                f'more than max_broken_share={self.max_broken_share:.0%}:'
-                f'{listed(self._known)}\nMend or remove them '
-                '(tools/data/prepare_*.py reports all broken videos and '
+                f'{len(self._known)} of {size} training videos are broken, more than '
+                f'max_broken_share={self.max_broken_share:.0%}:{format_broken(self._known)}\n'
+                'fix: repair or remove them (tools/data/prepare_*.py reports all broken videos and '
                 'leaves them out of its lists), or allow more: --cfg-options '
                 'default_hooks.broken_videos.max_broken_share=0.2'
             )
 
-    def _watch(self, runner: Runner, loop: Any) -> None:
-        if not isinstance(loop.evaluator, _WatchedEvaluator):
-            loop.evaluator = _WatchedEvaluator(loop.evaluator)
+    def _wrap_evaluator(self, runner: Runner, loop: Any) -> None:
+        if not isinstance(loop.evaluator, _BrokenVideoEvaluator):
+            loop.evaluator = _BrokenVideoEvaluator(loop.evaluator)
         loop.evaluator.start(runner, self.count_as_wrong)
 
 
-class _WatchedEvaluator:
-    """An evaluator that sees no score of a video that was not read."""
+class _BrokenVideoEvaluator:
+    """An evaluator that replaces the scores of broken videos."""
 
     def __init__(self, evaluator: Any) -> None:
         self._evaluator = evaluator
@@ -137,26 +130,23 @@ class _WatchedEvaluator:
         self._evaluator.process(data_samples, data_batch)
 
     def evaluate(self, size: int) -> dict:
-        broken = gathered(self._broken)
+        broken = gather_broken(self._broken)
         if broken and not self._count_as_wrong:
             raise RuntimeError(
-                f'{len(broken)} of {size} videos could not be read, so there '
-                f'is no result:{listed(broken)}\nMend them or take them off '
-                'the list, or count them as wrong: --cfg-options '
-                'default_hooks.broken_videos.count_as_wrong=True'
+                f'{len(broken)} of {size} videos could not be read, so there is no result:'
+                f'{format_broken(broken)}\nfix: repair them or take them off the list, or count '
+                'them as wrong: --cfg-options default_hooks.broken_videos.count_as_wrong=True'
             )
         if broken:
             self._runner.logger.warning(
-                f'{len(broken)} of {size} videos could not be read and count '
-                f'as wrong:{listed(broken)}'
+                f'{len(broken)} of {size} videos could not be read and count as wrong:'
+                f'{format_broken(broken)}'
             )
         return self._evaluator.evaluate(size)
 
 
 def wrong_score(sample: Any) -> torch.Tensor:
-    """The scores [classes] of a sample that is wrong as can be: 0 for its
-    classes, 1 for all others.
-    """
+    """Scores [classes] that make a sample count as wrong: 0 for its classes, 1 for all others."""
     label = sample.gt_label
     score = torch.ones_like(sample.pred_score)
     if label.numel() == score.numel() > 1:  # several labels, as 0 and 1
@@ -165,28 +155,28 @@ def wrong_score(sample: Any) -> torch.Tensor:
     return score
 
 
-def broken_in(data_batch: Any) -> list[tuple[str, str]]:
-    """The (file, reason) pairs that the samples of a batch carry."""
+def find_broken(data_batch: Any) -> list[tuple[str, str]]:
+    """(file, reason) pairs of the samples of a batch."""
     return [
         pair for sample in data_batch['data_samples'] for pair in sample.metainfo.get('broken', ())
     ]
 
 
-def gathered(broken: Broken) -> Broken:
-    """The union over all processes, the same and in the same order in all."""
+def gather_broken(broken: Broken) -> Broken:
+    """Union over all processes, in the same order in all."""
     union: Broken = {}
     for part in all_gather_object(broken):
         union.update(part)
     return dict(sorted(union.items()))
 
 
-def listed(broken: Broken) -> str:
-    """One indented line for each video."""
+def format_broken(broken: Broken) -> str:
+    """Format one indented line a video."""
     return ''.join(f'\n  {name} ({reason})' for name, reason in sorted(broken.items()))
 
 
 def num_videos(dataset: Any) -> int:
-    """Videos in a data set, however often it is repeated."""
+    """Number of videos in a data set; repetitions count once."""
     if hasattr(dataset, 'datasets'):
         return sum(map(num_videos, dataset.datasets))
     if hasattr(dataset, 'dataset'):

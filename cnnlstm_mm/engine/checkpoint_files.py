@@ -1,9 +1,8 @@
-"""Checkpoint files that are there whole or not at all, and can be checked.
+"""Checkpoint files that are written atomically and carry their own SHA-256.
 
-A checkpoint is torch's zip file with a comment, ``sha256:HEX``, at its very
-end: the hash of all bytes before it. torch and MMAction2 load such a file as
-any other, and file and hash cannot part. torch alone does not notice a
-flipped bit in a tensor.
+A checkpoint is torch's zip file with a comment, ``sha256:HEX``, at its very end: the hash of all
+bytes before it. torch and MMAction2 load such a file as any other, and file and hash cannot part.
+torch alone does not notice a flipped bit in a tensor.
 """
 
 import errno
@@ -14,7 +13,6 @@ import os.path as osp
 import re
 import shutil
 import zipfile
-from collections.abc import Callable
 
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.logging import print_log
@@ -25,30 +23,18 @@ _COMMENT = len(_PREFIX) + 64
 _END = b'PK\x05\x06'  # of a zip file: 22 bytes, of which 2 count the comment
 
 
-def with_hash(data: bytes) -> bytes:
-    """Append the hash to what ``torch.save`` wrote; other data stay.
-
-    Args:
-        data (bytes): A file's content.
-
-    Returns:
-        bytes: The content with its hash.
-    """
+def append_hash(data: bytes) -> bytes:
+    """Append the hash to the bytes of ``torch.save``; other bytes stay."""
     if data[-22:-18] != _END or data[-2:] != b'\0\0':
         return data
     body = data[:-2] + _COMMENT.to_bytes(2, 'little')
     return body + _PREFIX + hashlib.sha256(body).hexdigest().encode()
 
 
-def fault(path: str) -> str | None:
-    """Find out what is wrong with a checkpoint, without loading it.
+def find_damage(path: str) -> str | None:
+    """Describe the damage of a local checkpoint, without loading it; None if it is sound.
 
-    Args:
-        path (str): A local file.
-
-    Returns:
-        str or None: What is wrong, or None. A file without a hash, as other
-        tools write it, is checked by the checksums of its zip entries.
+    A file without a hash, as other tools write it, is checked by the checksums of its zip entries.
     """
     try:
         if not os.path.getsize(path):
@@ -56,7 +42,7 @@ def fault(path: str) -> str | None:
         with open(path, 'rb') as file:
             if not has_hash(path):
                 if not zipfile.is_zipfile(file):
-                    return 'it is cut short, or no checkpoint'
+                    return 'it is cut short, or not a checkpoint'
                 with zipfile.ZipFile(file) as archive:
                     bad = archive.testzip()
                     file.seek(-len(archive.comment) - 2, os.SEEK_END)
@@ -68,8 +54,8 @@ def fault(path: str) -> str | None:
                 part = file.read(min(left, 1 << 24))
                 digest.update(part)
                 left -= len(part)
-            wanted = file.read()[len(_PREFIX) :].decode()
-            if digest.hexdigest() != wanted:
+            expected = file.read()[len(_PREFIX) :].decode()
+            if digest.hexdigest() != expected:
                 return 'its bytes do not match the hash in it'
     except (OSError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
         return f'{type(error).__name__}: {error}'
@@ -83,16 +69,12 @@ def has_hash(path: str) -> bool:
         return bool(re.fullmatch(rb'sha256:[0-9a-f]{64}', file.read()))
 
 
-def write_whole(path: str, data: bytes) -> None:
-    """Write a file under another name, check it, and give it its name.
-
-    Args:
-        path (str): A local file; its folder is made.
-        data (bytes): Its content.
+def write_verified(path: str, data: bytes) -> None:
+    """Write a local file atomically, and read it back before it gets its name.
 
     Raises:
-        OSError: If it cannot be written, or does not read as it was written.
-            A file of this name is then as it was.
+        OSError: If it cannot be written, or reads back otherwise. An older file of this name is
+            intact.
     """
     folder, name = osp.split(osp.abspath(path))
     os.makedirs(folder, exist_ok=True)
@@ -104,7 +86,7 @@ def write_whole(path: str, data: bytes) -> None:
             os.fsync(file.fileno())
         with open(temporary, 'rb') as file:
             if hashlib.sha256(file.read()).digest() != hashlib.sha256(data).digest():
-                raise OSError(errno.EIO, 'what was read back is not what was written', temporary)
+                raise OSError(errno.EIO, 'other bytes were read back than written', temporary)
         os.replace(temporary, path)
     finally:
         if osp.exists(temporary):
@@ -125,8 +107,8 @@ def _sync_folder(folder: str) -> None:
         os.close(handle)
 
 
-def remove_parts(folder: str) -> None:
-    """Remove what processes that were killed had half written."""
+def remove_partial_files(folder: str) -> None:
+    """Remove what killed processes left half written."""
     for name in os.listdir(folder):
         if re.fullmatch(r'\..*\.\d+\.part', name):
             os.remove(osp.join(folder, name))
@@ -134,79 +116,74 @@ def remove_parts(folder: str) -> None:
 
 @register_backend('verified')
 class VerifiedLocalBackend(LocalBackend):
-    """mmengine's local files, of which :meth:`put` writes checkpoints."""
+    """mmengine's local files, with a :meth:`put` that writes checkpoints."""
 
     def put(self, obj: bytes, filepath: str) -> None:
-        """Write a checkpoint with its hash, see :func:`write_whole`.
+        """Write a checkpoint with its hash, see :func:`write_verified`.
 
         Raises:
-            OSError: If it cannot be written; with what is needed, what there
-                is, and the cure.
+            OSError: If it cannot be written; with the space that is needed and free, and the fix.
         """
-        data = with_hash(obj)
+        data = append_hash(obj)
         try:
-            write_whole(str(filepath), data)
+            write_verified(str(filepath), data)
         except OSError as error:
             folder = osp.dirname(osp.abspath(filepath))
             free = shutil.disk_usage(folder).free if osp.isdir(folder) else 0
             raise OSError(
                 error.errno,
-                f'The checkpoint {filepath} could not be written: '
-                f'{error.strerror or error}. It needs {len(data) / 2**20:.1f} '
-                f'MiB, and {folder} has {free / 2**20:.1f} MiB free. The '
-                'checkpoints before it are intact. Free some space (or mend '
-                'the quota, the limit or the rights), or keep fewer: '
-                'default_hooks.checkpoint.max_keep_ckpts=1. Then start the '
-                'same command with --resume',
+                f'The checkpoint {filepath} could not be written: {error.strerror or error}. It '
+                f'needs {len(data) / 2**20:.1f} MiB, and {folder} has {free / 2**20:.1f} MiB free. '
+                'The checkpoints before it are intact; fix: free some space (or raise the quota, '
+                'the limit or the rights), or keep fewer, '
+                'default_hooks.checkpoint.max_keep_ckpts=1; then start the same command with '
+                '--resume',
             ) from error
 
 
 def newest_valid(folder: str, template: str, work_dir: str | None = None) -> str | None:
-    """The newest checkpoint of a run that is whole.
+    """Find the newest sound checkpoint of a run.
 
-    It is the one that ``last_checkpoint`` names, or a newer one, if the run
-    was killed before it could be named there. Where it is broken, the one
-    before is taken, with a warning.
+    It is the one that ``last_checkpoint`` names, or a newer one, if the run was killed before it
+    could be named there. Where it is damaged, the one before is taken, with a warning.
 
     Args:
-        folder (str): Where the checkpoints are.
-        template (str): Their names, such as 'epoch_{}.pth'.
-        work_dir (str, optional): Where ``last_checkpoint`` is. Defaults to
-            ``folder``.
+        folder: Of the checkpoints.
+        template: Their names, such as 'epoch_{}.pth'.
+        work_dir: Of ``last_checkpoint``, if not ``folder``.
 
     Returns:
-        str or None: Its path, or None if there are none at all.
+        Its path, or None if there are none at all.
 
     Raises:
-        RuntimeError: If there are some, and all are broken.
+        RuntimeError: If there are some, and all are damaged.
     """
-    broken: list[tuple[str, str]] = []
-    last = _named_last(work_dir or folder, folder)
+    damaged: list[tuple[str, str]] = []
+    last = _read_last(work_dir or folder, folder)
     for path in _candidates(folder, template, last):
-        wrong = fault(path)
-        if wrong is None:
-            for bad, reason in broken:
-                print_log(
-                    f'The checkpoint {bad} is broken ({reason}) and is left '
-                    f'out: {path} is taken instead.',
-                    'current',
-                    logging.WARNING,
-                )
-            if not has_hash(path):
-                print_log(
-                    f'The checkpoint {path} has no hash: it was written by an '
-                    'earlier version or another tool. Only the checksums in '
-                    'it could be tested.',
-                    'current',
-                )
-            return path
-        broken.append((path, wrong))
-    if broken:
-        listed = ''.join(f'\n  {path} ({why})' for path, why in broken)
+        damage = find_damage(path)
+        if damage is not None:
+            damaged.append((path, damage))
+            continue
+        for bad, reason in damaged:
+            print_log(
+                f'The checkpoint {bad} is damaged ({reason}) and is left out: {path} is taken '
+                'instead.',
+                'current',
+                logging.WARNING,
+            )
+        if not has_hash(path):
+            print_log(
+                f'The checkpoint {path} has no hash: it was written by an earlier version or '
+                'another tool. Only the checksums in it could be tested.',
+                'current',
+            )
+        return path
+    if damaged:
+        lines = ''.join(f'\n  {path} ({reason})' for path, reason in damaged)
         raise RuntimeError(
-            f'There is nothing to resume from: every checkpoint in {folder} '
-            f'is broken:{listed}\nRemove them to start anew, or name another '
-            'with --resume PATH.'
+            f'Every checkpoint in {folder} is damaged:{lines}\nfix: remove them to start anew, or '
+            'name another with --resume PATH.'
         )
     return None
 
@@ -222,23 +199,22 @@ def _candidates(folder: str, template: str, last: str | None) -> list[str]:
         match = pattern.fullmatch(name)
         if match:
             steps[osp.join(folder, name)] = int(match[1])
-    step_of: Callable = steps.__getitem__
     if last is None:
-        return sorted(steps, key=step_of, reverse=True)
+        return sorted(steps, key=steps.__getitem__, reverse=True)
     # An earlier run in this folder may have left files with higher numbers.
     time, step = osp.getmtime(last), steps.get(last, -1)
     fitting = [path for path in steps if steps[path] <= step or osp.getmtime(path) >= time]
     return sorted({*fitting, last}, reverse=True, key=lambda path: steps.get(path, -1))
 
 
-def _named_last(work_dir: str, folder: str) -> str | None:
+def _read_last(work_dir: str, folder: str) -> str | None:
     try:
         with open(osp.join(work_dir, LAST)) as file:
-            path = file.read().strip()
+            named = file.read().strip()
     except OSError:
         return None
     # The folder may have been moved since.
-    for there in (osp.join(folder, osp.basename(path)), path):
-        if osp.isfile(there):
-            return there
+    for path in (osp.join(folder, osp.basename(named)), named):
+        if osp.isfile(path):
+            return path
     return None

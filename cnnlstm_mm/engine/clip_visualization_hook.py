@@ -16,18 +16,17 @@ from mmaction.structures import ActionDataSample
 class ClipVisualizationHook(Hook):
     """Draw predictions on the clips that the model saw.
 
-    MMAction2's VisualizationHook fails on the [views, C, T, H, W] that
-    ``FormatShape(input_format='NCTHW')`` gives, and passes its visualizer an
-    argument that this one does not take. The first view of a video is drawn,
-    as one picture a frame. ``tools/test.py --show-dir`` switches it on.
+    MMAction2's VisualizationHook fails on the [views, C, T, H, W] of
+    ``FormatShape(input_format='NCTHW')``, and passes its visualizer an argument that this one does
+    not take. The first view of a video is drawn, as one picture a frame. ``tools/test.py
+    --show-dir`` enables it.
 
     Args:
-        enable (bool): Whether to draw at all. Defaults to False.
-        interval (int): Draw every so many videos. Defaults to 5000.
-        show (bool): Show the frames in a window. Defaults to False.
-        wait_time (float): Seconds to show the last frame for. Defaults to 2.
-        out_dir (str, optional): Where to save. Defaults to None, the backends
-            of the visualizer.
+        enable: Whether to draw at all.
+        interval: Draw every so many videos.
+        show: Show the frames in a window.
+        wait_time: Seconds to show the last frame for.
+        out_dir: Where to save, if not with the backends of the visualizer.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Mixed precision on a CPU."""
+"""Mixed-precision training on a CPU."""
 
 import contextlib
 from collections.abc import Iterator
@@ -14,9 +14,9 @@ from mmaction.registry import OPTIM_WRAPPERS
 class CPUAmpOptimWrapper(OptimWrapper):
     """OptimWrapper under bfloat16 autocast on a CPU.
 
-    mmengine's AmpOptimWrapper refuses a machine without an accelerator.
-    bfloat16 has float32's range, so no loss is scaled. It takes the arguments
-    of ``OptimWrapper``; ``tools/train.py --amp`` chooses it without CUDA.
+    mmengine's AmpOptimWrapper refuses a machine without an accelerator. bfloat16 has float32's
+    range, so no loss is scaled. It takes the arguments of ``OptimWrapper``; ``tools/train.py
+    --amp`` chooses it without CUDA.
     """
 
     @contextlib.contextmanager

@@ -1,4 +1,8 @@
-"""What tools/train.py and tools/test.py share: from arguments to a Runner."""
+"""Steps from the arguments of tools/train.py and tools/test.py to a Runner.
+
+:func:`load_config` makes the config, :func:`build_runner` lists the steps after it in their order:
+those named ``check_*`` raise, those named ``apply_*`` change the config.
+"""
 
 import argparse
 import os
@@ -10,7 +14,6 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.dist import barrier, is_distributed
 from mmengine.fileio import exists
-from mmengine.model import is_model_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
@@ -18,18 +21,20 @@ import cnnlstm_mm.compat as compat
 from cnnlstm_mm.datasets.annotation_list import check_labels, read_list
 from cnnlstm_mm.features.feature_config import use_features
 from cnnlstm_mm.models.fit import check_channels, check_fit
+from cnnlstm_mm.weights import unwrap_model
 from mmaction.registry import RUNNERS
 
 SPLIT_VARIABLE = 'CNNLSTM_MM_SPLIT'
+DEFAULT_HOOKS = dict(
+    broken_videos='BrokenVideoHook',
+    finite_loss='FiniteLossHook',
+    memory='MemoryHook',
+    whole_checkpoint='WholeCheckpointHook',
+)
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that upstream's train and test tools have in common.
-
-    Args:
-        parser (ArgumentParser): Receives --work-dir, --cfg-options,
-            --launcher and --local-rank.
-    """
+    """Add the flags that upstream's train and test tools have in common."""
     parser.add_argument(
         '--work-dir',
         help='the dir to save logs, models and metrics; default ./work_dirs/CONFIG_NAME',
@@ -38,15 +43,14 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         '--cfg-options',
         nargs='+',
         action=DictAction,
-        help='override settings of the config, as key=value. A list is '
-        'key="[a,b]" or key=a,b; nested lists and tuples are allowed, as in '
-        'key="[(a,b),(c,d)]". No white space. split=2 chooses the split of a '
-        'data set that has several.',
+        help='override settings of the config, as key=value. A list is key="[a,b]" or key=a,b; '
+        'nested lists and tuples are allowed, as in key="[(a,b),(c,d)]". No white space. split=2 '
+        'chooses the split of a data set that has several.',
     )
     parser.add_argument(
         '--features',
-        help='read the features that tools/extract_features.py wrote into '
-        'this folder instead of the videos',
+        help='read the features that tools/extract_features.py wrote into this folder instead of '
+        'the videos',
     )
     parser.add_argument(
         '--launcher',
@@ -59,14 +63,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def load_config(args: argparse.Namespace) -> Config:
-    """Read the config and merge the common arguments into it.
-
-    Args:
-        args (Namespace): The parsed arguments.
-
-    Returns:
-        Config: The config, with ``launcher`` and ``work_dir`` set.
-    """
+    """Read the config and merge the common arguments into it, ``work_dir`` among them."""
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     options = args.cfg_options or {}
     if 'split' in options:
@@ -89,51 +86,89 @@ def load_config(args: argparse.Namespace) -> Config:
 
 
 def build_runner(cfg: Config, modes: Iterable[str]) -> Runner:
-    """Check the files that the run needs, then build its Runner.
+    """Check the config and the files that it needs, then build its Runner.
 
     Args:
-        cfg (Config): The config of the run.
-        modes (Iterable[str]): Which of 'train', 'val' and 'test' will run.
+        cfg: The config of the run, changed in place.
+        modes: Which of 'train', 'val' and 'test' will run.
 
     Returns:
-        Runner: Ready to train or test, on CUDA where there is any. Without
-        it, a distributed run uses gloo.
+        On CUDA where there is any; without it, a distributed run uses gloo.
 
     Raises:
-        FileNotFoundError, ValueError: See :func:`check_fit`,
-            :func:`check_files` and, where ``cfg.features`` names a folder,
-            :func:`use_features`; ValueError also for a head that takes other
-            channels than the neck gives.
+        FileNotFoundError, ValueError: See the steps.
     """
-    check_fit(cfg.get('model'))
-    if cfg.get('features') is not None:
-        use_features(cfg, cfg.features)
-    check_files(cfg, modes)
-    hooks = cfg.get('default_hooks', {})
-    hooks.setdefault('broken_videos', dict(type='BrokenVideoHook'))
-    hooks.setdefault('finite_loss', dict(type='FiniteLossHook'))
-    hooks.setdefault('memory', dict(type='MemoryHook'))
-    hooks.setdefault('whole_checkpoint', dict(type='WholeCheckpointHook'))
-    cfg.default_hooks = hooks
-    make_exact(cfg)
-    check_sync_bn(cfg)
-    compat.read_without_decord(cfg)
-    compat.use_gloo_without_cuda(cfg)
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-    wrapped = is_model_wrapper(runner.model)
-    check_channels(runner.model.module if wrapped else runner.model)
+    modes = list(modes)
+    check_fit(cfg.get('model'))  # 1. backbone, neck and head go together
+    apply_features(cfg)  # 2. stored features in place of videos
+    check_files(cfg, modes)  # 3. lists, videos and weights exist; labels have an output
+    check_sync_bn(cfg)  # 4. SyncBN can run here
+    apply_default_hooks(cfg)  # 5. hooks of every run
+    apply_exact_resume(cfg)  # 6. loop and checkpoints that resume bit by bit
+    compat.read_without_decord(cfg)  # 7. OpenCV where decord is missing
+    compat.use_gloo_without_cuda(cfg)  # 8. the process group of CPUs
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)  # 9.
+    check_channels(unwrap_model(runner.model))  # 10. the head takes the neck's channels
     return runner
 
 
-def make_exact(cfg: Config) -> None:
-    """Let a config of mmengine's own parts train so that it can be resumed.
+def apply_features(cfg: Config) -> None:
+    """Read features where ``cfg.features`` names a store, see :func:`use_features`."""
+    if cfg.get('features') is not None:
+        use_features(cfg, cfg.features)
 
-    ``EpochBasedTrainLoop`` becomes :class:`ExactEpochBasedTrainLoop`, and
-    ``CheckpointHook`` :class:`VerifiedCheckpointHook`, with the same
-    arguments. Other loops, hooks and runners stay.
+
+def check_files(cfg: Config, modes: Iterable[str]) -> None:
+    """Raise unless every file that the run needs exists and its lists fit the head.
 
     Args:
-        cfg (Config): The config of the run, changed in place.
+        cfg: The config; ``data_help`` and ``weights_help`` in it say how to get the files.
+        modes: Which of 'train', 'val' and 'test' will run.
+
+    Raises:
+        FileNotFoundError: With each missing path and how to get it.
+        ValueError: For a list that cannot be parsed, or a label that the head has no output for;
+            with file and line.
+    """
+    loaders = [cfg.get(f'{mode}_dataloader') for mode in modes]
+    datasets = [d for loader in loaders if loader is not None for d in _innermost(loader.dataset)]
+    data = [path for dataset in datasets for path in _data_files(dataset)]
+    weights = [path for path in _checkpoints(cfg) if '://' not in path]
+    messages = [
+        _missing_message(kind, missing, cfg.get(f'{kind}_help'))
+        for kind, paths in (('data', data), ('weights', weights))
+        if (missing := [path for path in paths if not exists(path)])
+    ]
+    if messages:
+        raise FileNotFoundError('\n'.join(messages))
+    for dataset in datasets:
+        _check_list(cfg, dataset)
+
+
+def check_sync_bn(cfg: Config) -> None:
+    """Raise ValueError for ``sync_bn`` in a distributed run on CPUs: PyTorch's needs GPUs."""
+    launched = cfg.get('launcher', 'none') != 'none'
+    if cfg.get('sync_bn') and launched and not torch.cuda.is_available():
+        raise ValueError(
+            f'sync_bn: expected None without CUDA, as PyTorch synchronizes batch norm on GPUs '
+            f'only, got {cfg.sync_bn!r}; fix: drop it. To train on CPUs as one process would, '
+            'freeze the batch norm (TimeDistributed(frozen=True), norm_eval=True) or use GroupNorm.'
+        )
+
+
+def apply_default_hooks(cfg: Config) -> None:
+    """Add the hooks of ``DEFAULT_HOOKS`` that the config does not set itself."""
+    hooks = dict(cfg.get('default_hooks') or {})
+    for name, kind in DEFAULT_HOOKS.items():
+        hooks.setdefault(name, dict(type=kind))
+    cfg.default_hooks = hooks
+
+
+def apply_exact_resume(cfg: Config) -> None:
+    """Let a config of mmengine's own parts train so that it can be resumed bit by bit.
+
+    ``EpochBasedTrainLoop`` becomes :class:`ExactEpochBasedTrainLoop`, and ``CheckpointHook``
+    :class:`VerifiedCheckpointHook`, with the same arguments. Other loops, hooks and runners stay.
     """
     if cfg.get('runner_type', 'Runner') != 'Runner':
         return
@@ -141,78 +176,22 @@ def make_exact(cfg: Config) -> None:
     if loop.get('type') == 'EpochBasedTrainLoop' or (loop.get('by_epoch') and 'type' not in loop):
         loop.pop('by_epoch', None)
         loop['type'] = 'ExactEpochBasedTrainLoop'
-    hook = cfg.setdefault('default_hooks', {}).setdefault(
-        'checkpoint', dict(type='CheckpointHook', interval=1)
-    )
+    hooks = dict(cfg.get('default_hooks') or {})
+    hook = hooks.setdefault('checkpoint', dict(type='CheckpointHook', interval=1))
     if hook and hook.get('type') == 'CheckpointHook':
-        hook['type'] = 'VerifiedCheckpointHook'
-
-
-def check_sync_bn(cfg: Config) -> None:
-    """Refuse SyncBN where PyTorch's cannot run.
-
-    Args:
-        cfg (Config): The config of the run.
-
-    Raises:
-        ValueError: If the run is distributed, on CPUs, and has ``sync_bn``.
-    """
-    if (
-        cfg.get('sync_bn')
-        and cfg.get('launcher', 'none') != 'none'
-        and not torch.cuda.is_available()
-    ):
-        raise ValueError(
-            f'sync_bn={cfg.sync_bn!r} needs CUDA: PyTorch synchronizes batch '
-            'norm on GPUs only. Drop it; to train on CPUs as one process '
-            'would, freeze the batch norm (TimeDistributed(frozen=True), '
-            'norm_eval=True) or use GroupNorm.'
-        )
+        hooks['checkpoint'] = dict(hook, type='VerifiedCheckpointHook')
+    cfg.default_hooks = hooks
 
 
 def leave_process_group() -> None:
-    """End a distributed run in order; call it last. Nothing else happens.
+    """End a distributed run in order; the last call of a tool. Others are not affected.
 
-    A process that exits while gloo's threads still talk to a slower one is
-    aborted, and the launcher then reports a run as failed that was not.
+    A process that exits while gloo's threads still talk to a slower one is aborted, and the
+    launcher then reports a run as failed that was not.
     """
     if is_distributed():
         barrier()
         torch.distributed.destroy_process_group()
-
-
-def check_files(cfg: Config, modes: Iterable[str]) -> None:
-    """Stop before the model is built if a file that the run needs is missing.
-
-    Args:
-        cfg (Config): The config of the run. ``data_help`` and
-            ``weights_help`` in it say how to get the files.
-        modes (Iterable[str]): Which of 'train', 'val' and 'test' will run.
-
-    Raises:
-        FileNotFoundError: Naming each missing path and how to get it.
-        ValueError: For a list that cannot be read, or a label that the head
-            has no output for; with file and line.
-    """
-    missing: list[str] = []
-    for mode in modes:
-        loader = cfg.get(f'{mode}_dataloader')
-        if loader is not None:
-            for dataset in _innermost(loader.dataset):
-                missing += _missing_data(dataset)
-    messages = []
-    if missing:
-        messages.append(_message('data', missing, cfg.get('data_help')))
-    weights = [path for path in _checkpoints(cfg) if '://' not in path and not exists(path)]
-    if weights:
-        messages.append(_message('weights', weights, cfg.get('weights_help')))
-    if messages:
-        raise FileNotFoundError('\n'.join(messages))
-    for mode in modes:
-        loader = cfg.get(f'{mode}_dataloader')
-        if loader is not None:
-            for dataset in _innermost(loader.dataset):
-                _check_list(cfg, dataset)
 
 
 def _innermost(dataset: dict) -> list[dict]:
@@ -237,30 +216,27 @@ def _check_list(cfg: Config, dataset: dict) -> None:
     check_labels(path, rows, head['num_classes'])
 
 
-def _missing_data(dataset: dict) -> list[str]:
+def _data_files(dataset: dict) -> list[str]:
     root = dataset.get('data_root') or ''
     paths = [dataset.get('ann_file'), *dataset.get('data_prefix', {}).values()]
-    paths = [osp.join(root, path) for path in paths if path]
-    return [path for path in paths if not exists(path)]
+    return [osp.join(root, path) for path in paths if path]
 
 
 def _checkpoints(cfg: Config) -> list[str]:
-    """The checkpoints that the run will load, in the order it does."""
-    if cfg.get('resume') and cfg.get('load_from') is None:
-        return []
+    """The checkpoints that the run will load."""
     if cfg.get('load_from') is not None:
         return [cfg.load_from]
+    if cfg.get('resume'):
+        return []
     nodes = list(compat.dicts(cfg.get('model', {})))
-    return [
-        node['checkpoint']
-        for node in nodes
-        if node.get('type') == 'Pretrained' and node.get('checkpoint')
-    ] + [node['pretrained'] for node in nodes if isinstance(node.get('pretrained'), str)]
+    paths = [node.get('checkpoint') for node in nodes if node.get('type') == 'Pretrained']
+    paths += [node.get('pretrained') for node in nodes]
+    return [path for path in paths if isinstance(path, str) and path]
 
 
-def _message(what: str, paths: list[str], cure: str) -> str:
-    listed = ''.join(f'\n  {Path(path).absolute()}' for path in dict.fromkeys(paths))
+def _missing_message(kind: str, paths: list[str], fix: str | None) -> str:
+    lines = ''.join(f'\n  {Path(path).absolute()}' for path in dict.fromkeys(paths))
     return (
-        f'The {what} of this config are not there. Looked for:{listed}\n'
-        f'{cure or "Set the paths in the config or with --cfg-options."}'
+        f'The {kind} of this config are missing. Looked for:{lines}\n'
+        f'{fix or "fix: set the paths in the config or with --cfg-options."}'
     )

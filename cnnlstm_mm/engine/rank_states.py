@@ -1,31 +1,26 @@
-"""What the processes of a distributed training do not have in common."""
+"""Per-rank buffers and gradients that a rank-0 checkpoint misses."""
 
 import contextlib
 import hashlib
-from typing import Any, ContextManager
+from typing import Any
 
 import torch
 from mmengine.dist import all_gather_object, get_backend, get_rank, get_world_size
-from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+from cnnlstm_mm.weights import unwrap_model
 
 State = dict[str, dict[str, Tensor]]
 
 
-def own_state(model: nn.Module) -> State:
-    """Buffers and gradients of this process.
+def rank_state(model: nn.Module) -> State:
+    """``buffers`` and ``grads`` of this process by name, on the CPU.
 
-    In the middle of an epoch each process has batch-norm statistics of its
-    own; between two updates with ``accumulative_counts`` it has gradients.
-
-    Args:
-        model (nn.Module): The model, wrapped or not.
-
-    Returns:
-        dict: ``buffers`` and ``grads`` by name, on the CPU.
+    In the middle of an epoch each process has batch-norm statistics of its own; between two
+    updates with ``accumulative_counts`` it has gradients.
     """
-    model = model.module if is_model_wrapper(model) else model
+    model = unwrap_model(model)
     return dict(
         buffers={name: buffer.detach().cpu() for name, buffer in model.named_buffers()},
         grads={
@@ -36,17 +31,13 @@ def own_state(model: nn.Module) -> State:
     )
 
 
-def differing_states(model: nn.Module) -> list[State] | None:
-    """Gather the states of all processes; all of them call it.
-
-    Args:
-        model (nn.Module): The model of each.
+def gather_rank_states(model: nn.Module) -> list[State] | None:
+    """Gather one state a process; all processes call it.
 
     Returns:
-        list or None: One state a process, or None where there is nothing
-        that a checkpoint of the main process lacks.
+        None where a checkpoint of the main process misses nothing.
     """
-    state = own_state(model)
+    state = rank_state(model)
     if get_world_size() == 1:
         return [dict(state, buffers={})] if state['grads'] else None
     if not state['grads'] and len(set(all_gather_object(_hash(state)))) == 1:
@@ -54,40 +45,32 @@ def differing_states(model: nn.Module) -> list[State] | None:
     return all_gather_object(state)
 
 
-def load_own_state(model: nn.Module, states: list[State]) -> None:
-    """Give this process its buffers and gradients back.
+def load_rank_state(model: nn.Module, states: list[State]) -> None:
+    """Restore the buffers and gradients of this process.
 
     Args:
-        model (nn.Module): The model, wrapped or not.
-        states (list): Of :func:`differing_states`.
+        model: Wrapped or not.
+        states: Of :func:`gather_rank_states`.
 
     Raises:
-        ValueError: If the states are those of another number of processes.
+        ValueError: If they were gathered from another number of processes.
     """
     if len(states) != get_world_size():
         raise ValueError(
-            f'This checkpoint was written by {len(states)} processes in the '
-            'middle of an epoch, and each had batch-norm statistics or '
-            f'gradients of its own: {get_world_size()} processes cannot go on '
-            f'from it. Start {len(states)}, or take a checkpoint of the end '
-            'of an epoch.'
+            f'This checkpoint was written in the middle of an epoch, with batch-norm statistics '
+            f'or gradients of each process: expected {len(states)} processes, got '
+            f'{get_world_size()}; fix: start {len(states)}, or resume from the end of an epoch.'
         )
-    model = model.module if is_model_wrapper(model) else model
-    _load(model, states[get_rank()])
+    _load(unwrap_model(model), states[get_rank()])
 
 
-def settle_gradients(model: nn.Module, batch: Any) -> None:
+def warm_up_ddp(model: nn.Module, batch: Any) -> None:
     """Have DDP order its gradients before the first iteration, not after it.
 
-    After its first backward pass DDP puts the gradients into another order,
-    and gloo's sums over three processes and more round differently then. The
-    first iteration of a resumed training would so differ in the last bits
-    from that of one that ran through. Gradients and buffers stay as they are;
-    nothing happens with other models and backends.
-
-    Args:
-        model (nn.Module): Wrapped in DDP.
-        batch (Any): A batch of this process.
+    After its first backward pass DDP puts the gradients into another order, and gloo's sums over
+    three processes and more round differently then. The first iteration of a resumed training
+    would so differ in the last bits from that of one that ran through. Gradients and buffers stay
+    as they are; nothing happens with other models and backends.
     """
     if (
         get_world_size() < 3
@@ -95,7 +78,7 @@ def settle_gradients(model: nn.Module, batch: Any) -> None:
         or not isinstance(model, DistributedDataParallel)
     ):
         return
-    state = own_state(model)
+    state = rank_state(model)
     state['buffers'] = {name: buffer.clone() for name, buffer in state['buffers'].items()}
     model.zero_grad()
     model.train_step(batch, optim_wrapper=_BackwardOnly())
@@ -106,7 +89,7 @@ def settle_gradients(model: nn.Module, batch: Any) -> None:
 class _BackwardOnly:
     """An optimizer wrapper that changes no weight."""
 
-    def optim_context(self, model: nn.Module) -> ContextManager:
+    def optim_context(self, model: nn.Module) -> contextlib.AbstractContextManager:
         return contextlib.nullcontext()
 
     def update_params(self, loss: Tensor) -> None:
@@ -122,9 +105,9 @@ def _load(model: nn.Module, state: State) -> None:
         parameters[name].grad = grad.to(parameters[name])
 
 
-def _hash(state: dict[str, Any]) -> str:
+def _hash(state: State) -> str:
     digest = hashlib.sha256()
     for name, buffer in state['buffers'].items():
-        buffer = buffer.contiguous().reshape(-1).view(torch.uint8)
-        digest.update(name.encode() + buffer.numpy().tobytes())
+        digest.update(name.encode())
+        digest.update(buffer.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

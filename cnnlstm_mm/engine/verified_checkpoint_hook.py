@@ -11,32 +11,35 @@ from mmengine.runner import BaseLoop, Runner
 
 from mmaction.registry import HOOKS
 
-from .checkpoint_files import LAST, fault, has_hash, newest_valid, remove_parts, write_whole
+from .checkpoint_files import (
+    LAST,
+    find_damage,
+    has_hash,
+    newest_valid,
+    remove_partial_files,
+    write_verified,
+)
 from .exact_train_loop import ExactEpochBasedTrainLoop
-from .rank_states import differing_states, load_own_state
+from .rank_states import gather_rank_states, load_rank_state
 
 KEY = 'exact_resume'
 
 
 @HOOKS.register_module()
 class VerifiedCheckpointHook(CheckpointHook):
-    """mmengine's CheckpointHook whose files can be trusted.
+    """mmengine's CheckpointHook with verified files.
 
-    - A checkpoint is written under another name, flushed to the disk, read
-      back, and then given its name; it ends with its own SHA-256. So is
-      ``last_checkpoint``.
-    - An older one, or the best so far, is removed after the new one is there.
-    - Resuming without a file name takes the newest one that is whole, and
-      says which broken ones it left out.
+    - A checkpoint is written under another name, flushed to the disk, read back, and then given
+      its name; it ends with its own SHA-256. So is ``last_checkpoint``.
+    - An older one, or the best so far, is removed after the new one is complete.
+    - Resuming without a file name takes the newest sound one, and logs the damaged ones.
     - A process that torchrun started again resumes by itself.
-    - With :class:`ExactEpochBasedTrainLoop`, checkpoints hold what it needs
-      to go on in the middle of an epoch (``by_epoch=False``), in each
-      process of a distributed training.
+    - With :class:`ExactEpochBasedTrainLoop`, checkpoints hold what it needs to go on in the middle
+      of an epoch (``by_epoch=False``), in each process of a distributed training.
 
-    It takes the arguments of ``CheckpointHook``. Files on other than local
-    storage (``backend_args``, ``out_dir='s3://...'``) are written by their
-    own backend, and those of another runner (``FlexibleRunner``) by its
-    strategy, without these promises.
+    It takes the arguments of ``CheckpointHook``. Files on other than local storage
+    (``backend_args``, ``out_dir='s3://...'``) are written by their own backend, and those of
+    another runner (``FlexibleRunner``) by its strategy, without these promises.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -60,7 +63,7 @@ class VerifiedCheckpointHook(CheckpointHook):
         if not self._verified:
             return
         # On several machines only some of the processes may know.
-        restarted = max(all_gather_object(restarts())) > 0
+        restarted = max(all_gather_object(restart_count())) > 0
         choice: list[Any] = [None]
         if is_main_process():
             try:
@@ -82,37 +85,36 @@ class VerifiedCheckpointHook(CheckpointHook):
             newest = newest_valid(folder, self.filename_tmpl, runner.work_dir)
             if newest is not None:
                 return True, newest
-            runner.logger.info(f'There is no checkpoint in {folder} yet: the training begins.')
+            runner.logger.info(f'No checkpoint in {folder} yet: the training starts from scratch.')
             if not restarted:
                 return False, None
         if path is not None and osp.isfile(path) and has_hash(path):
-            wrong = fault(path)
-            if wrong is not None:
+            damage = find_damage(path)
+            if damage is not None:
                 raise RuntimeError(
-                    f'{path} is damaged: {wrong}. Take another copy of it, '
-                    'or, to resume, --resume without a path: it takes the '
-                    'newest checkpoint that is whole.'
+                    f'{path} is damaged: {damage}; fix: take another copy of it, or, to resume, '
+                    '--resume without a path, which takes the newest sound checkpoint.'
                 )
         return resume, path
 
     def before_train(self, runner: Runner) -> None:
-        """Prepare the folder; remove what was half written."""
+        """Prepare the folder; remove partial files."""
         super().before_train(runner)
         if self._verified and is_main_process() and osp.isdir(self.out_dir):
-            remove_parts(self.out_dir)
+            remove_partial_files(self.out_dir)
         if self._rank_states is not None:
-            load_own_state(runner.model, self._rank_states)
+            load_rank_state(runner.model, self._rank_states)
             self._rank_states = None
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Add where the training is."""
+        """Add the position of the training."""
         loop = runner.train_loop
         if isinstance(loop, ExactEpochBasedTrainLoop):
             checkpoint[KEY] = loop.state_dict(checkpoint['meta']['epoch'])
             checkpoint[KEY]['rank_states'] = self._rank_states
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Go on where the training was."""
+        """Restore the position of the training."""
         if (
             not runner._resume
             or not _is_training(runner)
@@ -122,9 +124,8 @@ class VerifiedCheckpointHook(CheckpointHook):
         state = checkpoint.get(KEY)
         if state is None:
             runner.logger.info(
-                'This checkpoint does not say where in its epoch it was '
-                'written: it is of an earlier version or another tool. The '
-                'training goes on, but not with the very same numbers.'
+                'This checkpoint, of an earlier version or another tool, lacks its position in the '
+                'epoch. The training goes on, but not bit by bit.'
             )
             return
         runner.train_loop.load_state_dict(state)
@@ -137,8 +138,7 @@ class VerifiedCheckpointHook(CheckpointHook):
         old = None
         if self.max_keep_ckpts > 0 and step not in self.keep_ckpt_ids:
             ids = [*self.keep_ckpt_ids, step]
-            # With the one to be removed: a run killed before it is removed
-            # does so when it is resumed.
+            # With the one to remove: a run killed before that removes it when resumed.
             runner.message_hub.update_info('keep_ckpt_ids', ids)
             if len(ids) > self.max_keep_ckpts:
                 old = ids[0]
@@ -156,7 +156,7 @@ class VerifiedCheckpointHook(CheckpointHook):
         )
         if not is_main_process():
             return
-        write_whole(osp.join(runner.work_dir, LAST), self.last_ckpt.encode())
+        write_verified(osp.join(runner.work_dir, LAST), self.last_ckpt.encode())
         if old is not None:
             path = osp.join(self.out_dir, self.filename_tmpl.format(old))
             if osp.isfile(path):
@@ -164,7 +164,7 @@ class VerifiedCheckpointHook(CheckpointHook):
 
     def _save(self, runner: Runner, name: str, **kwargs: Any) -> None:
         if isinstance(runner.train_loop, ExactEpochBasedTrainLoop):
-            self._rank_states = differing_states(runner.model)
+            self._rank_states = gather_rank_states(runner.model)
         runner.save_checkpoint(
             self.out_dir, name, backend_args=self.backend_args, **kwargs, **self.args
         )
@@ -188,7 +188,7 @@ class VerifiedCheckpointHook(CheckpointHook):
 
 
 class _DeferredRemoval:
-    """A file backend that notes what is to be removed."""
+    """A file backend that collects the files to remove."""
 
     def __init__(self, backend: Any) -> None:
         self._backend = backend
@@ -202,10 +202,10 @@ class _DeferredRemoval:
 
 
 def _is_training(runner: Runner) -> bool:
-    # Tests and validations leave the config of the training unbuilt.
+    # In tests and validations it is still a config.
     return isinstance(runner._train_loop, BaseLoop)
 
 
-def restarts() -> int:
+def restart_count() -> int:
     """How often torchrun has started this process again."""
     return int(os.environ.get('TORCHELASTIC_RESTART_COUNT', 0))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from cnnlstm_mm.compat import read_without_decord
+from cnnlstm_mm.weights import check_no_nan
 from mmaction.registry import DATASETS, MODELS
 
 from .feature_config import fingerprint, load_backbone, plain
@@ -92,6 +93,7 @@ class FeatureExtractor:
         model.init_weights()
         if checkpoint is not None:
             load_backbone(model, checkpoint)
+        check_no_nan(model, checkpoint or 'weights of model.backbone')
         self.model: nn.Module = model.to(self.device)
         self.model.train(False)
 

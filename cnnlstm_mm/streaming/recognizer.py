@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from cnnlstm_mm.models.acceleration.stream_packing import pack_backbone
 from cnnlstm_mm.models.fit import check_channels
 from cnnlstm_mm.models.stepping import reset_state
-from cnnlstm_mm.weights import load_whole
+from cnnlstm_mm.weights import load_complete
 from mmaction.registry import MODELS
 
 from .facts import fingerprint, normalization, test_pipeline
@@ -66,7 +66,7 @@ class StreamingRecognizer:
         init_default_scope(cfg.get('default_scope', 'mmaction'))
         model = MODELS.build(cfg.model)
         if checkpoint is not None:
-            load_whole(model, checkpoint)
+            load_complete(model, checkpoint)
         self._init(model, cfg, device, dtype)
 
     @classmethod

@@ -55,7 +55,7 @@ def test_torch_alone_loads_a_flipped_bit(tmp_path):
 
 def test_hashed_file_is_an_ordinary_checkpoint(tmp_path):
     path = write(tmp_path / 'a.pth', 1.0)
-    assert files.has_hash(str(path)) and files.fault(str(path)) is None
+    assert files.has_hash(str(path)) and files.find_damage(str(path)) is None
     for mmap in (False, True):
         loaded = torch.load(path, weights_only=True, mmap=mmap)
         assert torch.equal(loaded['state_dict']['weight'], torch.ones(100))
@@ -75,19 +75,19 @@ def test_every_flipped_bit_and_every_cut_is_found(tmp_path):
     for place in (*range(0, end, 37), *range(end - 120, end)):
         path.write_bytes(whole)
         flip(path, place)
-        assert files.fault(str(path)), place
+        assert files.find_damage(str(path)), place
     for length in (0, 1, 70, end // 2, *range(end - 120, end)):
         path.write_bytes(whole[:length])
-        assert files.fault(str(path)), length
+        assert files.find_damage(str(path)), length
 
 
 def test_old_files_are_checked_by_their_checksums(tmp_path):
     path = write(tmp_path / 'a.pth', 1.0, hashed=False)
-    assert files.fault(str(path)) is None
+    assert files.find_damage(str(path)) is None
     flip(path)
-    assert 'checksum' in files.fault(str(path))
+    assert 'checksum' in files.find_damage(str(path))
     path.write_bytes(path.read_bytes()[:900])
-    assert 'cut short' in files.fault(str(path))
+    assert 'cut short' in files.find_damage(str(path))
 
 
 @pytest.mark.parametrize('how', ['cut', 'flipped', 'empty'])
@@ -177,7 +177,7 @@ def test_a_full_disk_leaves_the_last_one(tmp_path, monkeypatch, number):
         for words in (name, os.strerror(number), 'MiB free', '--resume', 'max_keep_ckpts'):
             assert words in str(caught.value)
     assert os.listdir(tmp_path) == ['epoch_1.pth']
-    assert files.fault(str(path)) is None
+    assert files.find_damage(str(path)) is None
 
 
 def test_a_limit_on_the_size_of_files_is_an_error(tmp_path):

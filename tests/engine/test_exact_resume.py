@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from cnnlstm_mm.datasets.replacing import BrokenSampleError, ReplacingMixin
 from cnnlstm_mm.datasets.resumable_loader import resumable
 from cnnlstm_mm.engine import checkpoint_files as files
-from cnnlstm_mm.engine.checkpoint_files import fault
+from cnnlstm_mm.engine.checkpoint_files import find_damage
 from cnnlstm_mm.engine.launch import build_runner
 
 NECK = dict(CONV, return_mode='sequence', tbptt_len=2, carry_prob=0.5, dropout=0.3)
@@ -128,8 +128,8 @@ def test_a_broken_latest_one_is_left_out(whole, tmp_path):
     path.write_bytes(path.read_bytes()[:-3000])
     result = trained(training(tmp_path, resume=True, log_level='INFO'))
     assert_goes_on(result, whole, 6)
-    assert f'{path} is broken' in log(tmp_path)
-    assert fault(str(path)) is None, 'it has been written again'
+    assert f'{path} is damaged' in log(tmp_path)
+    assert find_damage(str(path)) is None, 'it has been written again'
 
 
 def test_a_named_damaged_one_is_refused(whole, tmp_path):
@@ -153,7 +153,7 @@ def test_checkpoints_of_earlier_versions_are_resumed(whole, tmp_path):
     # Of the end of an epoch, and with the seed in it: the same even so.
     assert_goes_on(result, whole, 12)
     assert 'has no hash' in log(tmp_path)
-    assert 'does not say where in its epoch' in log(tmp_path)
+    assert 'lacks its position in the epoch' in log(tmp_path)
 
 
 def test_a_seed_that_was_drawn_is_kept(tmp_path):
@@ -277,7 +277,7 @@ def test_other_loops_and_hooks_are_left_alone(tmp_path):
     runner = build_runner(cfg, ['train'])
     assert cfg.train_cfg.type == 'IterBasedTrainLoop'
     runner.train()
-    assert fault(str(tmp_path / 'iter_2.pth')) is None
+    assert find_damage(str(tmp_path / 'iter_2.pth')) is None
 
 
 def test_killed_at_random_and_resumed(tmp_path):

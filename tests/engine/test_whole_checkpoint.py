@@ -1,13 +1,21 @@
-"""Checkpoints that fit in part, or hold no numbers."""
+"""Checkpoints that fit in part, or hold NaN or infinity."""
 
+import runpy
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 import torch
+from helpers.support import ROOT
 from helpers.toy_training import runner
+from mmengine.config import Config
 from mmengine.runner import EpochBasedTrainLoop
 
-from cnnlstm_mm.weights import load_whole
+from cnnlstm_mm.features.extraction import FeatureExtractor
+from cnnlstm_mm.weights import load_complete
+from mmaction.registry import MODELS
+
+NAN = float('nan')
 
 
 def saved(path, model, drop=(), **change):
@@ -36,7 +44,9 @@ def model(tmp_path):
 
 def test_a_test_wants_all_weights(tmp_path, model):
     lost = saved(tmp_path / 'lost.pth', model, ['fc.weight'])
-    with pytest.raises(RuntimeError, match='lost.pth does not fit.*It lacks fc.weight.') as error:
+    with pytest.raises(
+        RuntimeError, match='lost.pth does not fit.*Missing keys: fc.weight.'
+    ) as error:
         loaded(tmp_path / 'a', lost, 'test')
     assert 'allow_missing=True' in str(error.value)
     log = loaded(tmp_path / 'b', lost, 'test', allow_missing=True)
@@ -54,11 +64,11 @@ def test_a_test_wants_all_weights(tmp_path, model):
 def test_a_training_takes_what_fits_and_says_so(tmp_path, model):
     lost = saved(tmp_path / 'lost.pth', model, ['fc.weight'])
     log = loaded(tmp_path / 'a', lost, 'train')
-    assert 'WARNING' in log and 'It lacks fc.weight.' in log
+    assert 'WARNING' in log and 'Missing keys: fc.weight.' in log
     linear = torch.nn.Linear(9, 9)
     with pytest.raises(RuntimeError, match='another architecture'):
         loaded(tmp_path / 'b', saved(tmp_path / 'x.pth', linear), 'train')
-    with pytest.raises(RuntimeError, match='cannot be resumed.*no meta'):
+    with pytest.raises(RuntimeError, match='cannot be resumed.*without meta'):
         loaded(tmp_path / 'c', saved(tmp_path / 'good.pth', model), 'resume')
 
 
@@ -67,9 +77,46 @@ def test_a_training_takes_what_fits_and_says_so(tmp_path, model):
 def test_no_weights_but_numbers(tmp_path, model, value, mode):
     bad = saved(tmp_path / 'bad.pth', model, **{'norm.bias': torch.tensor([0, value, 0, 0])})
     with pytest.raises(
-        ValueError, match='bad.pth has NaN or infinity in 1 of . weights: norm.bias'
+        ValueError, match='bad.pth: .* NaN or infinity in 1 of . weights: norm.bias'
     ):
         if mode == 'strict':
-            load_whole(model, bad)
+            load_complete(model, bad)
         else:
             loaded(tmp_path / 'a', bad, mode)
+
+
+def test_a_training_refuses_pretrained_weights_with_nan(tmp_path, model):
+    """They are loaded by ``init_cfg``, which no hook sees."""
+    bad = saved(tmp_path / 'bad.pth', model, **{'fc.bias': torch.tensor([0, NAN, 0])})
+    run = runner(tmp_path / 'run', [None] * 2)
+    run.register_hook(dict(type='WholeCheckpointHook'))
+    run.model.init_cfg = dict(type='Pretrained', checkpoint=bad)
+    with pytest.raises(ValueError, match='init_cfg.*NaN or infinity in 1 of . weights: fc.bias'):
+        run.train()
+
+
+def quickstart(quickstart_data):
+    """A config of the built-in data with a small model, and its recognizer."""
+    cfg = Config.fromfile(ROOT / 'configs/mobilenet_convlstm_quickstart.py')
+    for mode, part in (('train', 'train'), ('val', 'val'), ('test', 'val')):
+        dataset = cfg[f'{mode}_dataloader'].dataset
+        dataset.ann_file = f'{quickstart_data}/quickstart_{part}_split_1_videos.txt'
+        dataset.data_prefix.video = f'{quickstart_data}/videos'
+    return cfg, MODELS.build(cfg.model)
+
+
+@pytest.mark.parametrize('tool', ['temporal_probe', 'early_recognition', 'extract_features'])
+def test_the_tools_refuse_nan(quickstart_data, tmp_path, tool):
+    cfg, recognizer = quickstart(quickstart_data)
+    name = 'backbone.backbone.conv1.conv.weight'
+    recognizer.state_dict()[name][0, 0, 0, 0] = NAN
+    bad = saved(tmp_path / 'bad.pth', recognizer)
+    cfg.dump(tmp_path / 'config.py')
+    with pytest.raises(ValueError, match=f'bad.pth.*NaN or infinity in 1 of .*{name}'):
+        if tool == 'extract_features':
+            FeatureExtractor(cfg, tmp_path / 'out', ['val'], checkpoint=bad)
+            return
+        module = runpy.run_path(str(ROOT / f'tools/analysis/{tool}.py'))
+        args = Namespace(cfg_options=None, device='cpu', max_videos=1, parts=[1.0])
+        more = ['clip'] if tool == 'early_recognition' else []
+        module['measure'](str(tmp_path / 'config.py'), bad, *more, args)

@@ -32,6 +32,7 @@ from cnnlstm_mm.lab.analysis.cli import (
 )
 from cnnlstm_mm.streaming import StreamingRecognizer
 from cnnlstm_mm.streaming.facts import test_pipeline
+from cnnlstm_mm.weights import check_no_nan
 from mmaction.apis import init_recognizer
 from mmaction.registry import DATASETS
 
@@ -171,6 +172,7 @@ def measure(config: str, checkpoint: str, mode: str, args: argparse.Namespace) -
         answer = stream_answers
     else:
         model = init_recognizer(cfg, checkpoint, args.device)
+        check_no_nan(model, checkpoint)
         answer = clip_answers
     videos = TestVideos(cfg, args.max_videos)
     name = Path(config).stem

@@ -30,6 +30,7 @@ from cnnlstm_mm.lab.analysis.cli import (
 )
 from cnnlstm_mm.lab.analysis.frame_orders import OrderScores, frame_orders, reorder
 from cnnlstm_mm.streaming.facts import read_labels
+from cnnlstm_mm.weights import check_no_nan
 from mmaction.apis import init_recognizer
 from mmaction.registry import DATASETS
 
@@ -73,6 +74,7 @@ def measure(config: str, checkpoint: str, args: argparse.Namespace) -> dict[str,
     """
     cfg = load_test_config(config, args.cfg_options)
     model = init_recognizer(cfg, checkpoint, args.device)
+    check_no_nan(model, checkpoint)
     loader_cfg = cfg.test_dataloader
     dataset = DATASETS.build(loader_cfg.dataset)
     numbers = chosen_videos(len(dataset), args.max_videos)

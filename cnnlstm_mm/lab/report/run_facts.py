@@ -7,7 +7,7 @@ from typing import Any
 from mmengine.config import Config
 
 from cnnlstm_mm import compat
-from cnnlstm_mm.engine.launch import make_exact
+from cnnlstm_mm.engine.launch import apply_exact_resume
 from cnnlstm_mm.lab.benchmark.plan import read_config
 from cnnlstm_mm.models.fit import neck_class
 
@@ -179,7 +179,7 @@ def changes(cfg: Config, path: Path, split: int | None) -> list[str]:
 def _as_trained(cfg: Config) -> Config:
     """A copy with the parts that tools/train.py puts in."""
     cfg = copy.deepcopy(cfg)
-    make_exact(cfg)
+    apply_exact_resume(cfg)
     return cfg
 
 

@@ -186,10 +186,10 @@ def load(path, user, place):
         finite('the stream', scores)
         return
     if user == 'load':
-        from cnnlstm_mm.weights import load_whole
+        from cnnlstm_mm.weights import load_complete
 
         model = recognizer()[0]
-        load_whole(model, str(path))
+        load_complete(model, str(path))
     else:
         run = runner(user, place)
         run._load_from = str(path)
