@@ -1,210 +1,143 @@
-"""All that MMAction2 1.2.0 needs on today's Python, PyTorch and numpy.
+"""Fixes that MMAction2 1.2.0, mmengine and mmcv need on today's Python, PyTorch and numpy.
 
-Each fix looks for the break first and leaves a mended library alone.
+Each fix looks for the break first, leaves a mended library alone, and reaches only the modules
+that need it: for other users of mmengine, numpy or moviepy in the process nothing else changes.
 :func:`apply` runs those that need no config; the others take one.
 """
 
 import contextlib
 import importlib.util
-import os
-import pickle
+import pkgutil
 import platform
-import re
 import sys
 import types
 import warnings
 from collections.abc import Iterator
-from importlib import metadata
-from pathlib import Path
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 from typing import Any
 
 import numpy as np
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import init_dist, is_distributed, master_only
-from mmengine.hooks import LoggerHook
-from mmengine.logging import HistoryBuffer, print_log
-from mmengine.runner import CheckpointLoader
+from mmengine.logging import print_log
+
+from cnnlstm_mm.safe_loading import allow_runner_checkpoints, explain_refused_checkpoints
 
 
 def apply() -> None:
     """Apply every fix that needs no config. Safe to call again."""
-    # mmcv-lite says at every start that it lacks an op of object detection.
-    warnings.filterwarnings('ignore', 'Fail to import ``MultiScaleDeform')
-    # mmengine's DDP wrapper says it in every process.
-    warnings.filterwarnings('ignore', '`broadcast_buffers` is deprecated')
-    stub_missing_drn()
-    alias_moviepy_editor()
+    silence_upstream_warnings()
+    provide_missing_modules()
     allow_runner_checkpoints()
     explain_refused_checkpoints()
-    mend_color_jitter_hue()
-    mend_bfloat16_scores()
+    restore_removed_names()
+    fix_color_jitter_hue()
+    fix_bfloat16_scores()
     write_test_metrics_once()
 
 
-def stub_missing_drn() -> None:
-    """Let ``mmaction.models`` import from the wheel (mmaction2#2714).
+def silence_upstream_warnings() -> None:
+    """Ignore two warnings that every start would show; the same from other modules pass."""
+    # mmcv-lite lacks an op of object detection.
+    warnings.filterwarnings('ignore', 'Fail to import ``MultiScaleDeform', module=r'mmcv\.')
+    # mmengine's DDP wrapper, in every process.
+    warnings.filterwarnings('ignore', '`broadcast_buffers` is deprecated', module=r'mmengine\.')
 
-    The 1.2.0 wheel and sdist lack ``mmaction/models/localizers/drn``. The
-    stand-in class raises ``ImportError`` when a DRN is built.
+
+class StandInFinder(MetaPathFinder, Loader):
+    """Last finder of ``sys.meta_path``, for modules that MMAction2 imports and nobody provides.
+
+    - ``mmaction.models.localizers.drn`` is missing from the 1.2.0 wheel and sdist (mmaction2#2714).
+      Building the stand-in for DRN raises ``ImportError``.
+    - ``moviepy.editor`` is gone in moviepy 2, which moved its names to the top level.
     """
-    spec = importlib.util.find_spec('mmaction')
-    if spec is None or not spec.submodule_search_locations:
-        raise ModuleNotFoundError(
-            'cnnlstm_mm needs MMAction2, which is not installed here: '
-            'pip install "mmaction2>=1.2,<2"',
-            name='mmaction',
-        )
-    root = Path(spec.submodule_search_locations[0])
-    name = 'mmaction.models.localizers.drn'
-    if (root / 'models/localizers/drn').is_dir() or name in sys.modules:
-        return
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """Find one of the stand-ins."""
+        if name not in _STAND_INS:
+            return None
+        return importlib.util.spec_from_loader(name, self, is_package=name == _DRN)
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        """Fill a stand-in, when it is imported."""
+        _STAND_INS[module.__name__](module)
+
+
+def _fill_drn(module: types.ModuleType) -> None:
     from mmaction.registry import MODELS
 
     @MODELS.register_module()
     class DRN:
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             raise ImportError(
-                'DRN is missing from the mmaction2 1.2.0 wheel '
-                '(mmaction2#2714). Install MMAction2 from its git '
-                'repository to use it.'
+                'DRN is missing from the mmaction2 1.2.0 wheel (mmaction2#2714); fix: install '
+                'MMAction2 from its git repository.'
             )
 
-    package, module = types.ModuleType(name), types.ModuleType(f'{name}.drn')
-    package.__path__ = []
     module.DRN = DRN
-    package.drn = module
-    sys.modules.update({package.__name__: package, module.__name__: module})
 
 
-def alias_moviepy_editor() -> None:
-    """Give moviepy 2 the module ``moviepy.editor`` that MMAction2 imports.
+def _fill_moviepy_editor(module: types.ModuleType) -> None:
+    import moviepy
 
-    moviepy 2 moved its names to the top level. They are looked up on first
-    use, so that importing cnnlstm_mm does not import moviepy.
+    class ImageSequenceClip(moviepy.ImageSequenceClip):
+        """moviepy's; ``write_gif`` takes the ``verbose`` of moviepy 1, as TensorBoard gives it."""
+
+        def write_gif(self, filename: str, *args: Any, verbose: Any = None, **kwargs: Any) -> None:
+            super().write_gif(filename, *args, **kwargs)
+
+    names = {name: getattr(moviepy, name) for name in dir(moviepy) if not name.startswith('_')}
+    module.__dict__.update(names, ImageSequenceClip=ImageSequenceClip)
+
+
+_DRN = 'mmaction.models.localizers.drn'
+_STAND_INS = {
+    _DRN: lambda package: None,
+    f'{_DRN}.drn': _fill_drn,
+    'moviepy.editor': _fill_moviepy_editor,
+}
+
+
+def provide_missing_modules() -> None:
+    """Install :class:`StandInFinder`."""
+    if not any(isinstance(finder, StandInFinder) for finder in sys.meta_path):
+        sys.meta_path.append(StandInFinder())
+
+
+class _Extended(types.ModuleType):
+    """A view of a module with one more name."""
+
+    def __init__(self, module: types.ModuleType, name: str, value: Any) -> None:
+        super().__init__(module.__name__)
+        self.__dict__.update({'_module': module, name: value})
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__['_module'], name)
+
+
+def restore_removed_names() -> None:
+    """Give upstream modules the names that numpy 2 and Python 3.14 have dropped.
+
+    Only these modules see them: PoseCompact, ``frame_extract``, two metrics, and what asks for
+    mmcv's compiled ops, as every optimizer with a ``paramwise_cfg`` does.
     """
-    try:
-        version = metadata.version('moviepy')
-    except metadata.PackageNotFoundError:
-        return
-    if int(version.split('.')[0]) < 2 or 'moviepy.editor' in sys.modules:
-        return
-    alias = types.ModuleType('moviepy.editor')
-
-    def from_moviepy(name: str) -> Any:
-        return getattr(importlib.import_module('moviepy'), name)
-
-    alias.__getattr__ = from_moviepy
-    sys.modules['moviepy.editor'] = alias
-
-
-def history_statistic(owner: Any, name: str) -> Any:
-    """Stand in for ``getattr`` in checkpoints: methods of HistoryBuffer only.
-
-    Args:
-        owner (Any): Must be ``HistoryBuffer``.
-        name (str): Must be one of its statistics.
-
-    Returns:
-        Any: The method, which a log history keeps by name.
-
-    Raises:
-        UnpicklingError: For anything else.
-    """
-    if owner is not HistoryBuffer or name not in ('min', 'max', 'mean', 'current'):
-        raise pickle.UnpicklingError(f'getattr({owner!r}, {name!r})')
-    return getattr(owner, name)
+    trapezoid = getattr(np, 'trapezoid', None)  # trapz before numpy 2
+    for module, library, name, value in (
+        ('mmaction.datasets.transforms.pose_transforms', np, 'Inf', np.inf),
+        ('mmaction.utils.misc', np, 'Inf', np.inf),
+        ('mmaction.evaluation.functional.accuracy', np, 'trapz', trapezoid),
+        ('mmaction.evaluation.metrics.multimodal_metric', np, 'in1d', np.isin),
+        ('mmengine.utils.dl_utils.misc', pkgutil, 'find_loader', importlib.util.find_spec),
+        ('mmcv.utils.ext_loader', pkgutil, 'find_loader', importlib.util.find_spec),
+    ):
+        if not hasattr(library, name):
+            held = 'np' if library is np else 'pkgutil'
+            setattr(importlib.import_module(module), held, _Extended(library, name, value))
 
 
-def runner_checkpoint_globals() -> list[Any]:
-    """What a Runner checkpoint holds beside tensors: log histories in numpy.
-
-    Returns:
-        list: The classes and functions that ``torch.load(weights_only=True)``
-        may call, or pairs of one and the name by which files call it. None of
-        them runs code from the file.
-    """
-    multiarray = (getattr(np, '_core', None) or np.core).multiarray
-    dtypes = {
-        type(np.dtype(name)) for name in ('f2', 'f4', 'f8', 'i1', 'i2', 'i4', 'i8', 'u1', 'bool')
-    }
-    functions = [
-        (getattr(multiarray, name), f'numpy.{core}.multiarray.{name}')
-        for name in ('_reconstruct', 'scalar')
-        for core in ('core', '_core')
-    ]  # numpy 1 and numpy 2
-    return [
-        HistoryBuffer,
-        (history_statistic, 'builtins.getattr'),
-        np.ndarray,
-        np.dtype,
-        *sorted(dtypes, key=str),
-        *functions,
-    ]
-
-
-def allow_runner_checkpoints() -> None:
-    """Let mmengine's own checkpoints pass ``weights_only=True``.
-
-    torch 2.6 made that the default, which stops resume, load_from and test
-    on any checkpoint with a HistoryBuffer in it (mmengine#1655).
-    """
-    torch.serialization.add_safe_globals(runner_checkpoint_globals())
-
-
-def explain_refused_checkpoints() -> None:
-    """Replace torch's advice to unpickle without checks by a cure.
-
-    A checkpoint that asks for anything outside the allow-list raises
-    ``RuntimeError`` with the file and the refused name; nothing of it runs.
-    A damaged one raises ``RuntimeError`` with the file.
-    """
-    original = CheckpointLoader.load_checkpoint.__func__
-    if getattr(original, 'explains_refusal', False):
-        return
-
-    def load_checkpoint(cls, filename, map_location=None, logger='current'):
-        try:
-            return original(cls, filename, map_location, logger)
-        except OSError as error:
-            # torch raises it for a file that was cut short, too.
-            if isinstance(error, PermissionError) or not os.path.isfile(filename):
-                raise
-            raise RuntimeError(refusal(filename, error)) from None
-        except Exception as error:
-            raise RuntimeError(refusal(filename, error)) from None
-
-    load_checkpoint.explains_refusal = True
-    CheckpointLoader.load_checkpoint = classmethod(load_checkpoint)
-
-
-def refusal(filename: str, error: Exception) -> str:
-    """Say why ``filename`` was not loaded and what to do.
-
-    Args:
-        filename (str): The checkpoint.
-        error (Exception): What ``torch.load`` raised.
-
-    Returns:
-        str: A message with the file, the reason and the cure.
-    """
-    found = re.search(r'GLOBAL (\S+)', str(error))
-    if found is None:
-        return (
-            f'{filename} is damaged or no PyTorch checkpoint '
-            f'({type(error).__name__}: {error}). Train or download it '
-            'again, or name another file.'
-        )
-    return (
-        f'{filename} was refused, and nothing in it was run: it asks for the '
-        f'code {found[1]}. Only tensors, numbers and the log histories of a '
-        'Runner are loaded from a checkpoint. Get it from a source that you '
-        'trust as a plain state dict: '
-        'torch.save(dict(state_dict=model.state_dict()), PATH).'
-    )
-
-
-def mend_color_jitter_hue() -> None:
+def fix_color_jitter_hue() -> None:
     """Let ColorJitter shift the hue under numpy 2, also downwards.
 
     Upstream adds a Python int to a uint8 array: numpy 2 raises OverflowError
@@ -232,7 +165,7 @@ def mend_color_jitter_hue() -> None:
     ColorJitter.adjust_hue = staticmethod(adjust_hue)
 
 
-def mend_bfloat16_scores() -> None:
+def fix_bfloat16_scores() -> None:
     """Let heads compute their loss from bfloat16 scores.
 
     Upstream turns the scores into numpy, which has no bfloat16: training under
@@ -257,15 +190,14 @@ def mend_bfloat16_scores() -> None:
 def write_test_metrics_once() -> None:
     """Let only the main process write the metrics of a test to their file.
 
-    Upstream's ``LoggerHook.after_test_epoch`` dumps them from every process
-    of a distributed test into one file, which ends up damaged at times: the
-    timings in it differ in length from process to process.
+    Upstream's ``LoggerHook.after_test_epoch`` dumps them from every process of a distributed test
+    into one file, which ends up damaged at times: the timings in it differ in length from process
+    to process.
     """
-    original = LoggerHook.after_test_epoch
-    if getattr(original, 'writes_once', False):
-        return
-    LoggerHook.after_test_epoch = master_only(original)
-    LoggerHook.after_test_epoch.writes_once = True
+    from mmengine.hooks import logger_hook
+
+    if not hasattr(logger_hook.dump, '__wrapped__'):
+        logger_hook.dump = master_only(logger_hook.dump)
 
 
 def use_gloo_without_cuda(cfg: Config) -> None:

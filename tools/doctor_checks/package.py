@@ -34,9 +34,12 @@ fix('ColorJitter under numpy 2', good, 'numpy ' + np.__version__)
 from mmaction.models.heads import BaseHead
 fix('losses from bfloat16 scores', getattr(
     BaseHead.loss_by_feat, 'takes_bfloat16', False), 'wrapped')
-from mmengine.hooks import LoggerHook
-fix('test metrics are written once', getattr(
-    LoggerHook.after_test_epoch, 'writes_once', False), 'wrapped')
+from mmengine.hooks import logger_hook
+fix('test metrics are written once', hasattr(logger_hook.dump, '__wrapped__'), 'wrapped')
+from mmaction.datasets.transforms import pose_transforms
+from mmengine.utils.dl_utils import misc
+fix('names that numpy 2 and Python 3.14 dropped', hasattr(pose_transforms.np, 'Inf') and
+    hasattr(misc.pkgutil, 'find_loader'), 'given to MMAction2, mmengine and mmcv alone')
 try:
     from moviepy.editor import ImageSequenceClip; good = True; text = 'there'
 except Exception as error:
