@@ -34,7 +34,7 @@ class Differences(NamedTuple):
         )
 
 
-def unwrap_model(model: nn.Module) -> nn.Module:
+def unwrap_model(model: Any) -> nn.Module:
     """The model inside a wrapper such as DDP, or ``model`` itself."""
     return model.module if is_model_wrapper(model) else model
 
