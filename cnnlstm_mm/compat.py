@@ -1,6 +1,6 @@
 """Fixes that MMAction2 1.2.0, mmengine and mmcv need on today's Python, PyTorch and numpy.
 
-Each fix looks for the break first, leaves a mended library alone, and reaches only the modules
+Each fix looks for the break first, leaves a sound library alone, and reaches only the modules
 that need it: for other users of mmengine, numpy or moviepy in the process nothing else changes.
 :func:`apply` runs those that need no config; the others take one.
 """

@@ -1,4 +1,4 @@
-"""The C library's memory, for models that run on the CPU."""
+"""Freed memory of the C library, for models that run on the CPU."""
 
 import ctypes
 import os
@@ -33,7 +33,7 @@ def keep_freed_memory() -> bool:
     ``MALLOC_MMAP_MAX_=65536`` is the C library's own way.
 
     Returns:
-        bool: False if nothing was changed, also with other C libraries than
+        False if nothing was changed, also with other C libraries than
         GNU's.
 
     Source: mallopt(3) of the GNU C library.
@@ -54,7 +54,7 @@ def return_freed_memory() -> bool:
     would hold the old contents of all that the parent writes to afterwards.
 
     Returns:
-        bool: False where the C library is not GNU's, or kept none.
+        False where the C library is not GNU's, or held none.
 
     Source: malloc_trim(3) of the GNU C library.
     """

@@ -7,7 +7,8 @@ those named ``check_*`` raise, those named ``apply_*`` change the config.
 import argparse
 import os
 import os.path as osp
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -66,10 +67,8 @@ def load_config(args: argparse.Namespace) -> Config:
     """Read the config and merge the common arguments into it, ``work_dir`` among them."""
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     options = args.cfg_options or {}
-    if 'split' in options:
-        # The config computes the list names from it while it is read.
-        os.environ[SPLIT_VARIABLE] = str(options['split'])
-    cfg = Config.fromfile(args.config)
+    with split_variable(options.get('split', os.environ.get(SPLIT_VARIABLE))):
+        cfg = Config.fromfile(args.config)
     cfg.merge_from_dict(options)
     init_default_scope(cfg.get('default_scope', 'mmaction'))
     cfg.launcher = args.launcher
@@ -83,6 +82,20 @@ def load_config(args: argparse.Namespace) -> Config:
             name += f'_split{cfg.split}'
         cfg.work_dir = osp.join('./work_dirs', name)
     return cfg
+
+
+@contextmanager
+def split_variable(split: int | str | None) -> Iterator[None]:
+    """Set the environment variable from which configs compute their lists' names, or unset it."""
+    before = os.environ.pop(SPLIT_VARIABLE, None)
+    if split is not None:
+        os.environ[SPLIT_VARIABLE] = str(split)
+    try:
+        yield
+    finally:
+        os.environ.pop(SPLIT_VARIABLE, None)
+        if before is not None:
+            os.environ[SPLIT_VARIABLE] = before
 
 
 def build_runner(cfg: Config, modes: Iterable[str]) -> Runner:

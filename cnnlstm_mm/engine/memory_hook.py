@@ -20,14 +20,14 @@ class MemoryHook(Hook):
     priority = 'VERY_HIGH'
 
     def __init__(self) -> None:
-        self.kept = False
+        self.keeps_memory = False
 
     def before_run(self, runner: Runner) -> None:
         """Keep freed memory from now on, unless the model is on a GPU."""
         tensor = next(unwrap_model(runner.model).parameters(), None)
         if tensor is not None and tensor.device.type == 'cpu':
-            self.kept = keep_freed_memory() or self.kept
+            self.keeps_memory = keep_freed_memory() or self.keeps_memory
 
     def _before_epoch(self, runner: Runner, mode: str = 'train') -> None:
-        if self.kept:
+        if self.keeps_memory:
             return_freed_memory()

@@ -177,13 +177,13 @@ class VerifiedCheckpointHook(CheckpointHook):
             super()._save_best_checkpoint(runner, metrics)
         finally:
             self.file_backend = backend
-        kept = [
+        current = [
             self.last_ckpt,
             getattr(self, 'best_ckpt_path', None),
             *getattr(self, 'best_ckpt_path_dict', {}).values(),
         ]
         for path in deferred.removed:
-            if path not in kept:
+            if path not in current:
                 backend.remove(path)
 
 

@@ -253,10 +253,8 @@ def test_split_is_one_variable():
         work_dir=None,
         local_rank=0,
     )
-    try:
-        cfg = load_config(args)
-    finally:
-        os.environ.pop('CNNLSTM_MM_SPLIT')
+    cfg = load_config(args)
+    assert 'CNNLSTM_MM_SPLIT' not in os.environ, 'the next config in this process would read it'
     assert cfg.split == 2 and cfg.work_dir.endswith('_split2')
     for mode, part in (('train', 'train'), ('val', 'val'), ('test', 'val')):
         assert (

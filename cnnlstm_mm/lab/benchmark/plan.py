@@ -1,9 +1,7 @@
 """From a list of configs to the runs that it asks for."""
 
 import hashlib
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,7 @@ from typing import Any
 import yaml
 from mmengine.config import Config
 
-from cnnlstm_mm.engine.launch import SPLIT_VARIABLE
+from cnnlstm_mm.engine.launch import split_variable
 
 KEYS = ('configs', 'splits', 'seeds', 'cfg_options')
 
@@ -120,7 +118,7 @@ def read_config(
     Returns:
         Config: The config.
     """
-    with _split(split):
+    with split_variable(split):
         cfg = Config.fromfile(path, import_custom_modules=False)
     cfg.merge_from_dict({**(cfg_options or {}), **({} if split is None else {'split': split})})
     return cfg
@@ -177,16 +175,3 @@ def plan_runs(
                 )
             )
     return runs
-
-
-@contextmanager
-def _split(split: int | None) -> Iterator[None]:
-    before = os.environ.pop(SPLIT_VARIABLE, None)
-    if split is not None:
-        os.environ[SPLIT_VARIABLE] = str(split)
-    try:
-        yield
-    finally:
-        os.environ.pop(SPLIT_VARIABLE, None)
-        if before is not None:
-            os.environ[SPLIT_VARIABLE] = before
