@@ -105,9 +105,6 @@ def build_runner(cfg: Config, modes: Iterable[str]) -> Runner:
         cfg: The config of the run, changed in place.
         modes: Which of 'train', 'val' and 'test' will run.
 
-    Returns:
-        On CUDA where there is any; without it, a distributed run uses gloo.
-
     Raises:
         FileNotFoundError, ValueError: See the steps.
     """
@@ -163,9 +160,9 @@ def check_sync_bn(cfg: Config) -> None:
     launched = cfg.get('launcher', 'none') != 'none'
     if cfg.get('sync_bn') and launched and not torch.cuda.is_available():
         raise ValueError(
-            f'sync_bn: expected None without CUDA, as PyTorch synchronizes batch norm on GPUs '
-            f'only, got {cfg.sync_bn!r}; fix: drop it. To train on CPUs as one process would, '
-            'freeze the batch norm (TimeDistributed(frozen=True), norm_eval=True) or use GroupNorm.'
+            f'sync_bn: expected None without CUDA, got {cfg.sync_bn!r}; fix: drop it. To train on '
+            'CPUs as one process would, freeze the batch norm (TimeDistributed(frozen=True), '
+            'norm_eval=True) or use GroupNorm.'
         )
 
 
