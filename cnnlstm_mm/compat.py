@@ -200,7 +200,7 @@ def write_test_metrics_once() -> None:
         logger_hook.dump = master_only(logger_hook.dump)
 
 
-def use_gloo_without_cuda(cfg: Config) -> None:
+def apply_gloo_without_cuda(cfg: Config) -> None:
     """Start a distributed CPU job, which mmengine's ``init_dist`` cannot.
 
     It calls ``torch.cuda.set_device`` first, and the Runner's default wrapper
@@ -237,7 +237,7 @@ def _without_cuda_set_device() -> Iterator[None]:
         torch.cuda.set_device = original
 
 
-def read_without_decord(cfg: Config) -> bool:
+def apply_opencv_readers(cfg: Config) -> bool:
     """Turn decord transforms into OpenCV's where decord does not import.
 
     decord 0.6.0 has wheels for x86-64 Linux, Windows and older macOS only.

@@ -3,22 +3,22 @@
 import math
 from typing import Any
 
-MOST = 10**6  # more channels, layers or frames than any model has
+MAX_INT = 10**6  # more channels, layers or frames than any model has
 
 
-def check_whole(least: int = 1, optional: bool = False, **values: Any) -> None:
+def check_int(least: int = 1, optional: bool = False, **values: Any) -> None:
     """Raise ValueError unless every value is an int in range.
 
     Args:
-        least: The smallest allowed; the largest is ``MOST``.
+        least: The smallest allowed; the largest is ``MAX_INT``.
         optional: Whether None is allowed.
         **values: The options by name.
     """
     for name, value in values.items():
         if value is None and optional:
             continue
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MOST:
-            kind = f'an int from {least} to {MOST}{" or None" if optional else ""}'
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MAX_INT:
+            kind = f'an int from {least} to {MAX_INT}{" or None" if optional else ""}'
             raise ValueError(f'{name}: expected {kind}, got {value!r}')
 
 
@@ -29,14 +29,14 @@ def check_number(low: float = -math.inf, high: float = math.inf, **values: Any) 
             raise ValueError(f'{name}: expected a number in [{low}, {high}], got {value!r}')
 
 
-def check_share(**values: Any) -> None:
+def check_fraction(**values: Any) -> None:
     """Raise ValueError unless every value is a number in [0, 1), such as a dropout."""
     for name, value in values.items():
         if not _is_number(value) or not 0 <= value < 1:
             raise ValueError(f'{name}: expected a number in [0, 1), got {value!r}')
 
 
-def check_flag(**values: Any) -> None:
+def check_bool(**values: Any) -> None:
     """Raise ValueError unless every value is a bool; the text 'False' would count as True."""
     for name, value in values.items():
         if not isinstance(value, bool):

@@ -132,7 +132,7 @@ def test_init_dist_needs_cuda_without_the_fix():
     """
     broken = python(code.format(port=29611, call='init_dist("pytorch")'))
     assert broken.returncode != 0
-    mended = python(code.format(port=29612, call='compat.use_gloo_without_cuda(cfg)'))
+    mended = python(code.format(port=29612, call='compat.apply_gloo_without_cuda(cfg)'))
     assert mended.returncode == 0, mended.stderr
 
 
@@ -330,14 +330,14 @@ def test_without_decord_the_pipelines_read_with_opencv(monkeypatch):
         dict(type='DecordDecode', mode='efficient'),
     ]
     cfg = Config(dict(test_dataloader=dict(dataset=dict(pipeline=pipeline))))
-    assert not compat.read_without_decord(cfg)
+    assert not compat.apply_opencv_readers(cfg)
     real = compat.importlib.util.find_spec
     monkeypatch.setattr(
         compat.importlib,
         'util',
         types.SimpleNamespace(find_spec=lambda n: None if n == 'decord' else real(n)),
     )
-    assert compat.read_without_decord(cfg)
+    assert compat.apply_opencv_readers(cfg)
     got = cfg.test_dataloader.dataset.pipeline
     assert [t.type for t in got] == ['OpenCVInit', 'SampleFrames', 'OpenCVDecode']
     assert 'num_threads' not in got[0] and 'mode' not in got[2]

@@ -26,7 +26,7 @@ def test_no_crash_no_hang_no_silence(child, kind):
 
 
 def test_the_judge_can_tell():
-    from cnnlstm_mm.options import check_whole
+    from cnnlstm_mm.options import check_int
 
     def verdict(function, *words):
         return judged(lambda case, place: (words, function), None, Path())[0]
@@ -35,8 +35,8 @@ def test_the_judge_can_tell():
         raise Fault('not finite')
 
     assert verdict(lambda: None) == 'accepted'
-    assert verdict(lambda: check_whole(size='x'), 'size') == 'refused'
-    assert verdict(lambda: check_whole(size='x'), 'other') == 'fault'
+    assert verdict(lambda: check_int(size='x'), 'size') == 'refused'
+    assert verdict(lambda: check_int(size='x'), 'other') == 'fault'
     assert verdict(lambda: int('x')) == 'fault'  # not in words of ours
     assert verdict(lambda: [][0]) == 'fault'
     assert verdict(fault) == 'fault'

@@ -79,7 +79,7 @@ def main() -> None:
     keep_freed_memory()  # before the workers start; a GPU does not mind
     cfg = load_config(args)
     check_files(cfg, args.splits)
-    compat.use_gloo_without_cuda(cfg)
+    compat.apply_gloo_without_cuda(cfg)
     if args.launcher != 'none' and torch.cuda.is_available():
         init_dist(args.launcher)
     extractor = FeatureExtractor(

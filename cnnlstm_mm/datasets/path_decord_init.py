@@ -5,7 +5,7 @@ from typing import Any
 
 import cv2
 
-from cnnlstm_mm.options import check_number, check_whole
+from cnnlstm_mm.options import check_int, check_number
 from mmaction.datasets.transforms import DecordInit
 from mmaction.registry import TRANSFORMS
 
@@ -35,7 +35,7 @@ class PathDecordInit(DecordInit):
     """
 
     def __init__(self, num_threads: int = 1, min_share: float = 0.9) -> None:
-        check_whole(0, num_threads=num_threads)
+        check_int(0, num_threads=num_threads)
         check_number(0, 1, min_share=min_share)
         super().__init__(io_backend='disk', num_threads=num_threads)
         self.min_share = min_share

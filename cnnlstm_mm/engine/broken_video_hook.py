@@ -8,7 +8,7 @@ from mmengine.dist import all_gather_object, get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from cnnlstm_mm.options import check_flag, check_number, check_whole
+from cnnlstm_mm.options import check_bool, check_int, check_number
 from mmaction.registry import HOOKS
 
 Broken = dict[str, str]
@@ -39,8 +39,8 @@ class BrokenVideoHook(Hook):
         self, max_broken_share: float = 0.05, count_as_wrong: bool = False, interval: int = 50
     ) -> None:
         check_number(0, 1, max_broken_share=max_broken_share)
-        check_flag(count_as_wrong=count_as_wrong)
-        check_whole(interval=interval)
+        check_bool(count_as_wrong=count_as_wrong)
+        check_int(interval=interval)
         self.max_broken_share = max_broken_share
         self.count_as_wrong = count_as_wrong
         self.interval = interval

@@ -11,7 +11,7 @@ from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from cnnlstm_mm.options import check_whole
+from cnnlstm_mm.options import check_int
 from mmaction.registry import HOOKS
 
 from .non_finite_report import describe_samples, dump_batch, format_report, non_finite_parameters
@@ -46,7 +46,7 @@ class FiniteLossHook(Hook):
     def __init__(self, action: str = 'stop', max_in_a_row: int = 10, max_dumps: int = 3) -> None:
         if action not in ACTIONS:
             raise ValueError(f'action: expected one of {ACTIONS}, got {action!r}')
-        check_whole(max_in_a_row=max_in_a_row, max_dumps=max_dumps)
+        check_int(max_in_a_row=max_in_a_row, max_dumps=max_dumps)
         self.action = action
         self.max_in_a_row = max_in_a_row
         self.max_dumps = max_dumps

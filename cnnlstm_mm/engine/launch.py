@@ -115,8 +115,8 @@ def build_runner(cfg: Config, modes: Iterable[str]) -> Runner:
     check_sync_bn(cfg)  # 4. SyncBN can run here
     apply_default_hooks(cfg)  # 5. hooks of every run
     apply_exact_resume(cfg)  # 6. loop and checkpoints that resume bit by bit
-    compat.read_without_decord(cfg)  # 7. OpenCV where decord is missing
-    compat.use_gloo_without_cuda(cfg)  # 8. the process group of CPUs
+    compat.apply_opencv_readers(cfg)  # 7. OpenCV where decord is missing
+    compat.apply_gloo_without_cuda(cfg)  # 8. the process group of CPUs
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)  # 9.
     check_channels(unwrap_model(runner.model))  # 10. the head takes the neck's channels
     return runner
@@ -137,8 +137,7 @@ def check_files(cfg: Config, modes: Iterable[str]) -> None:
 
     Raises:
         FileNotFoundError: With each missing path and how to get it.
-        ValueError: For a list that cannot be parsed, or a label that the head has no output for;
-            with file and line.
+        ValueError: For a broken list or a label without an output; with file and line.
     """
     loaders = [cfg.get(f'{mode}_dataloader') for mode in modes]
     datasets = [d for loader in loaders if loader is not None for d in _innermost(loader.dataset)]
@@ -246,7 +245,5 @@ def _checkpoints(cfg: Config) -> list[str]:
 
 def _missing_message(kind: str, paths: list[str], fix: str | None) -> str:
     lines = ''.join(f'\n  {Path(path).absolute()}' for path in dict.fromkeys(paths))
-    return (
-        f'The {kind} of this config are missing. Looked for:{lines}\n'
-        f'{fix or "fix: set the paths in the config or with --cfg-options."}'
-    )
+    fix = fix or 'fix: set the paths in the config or with --cfg-options.'
+    return f'The {kind} of this config are missing. Looked for:{lines}\n{fix}'

@@ -5,7 +5,7 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 
-from cnnlstm_mm.options import check_flag
+from cnnlstm_mm.options import check_bool
 from cnnlstm_mm.weights import check_no_nan, compare, extract_state_dict, unwrap_model
 from mmaction.registry import HOOKS
 
@@ -33,7 +33,7 @@ class WholeCheckpointHook(Hook):
     """
 
     def __init__(self, allow_missing: bool = False) -> None:
-        check_flag(allow_missing=allow_missing)
+        check_bool(allow_missing=allow_missing)
         self.allow_missing = allow_missing
 
     def before_train(self, runner: Runner) -> None:

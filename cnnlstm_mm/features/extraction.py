@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from cnnlstm_mm.compat import read_without_decord
+from cnnlstm_mm.compat import apply_opencv_readers
 from cnnlstm_mm.weights import check_no_nan
 from mmaction.registry import DATASETS, MODELS
 
@@ -98,7 +98,7 @@ class FeatureExtractor:
         self.model.train(False)
 
         made_of, text = fingerprint(cfg), config_text(cfg)
-        read_without_decord(cfg)
+        apply_opencv_readers(cfg)
         if pool != 'auto':
             made_of['pool'] = pool
         self.pool = made_of['pool']

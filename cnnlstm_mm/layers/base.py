@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from cnnlstm_mm.options import check_flag, check_number, check_share, check_whole
+from cnnlstm_mm.options import check_bool, check_fraction, check_int, check_number
 
 from .gates import GATES, NormedGates
 from .geometry import Pair, output_size, pair
@@ -42,8 +42,8 @@ class ConvLSTMBase(nn.Module):
         choose('padding', padding, 'same', 'valid')
         choose('gate_conv', gate_conv, *GATES)
         choose('recurrent_activation', recurrent_activation, 'sigmoid', 'hard_sigmoid')
-        check_whole(in_channels=in_channels, hidden_channels=hidden_channels, num_layers=num_layers)
-        check_flag(
+        check_int(in_channels=in_channels, hidden_channels=hidden_channels, num_layers=num_layers)
+        check_bool(
             bias=bias,
             bidirectional=bidirectional,
             go_backwards=go_backwards,
@@ -51,7 +51,7 @@ class ConvLSTMBase(nn.Module):
             fused=fused,
         )
         check_number(forget_bias=forget_bias)
-        check_share(dropout=dropout, recurrent_dropout=recurrent_dropout)
+        check_fraction(dropout=dropout, recurrent_dropout=recurrent_dropout)
         if norm and gate_conv == 'pooled':
             raise ValueError(
                 "norm needs gate_conv='full' or 'depthwise': pooled gates have no common channels"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from cnnlstm_mm.options import MOST
+from cnnlstm_mm.options import MAX_INT
 
 Pair = tuple[int, int]
 
@@ -18,7 +18,7 @@ def pair(value: int | tuple[int, int], name: str) -> Pair:
     """
     both = value if isinstance(value, (tuple, list)) else (value, value)
     if len(both) != 2 or not all(
-        isinstance(v, int) and v is not True and 0 < v <= MOST for v in both
+        isinstance(v, int) and v is not True and 0 < v <= MAX_INT for v in both
     ):
         raise ValueError(f'{name} must be a positive int or a pair of them, got {value!r}')
     return both[0], both[1]

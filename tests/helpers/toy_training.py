@@ -127,7 +127,7 @@ if __name__ == '__main__':
     from cnnlstm_mm import compat
 
     launched = Config(dict(launcher='pytorch'))
-    compat.use_gloo_without_cuda(launched)
+    compat.apply_gloo_without_cuda(launched)
     for what in ('stop', 'skip'):
         two_processes(f'{sys.argv[1]}/{what}', launched, what)
     torch.distributed.destroy_process_group()

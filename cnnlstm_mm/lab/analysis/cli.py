@@ -61,7 +61,7 @@ def load_test_config(path: str, options: dict | None) -> Config:
     cfg = Config.fromfile(path)
     cfg.merge_from_dict(options or {})
     check_files(Config(dict(cfg, model={})), ['test'])
-    compat.read_without_decord(cfg)
+    compat.apply_opencv_readers(cfg)
     return cfg
 
 

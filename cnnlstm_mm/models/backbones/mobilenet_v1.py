@@ -10,7 +10,7 @@ from mmengine.model import BaseModule
 from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from torch import Tensor
 
-from cnnlstm_mm.options import check_flag, check_number, check_whole
+from cnnlstm_mm.options import check_bool, check_int, check_number
 from mmaction.registry import MODELS
 
 # Output channels and stride of the 13 separable blocks at width 1.
@@ -85,9 +85,9 @@ class MobileNetV1(BaseModule):
         ),
     ) -> None:
         super().__init__(init_cfg=init_cfg)
-        check_flag(norm_eval=norm_eval, with_cp=with_cp)
+        check_bool(norm_eval=norm_eval, with_cp=with_cp)
         check_number(0, 64, widen_factor=widen_factor)
-        check_whole(-1, frozen_stages=frozen_stages)
+        check_int(-1, frozen_stages=frozen_stages)
         if (
             not isinstance(out_indices, (tuple, list))
             or not out_indices

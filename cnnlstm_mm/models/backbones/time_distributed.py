@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from cnnlstm_mm.models.acceleration.folded_copy import FoldedCopy
 from cnnlstm_mm.models.acceleration.in_place_relu import keep_outputs
-from cnnlstm_mm.options import check_flag
+from cnnlstm_mm.options import check_bool
 from mmaction.registry import MODELS
 from mmaction.utils import ConfigType
 
@@ -67,7 +67,7 @@ class TimeDistributed(BaseModule):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
-        check_flag(frozen=frozen, channels_last=channels_last, bf16=bf16)
+        check_bool(frozen=frozen, channels_last=channels_last, bf16=bf16)
         if not isinstance(backbone, dict) or 'type' not in backbone:
             raise ValueError(
                 'backbone must be a config with a type, such as '

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from cnnlstm_mm.layers.geometry import pair
-from cnnlstm_mm.options import check_share, check_whole
+from cnnlstm_mm.options import check_fraction, check_int
 from mmaction.models.heads import BaseHead
 from mmaction.registry import MODELS
 from mmaction.utils import ConfigType
@@ -42,13 +42,13 @@ class FlattenHead(BaseHead):
         loss_cls: ConfigType = dict(type='CrossEntropyLoss'),
         **kwargs: Any,
     ) -> None:
-        check_whole(
+        check_int(
             num_classes=num_classes,
             in_channels=in_channels,
             num_steps=num_steps,
             hidden_channels=hidden_channels,
         )
-        check_share(dropout_ratio=dropout_ratio)
+        check_fraction(dropout_ratio=dropout_ratio)
         size = pair(spatial_size, 'spatial_size')
         super().__init__(num_classes, in_channels, loss_cls, **kwargs)
         self.input_size = (in_channels, num_steps, *size)

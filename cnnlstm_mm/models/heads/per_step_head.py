@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from cnnlstm_mm.models.stepping import State
 from cnnlstm_mm.models.temporal_pool import RunningPool
-from cnnlstm_mm.options import check_number, check_share, check_whole
+from cnnlstm_mm.options import check_fraction, check_int, check_number
 from mmaction.models.heads import BaseHead
 from mmaction.registry import MODELS
 from mmaction.utils import ConfigType, SampleList
@@ -56,9 +56,9 @@ class PerStepHead(BaseHead):
         loss_cls: ConfigType = dict(type='CrossEntropyLoss'),
         **kwargs: Any,
     ) -> None:
-        check_whole(num_classes=num_classes, in_channels=in_channels)
-        check_whole(optional=True, clip_len=clip_len)
-        check_share(dropout_ratio=dropout_ratio)
+        check_int(num_classes=num_classes, in_channels=in_channels)
+        check_int(optional=True, clip_len=clip_len)
+        check_fraction(dropout_ratio=dropout_ratio)
         check_number(0, init_std=init_std)
         super().__init__(num_classes, in_channels, loss_cls, **kwargs)
         for name, value, known in (

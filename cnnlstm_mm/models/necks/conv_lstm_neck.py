@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from cnnlstm_mm.layers import ConvLSTM
 from cnnlstm_mm.models.stepping import Size, State
-from cnnlstm_mm.options import check_whole
+from cnnlstm_mm.options import check_int
 from mmaction.registry import MODELS
 
 from .recurrent_neck import RecurrentNeck
@@ -56,8 +56,8 @@ class ConvLSTMNeck(RecurrentNeck):
         init_cfg: dict | None = None,
         **kwargs: Any,
     ) -> None:
-        check_whole(hidden_channels=hidden_channels)
-        check_whole(optional=True, reduce_channels=reduce_channels)
+        check_int(hidden_channels=hidden_channels)
+        check_int(optional=True, reduce_channels=reduce_channels)
         directions = 2 if kwargs.get('bidirectional') else 1
         super().__init__(
             in_channels,

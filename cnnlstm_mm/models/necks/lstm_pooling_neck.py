@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from cnnlstm_mm.layers.fused import must_be_plain
 from cnnlstm_mm.layers.geometry import pair
 from cnnlstm_mm.models.stepping import Size, State
-from cnnlstm_mm.options import check_flag, check_share, check_whole
+from cnnlstm_mm.options import check_bool, check_fraction, check_int
 from mmaction.registry import MODELS
 
 from .recurrent_neck import RecurrentNeck
@@ -65,10 +65,10 @@ class LSTMPoolingNeck(RecurrentNeck):
         temporal_pool: str = 'last',
         **kwargs: Any,
     ) -> None:
-        check_whole(hidden_channels=hidden_channels, num_layers=num_layers)
-        check_whole(optional=True, dense_channels=dense_channels)
-        check_flag(bidirectional=bidirectional)
-        check_share(dropout=dropout)
+        check_int(hidden_channels=hidden_channels, num_layers=num_layers)
+        check_int(optional=True, dense_channels=dense_channels)
+        check_bool(bidirectional=bidirectional)
+        check_fraction(dropout=dropout)
         if spatial_pool not in SPATIAL_POOLS:
             raise ValueError(
                 f"expected spatial_pool in {SPATIAL_POOLS}, got {spatial_pool!r}; fix: 'avg'"

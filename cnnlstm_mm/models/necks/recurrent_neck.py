@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from cnnlstm_mm.models.feature_input import Feature, select_feature
 from cnnlstm_mm.models.stepping import Size, State, run_truncated
 from cnnlstm_mm.models.temporal_pool import RunningPool, pool
-from cnnlstm_mm.options import MOST, check_flag, check_number, check_whole
+from cnnlstm_mm.options import MAX_INT, check_bool, check_int, check_number
 from mmaction.utils import OptSampleList
 
 from .deferred_neck import DeferredNeck
@@ -87,10 +87,10 @@ class RecurrentNeck(BaseModule):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
-        check_whole(in_channels=in_channels, run_channels=run_channels)
-        check_whole(optional=True, tbptt_len=tbptt_len)
-        check_whole(-MOST, in_index=in_index)
-        check_flag(residual=residual)
+        check_int(in_channels=in_channels, run_channels=run_channels)
+        check_int(optional=True, tbptt_len=tbptt_len)
+        check_int(-MAX_INT, in_index=in_index)
+        check_bool(residual=residual)
         check_number(0, 1, carry_prob=carry_prob)
         if temporal_pool not in self.pools:
             raise ValueError(
