@@ -1,5 +1,6 @@
 """Checkpoints loaded by mmengine with ``weights_only=True``: allow-list and error messages."""
 
+import errno
 import os
 import pickle
 import re
@@ -117,14 +118,16 @@ def _is_damaged(path: str, error: Exception) -> bool:
     if isinstance(error, (MemoryError, ImportError, torch.OutOfMemoryError)):
         return False
     if isinstance(error, OSError):
-        return error.errno is None  # the others come from the system
+        return error.errno in (None, errno.EINVAL)  # a seek; the others come from the system
     if not isinstance(error, RuntimeError):
         return True
     # RuntimeError also stands for a missing device and a full memory.
-    if re.search('corrupt|wrong byte size|PytorchStreamReader', str(error)):
+    if re.search(
+        'corrupt|byte size|protocol version|StreamReader|inline_container|record', str(error)
+    ):
         return True
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is not None
-    except zipfile.BadZipFile:
+    except Exception:  # of any kind, as zipfile expects sound names and sizes
         return zipfile.is_zipfile(path)

@@ -90,6 +90,19 @@ def test_old_files_are_checked_by_their_checksums(tmp_path):
     assert 'cut short' in files.find_damage(str(path))
 
 
+def test_no_flipped_bit_ends_the_check_of_an_old_file(tmp_path):
+    """zipfile raises UnicodeDecodeError, NotImplementedError and others for some."""
+    path = write(tmp_path / 'a.pth', 1.0, hashed=False)
+    whole = path.read_bytes()
+    found = []
+    for place in range(len(whole)):
+        for bit in (1, 64, 128):
+            path.write_bytes(whole[:place] + bytes([whole[place] ^ bit]) + whole[place + 1 :])
+            found.append(files.find_damage(str(path)))
+    assert any('Unicode' in damage for damage in found if damage)
+    assert any('NotImplemented' in damage for damage in found if damage)
+
+
 @pytest.mark.parametrize('how', ['cut', 'flipped', 'empty'])
 def test_the_one_before_a_broken_one_is_taken(tmp_path, how, warnings):
     good = write(tmp_path / 'epoch_9.pth', 1.0)
