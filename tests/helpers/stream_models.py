@@ -23,7 +23,8 @@ OPTIONS = dict(
         dict(CONV, peephole=(5, 5), num_layers=2, recurrent_activation='hard_sigmoid'),
         FLAT,
     ),
-    conv_depthwise=(dict(CONV, gate_conv='depthwise', norm=True, reduce_channels=3), I3D),
+    # Of fewer channels the norm makes noise: it divides by their length, at some pixels near 0.
+    conv_depthwise=(dict(CONV, gate_conv='depthwise', norm=True, reduce_channels=12), I3D),
     conv_pooled=(dict(CONV, gate_conv='pooled', return_mode='mean', peephole=True), I3D),
     conv_plain=(dict(CONV, fused=False, bias=False, norm=True), I3D),
     conv_dropout=(dict(CONV, dropout=0.3, recurrent_dropout=0.3), I3D),

@@ -1,5 +1,6 @@
 """A clip, its parts and its frames give the same scores."""
 
+import copy
 import pickle
 import random
 
@@ -17,19 +18,73 @@ def make(option):
     torch.manual_seed(3)
     cfg = config(*OPTIONS[option])
     model = build(cfg)
-    return model, StreamingRecognizer.from_model(model, cfg)
+    rec = StreamingRecognizer.from_model(model, cfg)
+    # 32x32 frames would be resized to 36x36 first: prepare them by hand.
+    rec.transform.steps.clear()
+    return model, rec
 
 
 def random_video(frames, size=(32, 32)):
     return np.random.default_rng(frames).integers(0, 256, (frames, *size, 3), np.uint8)
 
 
+def in_float64(rec, video, monkeypatch):
+    """The StepModel in float64, and its features [1, C, T, h, w] of a video."""
+    model = copy.deepcopy(rec.model).double()
+    monkeypatch.setattr(torch.Tensor, 'float', torch.Tensor.double)
+    mean, std = (np.reshape(rec.normalization[name], (3, 1, 1, 1)) for name in ('mean', 'std'))
+    x = torch.from_numpy((video.transpose(3, 0, 1, 2) - mean) / std)[None]
+    return model, torch.cat([model.features(frame) for frame in x.split(1, 2)], 2)
+
+
+def run(model, features, chunk):
+    """Scores [T, classes] and the last state, ``chunk`` frames at a time."""
+    state = model.init_state(1, tuple(features.shape[3:]))
+    state = {name: t.double() if t.is_floating_point() else t for name, t in state.items()}
+    scores = []
+    for part in features.split(chunk, 2):
+        now, state = model(part, state)
+        scores.append(now[0])
+    return dict(state, scores=torch.cat(scores))
+
+
+def gap(one, other):
+    """The largest difference between two runs."""
+    return max(float((one[name] - other[name]).abs().max()) for name in other)
+
+
+@pytest.mark.parametrize('option', OPTIONS)
+@torch.no_grad()
+def test_steps_chunks_and_clips_are_equal_in_float64(option, monkeypatch):
+    model, rec = make(option)
+    video = random_video(7)
+    steps, features = in_float64(rec, video, monkeypatch)
+    want = torch.stack([clip_scores(model.double(), video[: t + 1]) for t in range(7)])
+    whole = run(steps, features, 7)
+    torch.testing.assert_close(whole['scores'], want, rtol=0, atol=1e-10)
+    for chunk in (3, 1):
+        assert gap(run(steps, features, chunk), whole) < 1e-10
+
+
+@torch.no_grad()
+def float32_limit(rec, video):
+    """How far float32 may be off: what noise as large as its rounding does to a float64 model."""
+    with pytest.MonkeyPatch.context() as patch:
+        model, features = in_float64(rec, video, patch)
+        rounded = rec._features(rec.prepare(video).float().transpose(0, 1)[None].to(torch.float32))
+        rounding = float((rounded - features).abs().max())
+        assert rounding < 2e-6 * float(features.abs().max())
+        noise = rounding * (2 * torch.rand_like(features) - 1)
+        found = gap(run(model, features + noise, 7), run(model, features, 7))
+    assert found < 3e-5, 'the model must be well conditioned'
+    return max(1e-5, found)
+
+
 @pytest.mark.parametrize('option', OPTIONS)
 def test_steps_chunks_and_clips_agree(option):
     model, rec = make(option)
     video = random_video(7)
-    # 32x32 frames would be resized to 36x36 first: prepare them by hand.
-    rec.transform.steps.clear()
+    close = dict(rtol=0, atol=float32_limit(rec, video))
     want = torch.stack([clip_scores(model, video[: t + 1]) for t in range(7)])
     assert want.std(0).min() > 1e-4, 'the scores must depend on the frames'
 
@@ -48,8 +103,8 @@ def test_steps_chunks_and_clips_agree(option):
     second, parts = rec.steps(video[None, 3:], middle)
     torch.testing.assert_close(torch.cat([first, second], 1)[0], want, **CLOSE)
     for name, tensor in state.tensors.items():
-        torch.testing.assert_close(end.tensors[name], tensor, **CLOSE)
-        torch.testing.assert_close(parts.tensors[name], tensor, **CLOSE)
+        torch.testing.assert_close(end.tensors[name], tensor, **close)
+        torch.testing.assert_close(parts.tensors[name], tensor, **close)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +113,6 @@ def test_steps_chunks_and_clips_agree(option):
 )
 def test_streams_begin_end_and_reset_at_random(option):
     model, rec = make(option)
-    rec.transform.steps.clear()
     chance = random.Random(0)
     seen = [[] for _ in range(8)]  # the frames of each running stream
     state = rec.init_state(8, (32, 32))
@@ -79,7 +133,7 @@ def test_streams_begin_end_and_reset_at_random(option):
             continue
         frames = random_video(step + 1)[:1].repeat(len(seen), 0)
         frames += np.arange(len(seen), dtype=np.uint8)[:, None, None, None]
-        seen = [before + [frame] for before, frame in zip(seen, frames)]
+        seen = [[*before, frame] for before, frame in zip(seen, frames)]
         scores, state = rec.step(frames, state)
         want = torch.stack([clip_scores(model, np.stack(clip)) for clip in seen])
         torch.testing.assert_close(scores, want, **CLOSE)
