@@ -1,20 +1,24 @@
-"""Name the action while a video runs: a file, a webcam or an address.
+r"""Name the action while a video runs: a file, a webcam or an address.
 
     python tools/stream_demo.py SOURCE CONFIG CHECKPOINT --out scored.mp4
     python tools/stream_demo.py 0 CONFIG CHECKPOINT --show
-    python tools/stream_demo.py rtsp://camera/stream CONFIG CHECKPOINT \\
+    python tools/stream_demo.py rtsp://camera/stream CONFIG CHECKPOINT \
         --json scores.jsonl --every 2
 
-A live source is never waited for: frames that come while the last one is
-worked on are dropped, but for the newest, and counted. A lost one is opened
-again, and its scores begin anew.
+A live source never waits: of the frames that come while the last one is worked
+on, only the newest is used, and the others are counted as dropped. A lost one
+is opened again, and its scores begin anew. Ctrl-C, SIGTERM and SIGHUP end it
+with whole files.
 """
 
 import argparse
 import json
+import os
+import signal
 import sys
 import time
-from contextlib import ExitStack, redirect_stdout
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO, Any
@@ -24,7 +28,16 @@ import numpy as np
 import torch
 from mmengine.config import Config, DictAction
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.text import Text
 
 import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
 from cnnlstm_mm.streaming import (
@@ -43,7 +56,7 @@ def parse_args() -> argparse.Namespace:
         epilog='Press q in the window, or Ctrl-C, to end.',
     )
     parser.add_argument(
-        'source', help='a video file, the number of a webcam, or an RTSP or HTTP address'
+        'source', help='a video file or pipe, a webcam (0, /dev/video0), or an RTSP or HTTP address'
     )
     parser.add_argument('config', help='config file path')
     parser.add_argument('checkpoint', help='checkpoint file')
@@ -66,7 +79,10 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--max-frames', type=int, help='end after so many recognized frames')
     parser.add_argument(
-        '--retries', type=int, default=10, help='tries in a row to open a lost live source again'
+        '--retries',
+        type=int,
+        default=10,
+        help='tries in a row to get frames from a lost live source',
     )
     parser.add_argument(
         '--label-file',
@@ -127,6 +143,40 @@ class VideoOut:
             self.writer.release()
 
 
+class StateColumn(ProgressColumn):
+    """The state of a source: connecting, silent, streaming, lost or ended."""
+
+    def __init__(self, source: VideoSource) -> None:
+        super().__init__()
+        self.source = source
+
+    def render(self, task: Task) -> Text:
+        return Text(self.source.state.value)
+
+
+@contextmanager
+def stopped_by_signals(source: VideoSource) -> Iterator[None]:
+    """Let Ctrl-C, SIGTERM and SIGHUP end the iteration, and only a second Ctrl-C interrupt.
+
+    Signals that are ignored already, as SIGHUP is under nohup, stay ignored.
+    """
+
+    def stop(*_: Any) -> None:
+        source.stop()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    names = [name for name in ('SIGINT', 'SIGTERM', 'SIGHUP') if hasattr(signal, name)]
+    before = {name: signal.getsignal(getattr(signal, name)) for name in names}
+    handled = [name for name, old in before.items() if old not in (None, signal.SIG_IGN)]
+    for name in handled:
+        signal.signal(getattr(signal, name), stop)
+    try:
+        yield
+    finally:
+        for name in handled:
+            signal.signal(getattr(signal, name), before[name])
+
+
 def line(frame: Any, scores: np.ndarray, labels: list[str], topk: int) -> str:
     """One frame's scores as JSON."""
     best = np.argsort(-scores, kind='stable')[:topk]
@@ -144,7 +194,7 @@ def line(frame: Any, scores: np.ndarray, labels: list[str], topk: int) -> str:
 
 def summary(latencies: list[float], seconds: float, source: VideoSource) -> dict[str, Any]:
     """Frame rate, latency in ms, and what was lost."""
-    milliseconds = 1e3 * np.asarray(latencies)
+    milliseconds = 1e3 * np.asarray(latencies or [np.nan])
     return dict(
         frames=len(latencies),
         fps=len(latencies) / seconds,
@@ -181,6 +231,7 @@ def run(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     state, session, latencies = None, 0, []
     with ExitStack() as stack:
         source = stack.enter_context(VideoSource(args.source, every, retries=args.retries))
+        stack.enter_context(stopped_by_signals(source))
         video = out = None
         if args.out:
             video = VideoOut(args.out, source.fps / every)
@@ -189,6 +240,7 @@ def run(args: argparse.Namespace, console: Console) -> dict[str, Any]:
             out = open_lines(args.json, stack)
         progress = stack.enter_context(
             Progress(
+                StateColumn(source),
                 TextColumn('{task.description}'),
                 BarColumn(),
                 MofNCompleteColumn(),
@@ -228,9 +280,11 @@ def run(args: argparse.Namespace, console: Console) -> dict[str, Any]:
                     break
         except KeyboardInterrupt:
             pass
+        except BrokenPipeError:  # the reader of --json - has left
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())
         seconds = time.perf_counter() - start
-    if not latencies:
-        raise SourceError(f'{args.source} gave no frame')
+    if not latencies and not source.stopped:
+        raise SourceError(f'expected frames, got none from {source.name}')
     return summary(latencies, seconds, source)
 
 

@@ -1,9 +1,12 @@
-"""Frames of a file, a webcam or an address, read in a thread."""
+"""Frames of a file, a webcam or a network stream, read in a thread."""
 
+import logging
 import queue
+import re
 import threading
 import time
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlparse
@@ -12,20 +15,23 @@ import cv2
 import numpy as np
 
 TIMEOUT = 5.0  # seconds, to open an address or to get its next frame
+SILENCE = 1.0  # seconds without a frame after which a live source counts as silent
+PAUSE, LONGEST_PAUSE = 0.5, 5.0  # seconds before the first and before later tries to reopen
 VIDEO_FILES = ('.mp4', '.avi', '.mkv', '.mov', '.webm', '.m4v')
+WEBCAM_CURE = 'check that the webcam is plugged in and free, and its name (ls /dev/video*)'
+LOGGER = logging.getLogger(__name__)
 
 
 class Frame(NamedTuple):
     """A frame of a source.
 
     Attributes:
-        image (ndarray): BGR, uint8 [H, W, 3].
-        index (int): Its number in the source, from 0.
-        time (float): Seconds, in the video of a file, since the start of a
-            live source.
-        arrived (float): ``time.perf_counter()`` when a live source gave it,
-            or when it was taken from a file.
-        session (int): How often the source was lost before.
+        image: BGR, uint8 [H, W, 3].
+        index: its number in the source, from 0.
+        time: seconds, in the video of a file, since the start of a live source.
+        arrived: ``time.perf_counter()`` when a live source gave it, or when it was taken from a
+            file.
+        session: how often the source was lost before.
     """
 
     image: np.ndarray
@@ -35,16 +41,26 @@ class Frame(NamedTuple):
     session: int
 
 
+class SourceState(Enum):
+    """State of a source: a live one is SILENT while it is open and gives no frame."""
+
+    CONNECTING = 'connecting'
+    SILENT = 'silent'
+    STREAMING = 'streaming'
+    LOST = 'lost'
+    ENDED = 'ended'
+
+
 class SourceError(RuntimeError):
-    """A source that cannot be opened, or is lost for good."""
+    """A source that cannot be opened, gives no frames, or is lost for good."""
 
 
 class VideoSource:
     """Iterate over the frames of a file or of a live source.
 
-    A file gives all its frames. A live one never waits: of the frames that
-    came while the last one was worked on, only the newest is given, and
-    ``dropped`` counts the others. A live source that ends is opened again.
+    A file gives all its frames. A live one never waits: of the frames that came while the last one
+    was worked on, only the newest is given, and ``dropped`` counts the others. A live source that
+    is lost, or silent for 5 s, is opened again. Losses are logged, without passwords.
 
     ::
 
@@ -53,45 +69,67 @@ class VideoSource:
                 ...
 
     Args:
-        source (str or int): A path, a webcam's number, or an address.
-        every (int): Give every so many frames only; the others are neither
-            decoded nor counted as dropped. Defaults to 1.
-        live (bool, optional): Defaults to None: webcams and addresses are
-            live, but for an HTTP address of a video file.
-        retries (int): How often in a row to try to open a lost source again,
-            after 0.5 s at first, then up to 5 s. Defaults to 10.
+        source: a path (of a file, a pipe, or a device such as /dev/video0), a webcam's number, or
+            an address.
+        every: give every so many frames only; the others are neither decoded nor counted as
+            dropped.
+        live: None for live webcams, devices and addresses, except HTTP addresses of a video of
+            known length.
+        retries: how many times in a row a lost source is opened again without getting a frame,
+            after 0.5 s at first, then up to 5 s.
 
     Attributes:
-        fps (float): Frames a second that the source says it has, else 25.
-        frames (int): How many it has, 0 if unknown.
-        dropped (int): Frames that came too fast for a live source.
-        reconnects (int): How often it was opened again.
+        fps (float): frames a second that the source declares, else 25.
+        frames (int): its length, 0 if unknown.
+        name (str): the source without its password.
+        dropped (int): frames that came too fast for a live source.
+        reconnects (int): how often it gave frames again after a loss.
 
     Raises:
-        SourceError: If it cannot be opened, and during iteration if a live
-            source is lost for good or a file is damaged.
+        SourceError: if it cannot be opened, and during iteration if a live source is lost for
+            good or gives no frame, or a file holds none.
+        ValueError: if ``every`` is below 1.
     """
 
     def __init__(
         self, source: str | int, every: int = 1, live: bool | None = None, retries: int = 10
     ) -> None:
         if every < 1:
-            raise ValueError(f'every must be at least 1, got {every}')
+            raise ValueError(f'expected every to be at least 1, got {every}')
         text = str(source)
-        self.name = text
-        self.address = int(text) if text.isdigit() else text
-        self.live = is_live(self.address) if live is None else live
+        self.name = mask_password(text)
+        self._address = int(text) if text.isdigit() else text
         self.every = every
         self.retries = retries
         self.dropped = self.reconnects = 0
+        self._state, self._latest = SourceState.CONNECTING, time.monotonic()
+        self._reopened, self._failures = False, 0
         self._capture = self._open()
         self.fps = self._capture.get(cv2.CAP_PROP_FPS)
         if not 0 < self.fps < 1000:
             self.fps = 25.0
-        self.frames = 0 if self.live else max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        self.frames = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        if live is None:
+            live = is_live(self._address) and not (self.frames and text.startswith('http'))
+        self.live = live
+        if live:
+            self.frames = 0
         self._queue: queue.Queue = queue.Queue(1 if self.live else 8)
         self._stop = threading.Event()
+        self.stopped = False
         self._thread = threading.Thread(target=self._read, daemon=True)
+
+    @property
+    def state(self) -> SourceState:
+        """What the source does now."""
+        quiet = self.live and time.monotonic() - self._latest > SILENCE
+        if self._state is SourceState.STREAMING and quiet:
+            return SourceState.SILENT
+        return self._state
+
+    def stop(self) -> None:
+        """End the iteration before its next frame; safe in a signal handler."""
+        self.stopped = True
 
     def __enter__(self) -> 'VideoSource':
         self._thread.start()
@@ -99,14 +137,20 @@ class VideoSource:
 
     def __exit__(self, *_) -> None:
         self._stop.set()
-        while self._thread.is_alive():
+        deadline = time.monotonic() + 2 * TIMEOUT  # a pipe can block the thread for ever
+        while self._thread.is_alive() and time.monotonic() < deadline:
             self._take_nowait()  # it may wait for room
             self._thread.join(0.05)
-        self._capture.release()
+        if not self._thread.is_alive():
+            self._capture.release()
+        self._state = SourceState.ENDED
 
     def __iter__(self) -> Iterator[Frame]:
-        while True:
-            item = self._queue.get()
+        while not self.stopped:
+            try:
+                item = self._queue.get(timeout=0.1)
+            except queue.Empty:
+                continue
             if item is None:
                 return
             if isinstance(item, Exception):
@@ -116,29 +160,33 @@ class VideoSource:
             yield item
 
     def _open(self) -> cv2.VideoCapture:
-        if isinstance(self.address, int):
-            capture = cv2.VideoCapture(self.address)
-        elif '://' in self.address:
+        self._state = SourceState.CONNECTING
+        address, cure = self._address, 'check that ffplay or VLC plays it'
+        if isinstance(address, int):
+            capture, cure = cv2.VideoCapture(address), WEBCAM_CURE
+        elif '://' in address:
             limit = int(1e3 * TIMEOUT)
             capture = cv2.VideoCapture(
-                self.address,
+                address,
                 cv2.CAP_FFMPEG,
                 [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, limit, cv2.CAP_PROP_READ_TIMEOUT_MSEC, limit],
             )
+        elif _is_device(address):
+            capture, cure = cv2.VideoCapture(address, cv2.CAP_V4L2), WEBCAM_CURE
+        elif Path(address).is_fifo():
+            capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG)
+        elif Path(address).is_file():
+            capture = cv2.VideoCapture(address)
         else:
-            if not Path(self.address).is_file():
-                raise SourceError(
-                    f'{self.address} is not there. A source is a video file, '
-                    'the number of a webcam (0), or an address such as '
-                    'rtsp://user:password@host/stream or http://host/video.'
-                )
-            capture = cv2.VideoCapture(self.address)
+            raise SourceError(
+                f'expected a source, got {self.name}, which does not exist; fix: name a video '
+                'file, a pipe, a webcam (0, /dev/video0), or an address such as '
+                'rtsp://user:password@host/stream or http://host/video'
+            )
         if not capture.isOpened():
             capture.release()
-            cure = 'Does ffplay or VLC play it?'
-            if isinstance(self.address, int):
-                cure = 'Is the webcam plugged in, free, and its number right (ls /dev/video*)?'
-            raise SourceError(f'cannot open {self.name}. {cure}')
+            raise SourceError(f'cannot open {self.name}; fix: {cure}')
+        self._state = SourceState.SILENT
         return capture
 
     def _read(self) -> None:
@@ -151,49 +199,57 @@ class VideoSource:
         index, start = 0, time.perf_counter()
         while not self._stop.is_set():
             if not self._capture.grab():
-                if not self.live:
-                    self._end_of_file(index)
-                    return
-                self._reconnect()
-                continue
+                if self.live:
+                    self._reconnect(index)
+                    continue
+                if index == 0:
+                    raise SourceError(
+                        f'expected a video, got {self.name}, which holds no frame that can be '
+                        'decoded; fix: check that it is whole, and move the index of an .mp4 at '
+                        'an address to its front (ffmpeg -movflags +faststart)'
+                    )
+                self._state = SourceState.ENDED
+                return self._put(None)
+            self._latest = time.monotonic()
+            if self._state is not SourceState.STREAMING:
+                self._begin_session()
             if index % self.every == 0:
                 ok, image = self._capture.retrieve()
                 if ok:
                     now = time.perf_counter()
-                    self._put(
-                        Frame(
-                            image,
-                            index,
-                            now - start if self.live else index / self.fps,
-                            now,
-                            self.reconnects,
-                        )
-                    )
+                    seconds = now - start if self.live else index / self.fps
+                    self._put(Frame(image, index, seconds, now, self.reconnects))
             index += 1
 
-    def _end_of_file(self, frames: int) -> None:
-        if frames == 0:
-            raise SourceError(
-                f'{self.name} holds no frame that can be decoded: is it a video, and whole?'
-            )
-        self._put(None)
+    def _begin_session(self) -> None:
+        self._state, self._failures = SourceState.STREAMING, 0
+        if self._reopened:
+            self._reopened = False
+            self.reconnects += 1
+            LOGGER.warning('%s: streaming again', self.name)
 
-    def _reconnect(self) -> None:
+    def _reconnect(self, frames: int) -> None:
         self._capture.release()
-        pause = 0.5
-        for _ in range(self.retries):
+        what = f'lost after {frames} frames' if frames else 'open, but without a frame'
+        while not self._stop.is_set():
+            self._state = SourceState.LOST
+            if self._failures >= self.retries:
+                raise SourceError(
+                    f'{self.name}: {what}; expected a frame within {self.retries} tries to open '
+                    'it again, got none; fix: check the source, or raise the number of retries'
+                )
+            pause = min(PAUSE * 2**self._failures, LONGEST_PAUSE)
+            self._failures += 1
+            LOGGER.warning(
+                '%s: %s, try %d of %d in %g s', self.name, what, self._failures, self.retries, pause
+            )
             if self._stop.wait(pause):
                 return
             try:
-                self._capture = self._open()
+                self._capture, self._reopened = self._open(), True
+                return
             except SourceError:
-                pause = min(2 * pause, 5.0)
                 continue
-            self.reconnects += 1
-            return
-        raise SourceError(
-            f'{self.name} was lost, and could not be opened again in {self.retries} tries.'
-        )
 
     def _put(self, item: object) -> None:
         if self.live and isinstance(self._take_nowait(), Frame):
@@ -212,17 +268,30 @@ class VideoSource:
 
 
 def is_live(address: str | int) -> bool:
-    """Whether frames come at their own pace: webcams, RTSP, HTTP streams.
+    """Whether frames come at their own pace: webcams, devices, RTSP and HTTP streams.
 
     Args:
-        address (str or int): A path, a webcam's number, or an address.
+        address: a path, a webcam's number, or an address.
 
     Returns:
-        bool: False for files, also for those at an HTTP address.
+        False for files and pipes, and for HTTP addresses that end as a video file does.
     """
-    if isinstance(address, int):
+    if isinstance(address, int) or _is_device(address):
         return True
     url = urlparse(address)
     if '://' not in address or url.scheme == 'file':
         return False
     return not (url.scheme in ('http', 'https') and url.path.lower().endswith(VIDEO_FILES))
+
+
+def mask_password(text: str) -> str:
+    """Replace passwords and keys in addresses, user:password@host and password=..., by ***.
+
+    Of a password with an @ or / in it nothing is left; then the host can be lost as well.
+    """
+    text = re.sub(r'(\w+://[^\s:/]*):\S*@', r'\1:***@', text)
+    return re.sub(r'(?i)((?:pass(?:word|wd)?|pwd|token|key|secret)=)[^&#\s]+', r'\1***', text)
+
+
+def _is_device(address: str) -> bool:
+    return address.startswith(('/dev/video', '/dev/v4l/')) or Path(address).is_char_device()

@@ -1,13 +1,18 @@
 """VideoSource on files and on live streams that come from this process."""
 
+import functools
+import http.server
+import os
+import threading
 import time
 
 import cv2
+import numpy as np
 import pytest
 from helpers.camera import picture
 
-from cnnlstm_mm.streaming import SourceError, VideoSource
-from cnnlstm_mm.streaming.source import is_live
+from cnnlstm_mm.streaming import SourceError, VideoSource, source
+from cnnlstm_mm.streaming.source import SourceState, is_live, mask_password
 
 
 @pytest.fixture
@@ -71,14 +76,17 @@ def test_a_live_source_that_stays_away(camera):
 @pytest.mark.parametrize(
     'source, words',
     [
-        ('absent.mp4', 'absent.mp4 is not there.*RTSP|rtsp'),
+        ('absent.mp4', 'absent.mp4, which does not exist.*rtsp'),
         (97, 'cannot open 97.*/dev/video'),
+        ('/dev/v4l/by-id/usb-cam-index0', 'cannot open /dev/v4l.*ls /dev/video'),
+        ('rtsp://me:secret@127.0.0.1:9/s', r'cannot open rtsp://me:\*\*\*@127.0.0.1:9/s;'),
         ('http://127.0.0.1:9/video', 'cannot open http'),
     ],
 )
-def test_what_cannot_be_opened(source, words):
+def test_what_cannot_be_opened(source, words, capfd):
     with pytest.raises(SourceError, match=words):
         VideoSource(source)
+    assert 'secret' not in ''.join(capfd.readouterr())  # nor from the libraries below
 
 
 def test_a_file_that_is_no_video(tmp_path):
@@ -98,6 +106,9 @@ def test_every_must_be_positive(video):
     'address, live',
     [
         (0, True),
+        ('/dev/video0', True),
+        ('/dev/v4l/by-id/usb-cam-video-index0', True),
+        ('/dev/null', True),  # as any character device
         ('rtsp://host/a.mp4', True),
         ('http://host/video', True),
         ('http://host/a.MP4?token=1', False),
@@ -107,3 +118,184 @@ def test_every_must_be_positive(video):
 )
 def test_which_sources_are_live(address, live):
     assert is_live(address) == live
+
+
+@pytest.mark.parametrize(
+    'address, shown',
+    [
+        ('rtsp://operator:secret@10.0.0.1:554/s', 'rtsp://operator:***@10.0.0.1:554/s'),
+        ('http://:secret@cam/v', 'http://:***@cam/v'),
+        ('rtsp://me@mail.org:secret@cam/s', 'rtsp://me@mail.org:***@cam/s'),
+        ('rtsp://me:se@cret@cam/s', 'rtsp://me:***@cam/s'),
+        ('rtsp://me:se/cret@cam/s', 'rtsp://me:***@cam/s'),
+        ('http://cam/v.cgi?user=me&pwd=secret&n=1', 'http://cam/v.cgi?user=me&pwd=***&n=1'),
+        ('rtsp://cam/user=me&Password=secret', 'rtsp://cam/user=me&Password=***'),
+        ('http://cam:8080/v.mjpg', 'http://cam:8080/v.mjpg'),
+        ('rtsp://me@cam:554/s', 'rtsp://me@cam:554/s'),
+        ('C:/videos/a@b.mp4', 'C:/videos/a@b.mp4'),
+    ],
+)
+def test_passwords_are_masked(address, shown):
+    assert mask_password(address) == shown
+    assert mask_password(f'cannot open {address} now') == f'cannot open {shown} now'
+
+
+class Capture:
+    """In the place of cv2.VideoCapture: each session gives so many frames, None does not open."""
+
+    sessions, opened, grab_time = [], [], 0.0
+
+    def __init__(self, *arguments):
+        self.opened.append(arguments)
+        self.left = self.sessions.pop(0) if self.sessions else None
+
+    def isOpened(self):
+        return self.left is not None
+
+    def grab(self):
+        time.sleep(self.grab_time)
+        self.left -= 1
+        return self.left >= 0
+
+    def retrieve(self):
+        return True, picture(1)
+
+    def get(self, _):
+        return -1.0
+
+    def release(self):
+        pass
+
+
+@pytest.fixture
+def sessions(monkeypatch):
+    """Script the sessions of a live source."""
+
+    def script(*counts, grab_time=0.0):
+        monkeypatch.setattr(source, 'PAUSE', 0.001)
+        monkeypatch.setattr(cv2, 'VideoCapture', Capture)
+        for name, value in dict(sessions=[*counts], opened=[], grab_time=grab_time).items():
+            monkeypatch.setattr(Capture, name, value)
+        return Capture
+
+    return script
+
+
+@pytest.mark.parametrize(
+    'counts, opened, reconnects',
+    [
+        ([0, 0, 0, 5], 3, 0),  # never a frame
+        ([2, 0, 0, 5], 3, 0),  # none any more
+        ([2, None, 0, 5], 3, 0),
+        ([2, 0, 2, 0, None, 5], 5, 1),  # a frame begins the count of tries anew
+    ],
+)
+def test_a_session_without_a_frame_is_a_failed_try(counts, opened, reconnects, sessions, caplog):
+    script = sessions(*counts)
+    live = VideoSource('rtsp://me:secret@host/s', retries=2)
+    with pytest.raises(SourceError, match='within 2 tries') as caught:
+        with live:
+            list(live)
+    assert len(script.opened) == opened and live.reconnects == reconnects
+    assert 'try 2 of 2' in caplog.text
+    assert 'secret' not in caplog.text + str(caught.value) + live.name
+
+
+def test_states_of_a_live_source(sessions, monkeypatch):
+    """Silent until the first frame and after a while without one."""
+    monkeypatch.setattr(source, 'SILENCE', 0.05)
+    monkeypatch.setattr(source, 'LONGEST_PAUSE', 0.3)
+    sessions(2, None, grab_time=0.2)
+    monkeypatch.setattr(source, 'PAUSE', 0.3)
+    live = VideoSource('rtsp://host/s', retries=1)
+    seen = [live.state]
+
+    def watch():
+        while live.state is not SourceState.ENDED:
+            if live.state is not seen[-1]:
+                seen.append(live.state)
+            time.sleep(0.002)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    with pytest.raises(SourceError, match='lost after 2 frames'):
+        with live:
+            list(live)
+    watcher.join()
+    names = [state.value for state in seen if state is not SourceState.CONNECTING]
+    assert names == ['silent', 'streaming', 'silent', 'streaming', 'silent', 'lost']
+
+
+def test_a_file_ends(video):
+    with VideoSource(video) as file:
+        assert file.state is SourceState.SILENT
+        for _ in file:
+            pass
+        assert file.state is SourceState.ENDED
+
+
+def test_stop_ends_the_iteration(camera):
+    with VideoSource(camera(frames=1000).address) as live:
+        threading.Timer(0.5, live.stop).start()
+        assert len(list(live)) > 1 and live.stopped
+
+
+@pytest.fixture
+def served(tmp_path):
+    """Serve a folder, as python -m http.server does."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    handler = functools.partial(Handler, directory=str(tmp_path))
+    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f'http://127.0.0.1:{server.server_port}'
+    server.shutdown()
+    server.server_close()
+
+
+def test_the_end_of_a_file_at_an_address_is_an_end(video, served):
+    """Also under a name without suffix."""
+    os.rename(video, os.path.join(os.path.dirname(video), 'clip'))
+    with VideoSource(f'{served}/clip') as file:
+        assert not file.live and file.frames == 12
+        assert len(list(file)) == 12
+
+
+@pytest.mark.parametrize('live, words', [(None, 'no frame that can be'), (True, 'within 2 tries')])
+def test_an_address_that_opens_and_sends_no_frame(live, words, tmp_path, served, monkeypatch):
+    """An mp4 with its index at its end, from a server that cannot seek."""
+    monkeypatch.setattr(source, 'PAUSE', 0.01)
+    random = np.random.default_rng(0)
+    writer = cv2.VideoWriter(
+        str(tmp_path / 'a.mp4'), cv2.VideoWriter_fourcc(*'mp4v'), 25, (320, 240)
+    )
+    for _ in range(40):
+        writer.write(random.integers(0, 256, (240, 320, 3), np.uint8))
+    writer.release()
+    os.rename(tmp_path / 'a.mp4', tmp_path / 'clip')
+    with pytest.raises(SourceError, match=words):
+        with VideoSource(f'{served}/clip', live=live, retries=2) as silent:
+            list(silent)
+
+
+@pytest.mark.parametrize('path', ['/dev/video0', '/dev/v4l/by-id/usb-cam-video-index0'])
+def test_devices_are_webcams(path, sessions):
+    script = sessions(3, 3, grab_time=0.05)
+    with VideoSource(path, retries=0) as live:
+        assert live.live and next(iter(live)).image.shape == (48, 64, 3)
+    assert script.opened[0] == (path, cv2.CAP_V4L2)
+
+
+def test_a_pipe_is_a_file_that_ends(video, tmp_path):
+    pipe = tmp_path / 'pipe'
+    os.mkfifo(pipe)
+    with open(video, 'rb') as file:
+        data = file.read()
+    writer = threading.Thread(target=pipe.write_bytes, args=[data])
+    writer.start()
+    with VideoSource(str(pipe)) as file:
+        assert not file.live and [number(frame) for frame in file] == list(range(12))
+    writer.join()

@@ -1,6 +1,11 @@
 """tools/stream_demo.py on a file and on a camera of this machine."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import cv2
 import numpy as np
@@ -146,7 +151,10 @@ def test_standard_output_holds_the_scores_alone(quickstart_data, checkpoint):
 @pytest.mark.parametrize(
     'arguments, words',
     [
-        (['absent.avi', CONFIG, 'CHECKPOINT', '--json', '-'], 'absent.avi is not'),
+        (
+            ['absent.avi', CONFIG, 'CHECKPOINT', '--json', '-'],
+            'got absent.avi, which does not exist',
+        ),
         (['VIDEO', CONFIG, 'absent.pth', '--json', '-'], 'absent.pth'),
         (
             [
@@ -168,3 +176,95 @@ def test_what_cannot_run(arguments, words, quickstart_data, checkpoint):
     done = run_python('tools/stream_demo.py', *(names.get(name, name) for name in arguments))
     assert done.returncode != 0
     assert words in done.stderr and 'Traceback' not in done.stderr
+
+
+def start(*arguments, **options):
+    """The tool in the background."""
+    return subprocess.Popen(
+        [sys.executable, 'tools/stream_demo.py', *map(str, arguments)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+@pytest.mark.parametrize('names', [['SIGHUP'], ['SIGTERM', 'SIGHUP']])
+def test_signals_end_it_with_whole_files(names, camera, checkpoint, tmp_path):
+    server = camera(100_000, 0.02)
+    out, scores = tmp_path / 'out.mp4', tmp_path / 'out.jsonl'
+    demo = start(server.address, CONFIG, checkpoint, '--out', out, '--json', scores, '--threads', 1)
+    while not scores.exists() or scores.read_text().count('\n') < 3:
+        assert demo.poll() is None, demo.stderr.read()
+        time.sleep(0.05)
+    for name in names:
+        demo.send_signal(getattr(signal, name))
+    said, errors = demo.communicate(timeout=60)
+    assert demo.returncode == 0, errors
+    written = lines(scores)
+    assert f'{len(written)} frames, ' in said
+    assert len(read(out)[0]) >= len(written)
+
+
+def test_ignored_signals_stay_ignored(monkeypatch):
+    """SIGHUP under nohup; and the handlers of before come back."""
+    monkeypatch.syspath_prepend(str(ROOT / 'tools'))
+    import stream_demo
+
+    class Source:
+        stops = 0
+
+        def stop(self):
+            self.stops += 1
+
+    source, before = Source(), signal.getsignal(signal.SIGTERM)
+    old = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stream_demo.stopped_by_signals(source):
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert source.stops == 0
+            os.kill(os.getpid(), signal.SIGINT)
+            assert source.stops == 1
+            with pytest.raises(KeyboardInterrupt):  # the second one
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(1)
+    finally:
+        signal.signal(signal.SIGHUP, old)
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_the_reader_of_the_scores_leaves(camera, checkpoint):
+    server = camera(100_000, 0.02)
+    demo = start(server.address, CONFIG, checkpoint, '--json', '-', '--threads', 1)
+    assert 'frame' in json.loads(demo.stdout.readline())
+    demo.stdout.close()
+    errors = demo.stderr.read()
+    assert demo.wait(60) == 0 and 'Broken' not in errors and ' frames/s' in errors
+
+
+def test_no_password_is_printed_or_written(camera, checkpoint, tmp_path):
+    server = camera(4, 0.02)
+    address = server.address.replace('://', '://operator:secret@') + '?password=hidden'
+    demo = start(
+        address,
+        CONFIG,
+        checkpoint,
+        '--json',
+        tmp_path / 'out.jsonl',
+        '--retries',
+        1,
+        '--threads',
+        1,
+    )
+    while server.connections < 2:
+        assert demo.poll() is None, demo.stderr.read()
+        time.sleep(0.05)
+    server.shutdown()
+    server.server_close()
+    said, errors = demo.communicate(timeout=60)
+    assert demo.returncode != 0
+    assert 'lost after' in errors and 'within 1 tries' in errors
+    everything = said + errors + (tmp_path / 'out.jsonl').read_text()
+    assert 'secret' not in everything and 'hidden' not in everything
