@@ -1,7 +1,6 @@
 """Frame-by-frame recognition with explicit state.
 
-Names are imported when they are first used, so that those which need neither
-PyTorch nor MMAction2 can be had without them.
+Names are imported at first use: OnnxStreamingRecognizer and what it needs work without PyTorch.
 """
 
 from importlib import import_module

@@ -1,7 +1,4 @@
-"""What the test pipeline does to a frame, on frames that are in memory.
-
-It needs numpy and OpenCV alone.
-"""
+"""The test pipeline's resizing and cropping, for single frames in numpy and OpenCV."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -32,39 +29,30 @@ Size = tuple[int, int]
 class FrameTransform:
     """Resize and crop frames as a config's test pipeline does.
 
-    The result is MMAction2's to the bit: the same OpenCV call, the same
-    rounding. Of ``ThreeCrop`` the middle crop is taken.
+    The result equals MMAction2's to the bit: the same OpenCV call, the same rounding. Of
+    ``ThreeCrop`` the middle crop is taken.
 
     Args:
-        steps (list[dict]): ``dict(type='Resize', scale=[w, h] or a factor,
-            keep_ratio, interpolation)`` and ``dict(type='CenterCrop',
-            crop_size=[w, h])``, in their order. Plain values: ``steps`` of
-            a transform can be written as JSON and read again.
+        steps: in order, ``dict(type='Resize', scale=[w, h] or a factor, keep_ratio,
+            interpolation)`` and ``dict(type='CenterCrop', crop_size=[w, h])``: plain values, so
+            that they can be stored as JSON.
 
     Raises:
-        ValueError: For another step.
+        ValueError: for another step.
     """
 
     def __init__(self, steps: Sequence[dict[str, Any]]) -> None:
         self.steps: list[dict[str, Any]] = [dict(step) for step in steps]
         for step in self.steps:
             if step['type'] not in ('Resize', 'CenterCrop'):
-                raise ValueError(f'unknown step {step!r}')
+                raise ValueError(f'expected Resize or CenterCrop, got the step {step!r}')
 
     @classmethod
     def from_pipeline(cls, pipeline: Sequence[dict]) -> 'FrameTransform':
-        """Read the steps out of a pipeline.
-
-        Args:
-            pipeline (Sequence[dict]): Configs of transforms, such as
-                ``cfg.test_pipeline``.
-
-        Returns:
-            FrameTransform: With its resizing and cropping.
+        """Create one from the configs of a pipeline's transforms, such as ``cfg.test_pipeline``.
 
         Raises:
-            ValueError: For a transform that changes frames in a way that is
-                not known here, by its name.
+            ValueError: for a transform that changes frames in another way, with its name.
         """
         steps: list[dict[str, Any]] = []
         for transform in pipeline:
@@ -87,16 +75,14 @@ class FrameTransform:
                 steps.append(dict(type='CenterCrop', crop_size=size))
             else:
                 raise ValueError(
-                    f'the test pipeline has {dict(transform)}, which cannot '
-                    'be done frame by frame here: use Resize, CenterCrop and '
-                    'ThreeCrop (of which the middle crop is taken), without '
-                    'lazy=True.'
+                    'expected Resize, CenterCrop and ThreeCrop without lazy=True in a test '
+                    f'pipeline that runs frame by frame, got {dict(transform)}'
                 )
         return cls(steps)
 
     @property
     def size(self) -> Size | None:
-        """(height, width) of the result, None if the source decides."""
+        """(height, width) of the result; None if it depends on the source."""
         if self.steps:
             last = self.steps[-1]
             if last['type'] == 'CenterCrop':
@@ -106,22 +92,16 @@ class FrameTransform:
         return None
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
-        """Transform one frame.
-
-        Args:
-            frame (ndarray): RGB, uint8 [H, W, 3], of any size.
-
-        Returns:
-            ndarray: uint8 [h, w, 3].
+        """Transform one frame, RGB uint8 [H, W, 3] of any size, to uint8 [h, w, 3].
 
         Raises:
-            ValueError: If it is no such frame, or smaller than a crop.
+            ValueError: for another array, or a frame smaller than a crop.
         """
         if frame.ndim != 3 or frame.shape[2] != 3 or (frame.dtype != np.uint8):
             raise ValueError(
-                'a frame must be RGB, uint8 [H, W, 3], got '
-                f'{frame.dtype} {list(frame.shape)}. OpenCV gives BGR: '
-                'cv2.cvtColor(frame, cv2.COLOR_BGR2RGB).'
+                f'expected a frame in RGB, uint8 [H, W, 3], got {frame.dtype} '
+                f'{list(frame.shape)}; fix: OpenCV gives BGR, '
+                'cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)'
             )
         for step in self.steps:
             height, width = frame.shape[:2]
@@ -132,9 +112,8 @@ class FrameTransform:
                 w, h = step['crop_size']
                 if w > width or h > height:
                     raise ValueError(
-                        f'a frame of {width}x{height} is smaller than the '
-                        f'crop of {w}x{h}: put a Resize before it into the '
-                        'test pipeline.'
+                        f'expected a frame of at least the crop, got {width}x{height} for a crop '
+                        f'of {w}x{h}; fix: put a Resize before it into the test pipeline'
                     )
                 left, top = (width - w) // 2, (height - h) // 2
                 frame = frame[top : top + h, left : left + w]
@@ -142,17 +121,12 @@ class FrameTransform:
 
 
 def resized(size: Size, scale: float | Sequence[int], keep_ratio: bool) -> Size:
-    """The (width, height) that MMAction2's Resize gives a frame.
+    """Compute the (width, height) that MMAction2's Resize gives a frame.
 
     Args:
-        size (tuple[int]): (width, height) of the frame.
-        scale (float or Sequence[int]): A factor, or (w, h); -1 for one of
-            them leaves the longer side free.
-        keep_ratio (bool): Whether to fit the frame into (w, h) or to change
-            its aspect ratio.
-
-    Returns:
-        tuple[int]: The new (width, height).
+        size: (width, height) of the frame.
+        scale: a factor, or (w, h); -1 for one of them leaves the longer side free.
+        keep_ratio: fits the frame into (w, h) instead of changing its aspect ratio.
     """
     if not keep_ratio:
         return tuple(scale)

@@ -1,4 +1,4 @@
-"""Draw the scores of a stream under its frames."""
+"""Score overlay for the frames of a stream."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-WIDTH, ROW, CHART = 480, 22, 110  # pixels: least width, a class, the chart
+WIDTH, ROW, CHART = 480, 22, 110  # pixels: minimal width, height of a bar and of the chart
 COLORS = (
     (66, 133, 244),
     (52, 168, 83),
@@ -20,12 +20,12 @@ COLORS = (
 
 
 class ScoreOverlay:
-    """Frames with the best classes as bars and all scores over time.
+    """Draw the best classes as bars, and all scores over time, below a frame.
 
     Args:
-        labels (Sequence[str]): The classes.
-        topk (int): How many classes are shown. Defaults to 5.
-        history (int): How many scores the chart goes back. Defaults to 150.
+        labels: names of the classes.
+        topk: number of classes to draw.
+        history: number of frames in the chart.
     """
 
     def __init__(self, labels: Sequence[str], topk: int = 5, history: int = 150) -> None:
@@ -34,15 +34,15 @@ class ScoreOverlay:
         self.history: deque[np.ndarray] = deque(maxlen=history)
 
     def __call__(self, image: np.ndarray, scores: np.ndarray, status: str = '') -> np.ndarray:
-        """Draw one more frame.
+        """Draw the next frame.
 
         Args:
-            image (ndarray): BGR, uint8 [H, W, 3].
-            scores (ndarray): Probabilities [classes].
-            status (str): A line over the frame. Defaults to none.
+            image: BGR, uint8 [H, W, 3].
+            scores: probabilities [classes].
+            status: a line over the frame.
 
         Returns:
-            ndarray: BGR, uint8; even height and width, as encoders want.
+            BGR, uint8, of even height and width, which video encoders need.
         """
         self.history.append(np.asarray(scores))
         height, width = image.shape[:2]
@@ -80,19 +80,11 @@ class ScoreOverlay:
 
 
 def color(k: int) -> tuple[int, int, int]:
-    """The colour of a class, BGR."""
+    """Return the colour of class ``k`` in BGR."""
     return COLORS[k % len(COLORS)][::-1]
 
 
 def _text(image: np.ndarray, text: str, place: tuple[int, int]) -> None:
     for shade, shift in ((0, 1), (255, 0)):
-        cv2.putText(
-            image,
-            text,
-            (place[0] + shift, place[1] + shift),
-            cv2.FONT_HERSHEY_SIMPLEX,
-            0.48,
-            (shade,) * 3,
-            1,
-            cv2.LINE_AA,
-        )
+        spot = (place[0] + shift, place[1] + shift)
+        cv2.putText(image, text, spot, cv2.FONT_HERSHEY_SIMPLEX, 0.48, (shade,) * 3, 1, cv2.LINE_AA)

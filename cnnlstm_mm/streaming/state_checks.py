@@ -1,118 +1,97 @@
-"""What a stream must not go on with, said in words."""
+"""Validate stream states and explain what is wrong."""
 
-from collections.abc import Sequence
+import operator
+from functools import reduce
 from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from .state import StreamState
+from .base_state import BaseStreamState
 
-Shapes = dict[str, torch.Size]
+# Of each tensor of a state: its shape without the batch, and its dtype.
+Layout = dict[str, tuple[tuple[int, ...], Any]]
+
+CURES = dict(
+    state='begin these streams anew, rec.reset(state, mask)',
+    frames='pass uint8 RGB, which prepare() normalizes',
+    scores='check the weights of the checkpoint',
+)
+
+
+def layout(tensors: dict[str, Any]) -> Layout:
+    """Return shape and dtype of each tensor; None for a value without them."""
+    return {
+        name: (tuple(value.shape[1:]), value.dtype) if getattr(value, 'ndim', 0) else None
+        for name, value in tensors.items()
+    }
 
 
 def check_state(
-    state: StreamState, model: str, batch: int, wanted: Shapes, device: torch.device
+    state: Any, kind: type[BaseStreamState], model: str, batch: int, wanted: Layout
 ) -> None:
-    """Refuse a state that does not belong to a model and its frames.
+    """Check that a state belongs to a model and its frames.
 
     Args:
-        state (StreamState): The state.
-        model (str): The model's fingerprint.
-        batch (int): How many frames there are, one a stream.
-        wanted (dict[str, torch.Size]): The shapes of a state for frames of
-            this size, without the batch.
-        device (torch.device): The model's.
+        state: the state before the frames.
+        kind: the class that the recognizer uses.
+        model: fingerprint of the recognizer's weights.
+        batch: number of frames, one a stream.
+        wanted: layout of a state for frames of this size.
 
     Raises:
-        ValueError: Saying what differs and what to do.
+        ValueError: with what was expected, what was found and the fix.
     """
-    if not isinstance(state, StreamState) or not all(
-        isinstance(tensor, Tensor) for tensor in state.tensors.values()
-    ):
+    if not isinstance(state, kind):
         raise ValueError(
-            'the state must be the StreamState of an earlier step, or None '
-            f'for streams that begin, got a {type(state).__name__}.'
+            f'expected the {kind.__name__} that an earlier step returned, got a '
+            f'{type(state).__name__}; fix: pass state=None to begin new streams'
         )
     if state.model != model:
         raise ValueError(
-            f'the state belongs to the model {state.model}, and this is '
-            f'{model}: streams begin anew with other weights (state=None).'
+            f'expected a state of the model {model}, got one that belongs to the model '
+            f'{state.model}; fix: begin new streams after a change of weights, state=None'
         )
-    shapes = {
-        name: tensor.shape[1:] if tensor.dim() else None for name, tensor in state.tensors.items()
-    }
-    if shapes != wanted:
+    found = layout(state.tensors)
+    if found != wanted:
         raise ValueError(
-            'the state does not fit frames of this size: it holds '
-            f'{_readable(shapes)}, they need {_readable(wanted)}. A stream '
-            'keeps its frame size; begin a new one.'
+            f'expected a state of {wanted} for frames of this size, got {found}; fix: a stream '
+            'keeps its frame size and dtypes, so begin a new one, state=None'
         )
-    sizes = {len(tensor) for tensor in state.tensors.values()}
-    if sizes != {batch}:
+    sizes = sorted({len(tensor) for tensor in state.tensors.values()})
+    if sizes != [batch]:
         raise ValueError(
-            f'{batch} frames for a state of '
-            f'{" and ".join(map(str, sorted(sizes)))} streams: streams '
-            'join by StreamState.cat([state, rec.init_state(n)]) and leave by '
-            'state.select(index).'
+            f'expected one frame a stream, got {batch} frames for a state of '
+            f'{" and ".join(map(str, sizes))} streams; fix: add streams by '
+            f'{kind.__name__}.cat([state, rec.init_state(n)]), remove them by state.select(index)'
         )
-    kinds = {
-        name: tensor.dtype
-        for name, tensor in state.tensors.items()
-        if tensor.dtype != (torch.int64 if name.endswith('count') else torch.float32)
-    }
-    if kinds:
-        raise ValueError(
-            f'the state holds {kinds}, and should be float32 '
-            'with int64 counters: keep it as it was given.'
-        )
-    bad = _streams(list(state.tensors.values()))
-    if bad:
-        raise ValueError(
-            f'the state of the streams {bad} has NaN, infinity or a negative '
-            'counter: let them begin anew with rec.reset(state, mask).'
-        )
-    found = next(iter(state.tensors.values())).device
-    if found.type != device.type:
-        raise ValueError(f'the state is on {found}, the model on {device}: state.to("{device}")')
 
 
-def blame_nan(tensors: dict[str, Tensor], frames: Tensor, scores: Tensor) -> str:
-    """Say where NaN came from.
+def check_finite(xp: Any, **parts: list[Any]) -> None:
+    """Check that a step took and gave numbers.
+
+    The host waits for the device once, for the answer to all checks.
 
     Args:
-        tensors (dict[str, Tensor]): The state before, [N, ...] each.
-        frames (Tensor): The prepared frames, [N, 3, T, h, w].
-        scores (Tensor): [N, T, classes].
+        xp: numpy or torch.
+        **parts: arrays [N, ...] named 'state', 'frames' or 'scores': float32, or counters.
 
-    Returns:
-        str: A message that names the streams and the cure.
+    Raises:
+        ValueError: if a float is NaN or infinite, or a counter negative; with the first such part,
+            its streams and the fix.
     """
-    if _streams(list(tensors.values())):
-        return (
-            f'the state of the streams {_streams(list(tensors.values()))}'
-            ' has NaN: let them begin anew with rec.reset(state, mask).'
+    sound = (_sound(xp, value).all() for values in parts.values() for value in values)
+    if reduce(operator.and_, sound):
+        return
+    for name, values in parts.items():
+        bad = ~xp.stack([_sound(xp, value).reshape(len(value), -1).all(1) for value in values]).all(
+            0
         )
-    if _streams([frames]):
-        return (
-            f'the frames of the streams {_streams([frames])} have NaN or '
-            'infinity: prepare() makes them of uint8 RGB.'
-        )
-    return f'the model gives NaN for the streams {_streams([scores])}: is the checkpoint sound?'
+        if bad.any():
+            raise ValueError(
+                f'expected finite numbers, got NaN, infinity or a negative counter in the {name} '
+                f'of the streams {np.flatnonzero(bad.tolist()).tolist()}; fix: {CURES[name]}'
+            )
 
 
-def _streams(values: Sequence[Tensor]) -> list[int]:
-    """The numbers of those that have NaN, infinity or a negative counter."""
-    bad = torch.stack(
-        [
-            ~value.reshape(len(value), -1).isfinite().all(1)
-            if value.is_floating_point()
-            else value.reshape(len(value), -1).lt(0).any(1)
-            for value in values
-        ]
-    ).any(0)
-    return bad.nonzero().flatten().tolist()
-
-
-def _readable(shapes: dict[str, Any]) -> dict[str, Any]:
-    return {name: None if shape is None else list(shape) for name, shape in shapes.items()}
+def _sound(xp: Any, value: Any) -> Any:
+    return xp.isfinite(value) if value.dtype == xp.float32 else value >= 0

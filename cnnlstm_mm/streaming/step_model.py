@@ -1,8 +1,7 @@
-"""A recognizer as a function of frames and state."""
+"""Recognizer as a function of frames and state."""
 
-import contextlib
 import copy
-from typing import ContextManager
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -17,19 +16,17 @@ from cnnlstm_mm.models.stepping import State
 class StepModel(nn.Module):
     """Scores after each frame, from frames and the state before them.
 
-    Nothing but tensors goes in and out, and nothing is kept: this is what
-    :class:`StreamingRecognizer` runs and what is exported.
+    Only tensors go in and out, and nothing is kept between calls: :class:`StreamingRecognizer`
+    runs this model, and ``tools/export_onnx.py`` exports it.
 
     Args:
-        recognizer (Recognizer3D): TimeDistributed, a recurrent neck with
-            ``init_state`` and ``forward_steps``, and a head. It is copied.
-        device (torch.device): Where it shall run.
-        bf16 (bool): Run the convolutions in bfloat16, on a device that has
-            it. States stay float32. Defaults to False.
+        recognizer: a Recognizer3D of TimeDistributed, a recurrent neck with ``init_state`` and
+            ``forward_steps``, and a head. It is copied.
+        device: where the copy runs.
+        bf16: runs the convolutions in bfloat16, on a device that has it; states stay float32.
 
     Raises:
-        ValueError: If the model needs more than the frames so far, saying
-            what to change.
+        ValueError: if the model needs later frames; the message says what to change.
     """
 
     def __init__(self, recognizer: nn.Module, device: torch.device, bf16: bool = False) -> None:
@@ -53,16 +50,16 @@ class StepModel(nn.Module):
     def init_state(
         self, batch: int, size: tuple[int, int], device: torch.device | None = None
     ) -> State:
-        """Make the state of streams that have not begun.
+        """Create the state of streams before their first frame.
 
         Args:
-            batch (int): N, how many streams.
-            size (tuple[int]): Height and width of the backbone's feature.
-            device (torch.device, optional): Defaults to the CPU.
+            batch: N, the number of streams.
+            size: height and width of the backbone's feature.
+            device: of the state.
 
         Returns:
-            dict[str, Tensor]: Zeros [N, ...], those of the neck as ``neck.*``
-            and those of the head, if it has any, as ``head.*``.
+            Zeros [N, ...]: the neck's as ``neck.*`` and the head's, if it has a state, as
+            ``head.*``.
         """
         parts = dict(neck=self.neck.init_state(batch, size, torch.float32, device))
         if self.neck.every_step:
@@ -74,33 +71,25 @@ class StepModel(nn.Module):
         }
 
     def features(self, frames: Tensor) -> Tensor:
-        """The backbone's features.
-
-        Args:
-            frames (Tensor): Prepared frames, float32 [N, 3, T, H, W].
-
-        Returns:
-            Tensor: [N, C, T, h, w]; the neck's stage of several.
-        """
+        """Run the backbone on prepared frames, float32 [N, 3, T, H, W] to [N, C, T, h, w]."""
         return self.stage(self.backbone(frames))
 
     def stage(self, features: Features) -> Tensor:
-        """The neck's stage of several, or the only one."""
+        """Select the stage that the neck takes."""
         if isinstance(features, tuple):
             features = features[self.neck.in_index]
         return features
 
     def forward(self, features: Tensor, state: State) -> tuple[Tensor, State]:
-        """Go on for T steps.
+        """Run the neck and the head on the features of T frames.
 
         Args:
-            features (Tensor): Of the next T frames, [N, C, T, h, w].
-            state (dict[str, Tensor]): The state before them.
+            features: [N, C, T, h, w].
+            state: the state before them.
 
         Returns:
-            tuple[Tensor, dict]: Scores after each frame [N, T, classes], and
-            the state after the last. The scores are probabilities if the
-            head has ``average_clips='prob'``, else those before the softmax.
+            Scores after each frame [N, T, classes], probabilities if the head has
+            ``average_clips='prob'``; and the state after the last frame.
         """
         with self._narrow(features):
             x, neck = self.neck.forward_steps(features, _part(state, 'neck'))
@@ -120,11 +109,11 @@ class StepModel(nn.Module):
             for name, tensor in state.items()
         }
 
-    def _narrow(self, x: Tensor) -> ContextManager:
-        # nn.LSTM takes little time and keeps its float32.
+    def _narrow(self, x: Tensor) -> AbstractContextManager:
+        # nn.LSTM takes little time and stays in float32.
         if self.bf16 and hasattr(self.neck, 'conv_lstm'):
             return torch.autocast(x.device.type, torch.bfloat16)
-        return contextlib.nullcontext()
+        return nullcontext()
 
 
 def _part(state: State, part: str) -> dict[str, Tensor]:
@@ -136,29 +125,28 @@ def _part(state: State, part: str) -> dict[str, Tensor]:
 
 
 def check_streamable(model: nn.Module) -> None:
-    """Refuse a model that needs more than the frames so far.
+    """Check that a model needs no frames but those so far.
 
     Args:
-        model (Recognizer3D): The recognizer.
+        model: the Recognizer3D.
 
     Raises:
-        ValueError: Saying what to change.
+        ValueError: with what to change.
     """
     kind = type(model).__name__
     backbone = getattr(model, 'backbone', None)
     if not isinstance(backbone, TimeDistributed):
         raise ValueError(
-            f'{kind} with the backbone {type(backbone).__name__} cannot run '
-            'frame by frame: use type="Recognizer3D" and a 2-D backbone in '
-            'TimeDistributed(backbone=...), which sees one frame at a time.'
+            'expected a backbone that sees one frame at a time, got '
+            f'{type(backbone).__name__} in {kind}; fix: use type="Recognizer3D" and a 2-D '
+            'backbone in TimeDistributed(backbone=...)'
         )
     for module in backbone.modules():
         if getattr(module, 'num_segments', 1) not in (None, 1):
             raise ValueError(
-                f'{type(backbone.backbone).__name__} mixes the '
-                f'{module.num_segments} frames of a clip '
-                f'({type(module).__name__}): use a backbone without it, such '
-                'as MobileNetV2 or ResNet.'
+                f'expected a backbone that sees one frame at a time, got '
+                f'{type(backbone.backbone).__name__}, whose {type(module).__name__} mixes the '
+                f'{module.num_segments} frames of a clip; fix: use MobileNetV2 or ResNet'
             )
     neck = getattr(model, 'neck', None)
     if not isinstance(neck, RecurrentNeck):
@@ -172,9 +160,8 @@ def check_streamable(model: nn.Module) -> None:
     steps = getattr(head, 'input_size', (0, 1))[1]  # FlattenHead's
     if (neck.every_step and not hasattr(head, 'forward_steps')) or steps != 1:
         raise ValueError(
-            f'{type(head).__name__} needs all steps of a clip at once: let '
-            f"{type(neck).__name__} return one feature ({neck.pool_option}='last' or 'mean'; "
-            "after an average over time 'mean'"
-            ' gives the same scores) and set num_steps=1 where the head has '
-            'it, or use type="PerStepHead".'
+            f'expected a head that takes one step at a time, got {type(head).__name__}, which '
+            f'needs all steps of a clip; fix: let {type(neck).__name__} return one feature '
+            f"({neck.pool_option}='last' or 'mean'; after an average over time 'mean' gives the "
+            'same scores) and set num_steps=1 where the head has it, or use type="PerStepHead"'
         )

@@ -138,25 +138,38 @@ def test_wrong_input_is_refused(conv, frames, tmp_path):
     """With what to do."""
     _, onnx = conv
     _, state = onnx.step(frames[:2])
-    with pytest.raises(ValueError, match='2 streams: streams join'):
+    with pytest.raises(ValueError, match='2 streams; fix: add streams by OnnxStreamState'):
         onnx.step(frames[:1], state)
-    with pytest.raises(ValueError, match='begin anew with other weights'):
+    with pytest.raises(ValueError, match='begin new streams after a change of weights'):
         onnx.step(frames[:2], OnnxStreamState(state.tensors, 'other'))
     with pytest.raises(ValueError, match='different models'):
         OnnxStreamState.cat([state, OnnxStreamState(state.tensors, 'x')])
-    with pytest.raises(ValueError, match=r'mask must be bool \[2\]'):
+    with pytest.raises(ValueError, match=r'mask to be bool \[2\]'):
         onnx.reset(state, [True])
     with pytest.raises(ValueError, match='no frames'):
         onnx.step([])
-    with pytest.raises(ValueError, match=r'\[N, 3, 32, 32\]'):
+    with pytest.raises(ValueError, match=r'\(32, 32\), .* exported for, got \(8, 8\)'):
         onnx.step(np.zeros((1, 3, 8, 8), np.float32))
-    with pytest.raises(ValueError, match=r'NaN in the streams \[1\]'):
-        x = onnx.prepare(frames[:2])
-        x[1, 0, 0, 0] = np.nan
+    with pytest.raises(ValueError, match=r'\[N, 3, h, w\], got \[1, 32, 32, 3\]'):
+        onnx.step(np.zeros((1, 32, 32, 3), np.float32))
+    x = onnx.prepare(frames[:2])
+    x[1, 0, 0, 0] = np.nan
+    with pytest.raises(ValueError, match=r'NaN.* in the frames of the streams \[1\]'):
         onnx.step(x)
+    onnx.check = 'never'
+    assert np.isnan(onnx.step(x)[0][1]).all()
+    onnx.check = 'always'
+    state.tensors['neck.h'][0] = np.inf
+    with pytest.raises(ValueError, match=r'in the state of the streams \[0\].*reset'):
+        onnx.step(frames[:2], state)
+    half = OnnxStreamState({k: v.astype(np.float16) for k, v in state.tensors.items()}, state.model)
+    with pytest.raises(ValueError, match=r'keeps its frame size and dtypes'):
+        onnx.step(frames[:2], half)
+    with pytest.raises(ValueError, match='expected the OnnxStreamState .* got a dict'):
+        onnx.step(frames[:2], state.tensors)
     with pytest.raises(ValueError, match='same number of frames'):
         onnx.steps([frames[:2], frames[:3]])
     with pytest.raises(ValueError, match='exported for'):
         onnx.init_state(1, (64, 64))
-    with pytest.raises(FileNotFoundError, match='no ONNX model'):
+    with pytest.raises(FileNotFoundError, match='none.onnx, got no such file'):
         OnnxStreamingRecognizer(tmp_path / 'none.onnx')

@@ -8,6 +8,7 @@ import torch
 from helpers.stream_models import CONV, FLAT, I3D, LSTM, OPTIONS, build, config
 from helpers.support import ROOT, run_python
 from mmengine.config import Config
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from cnnlstm_mm.layers.convolution import can_prepack
 from cnnlstm_mm.models.acceleration import folded_copy, packed_conv
@@ -197,8 +198,14 @@ def test_prepared_frames_give_the_same():
         ),
         (lambda r, s: r.step(torch.zeros(2, 32, 32, 3), s), r'\[N, 3, h, w\]'),
         (lambda r, s: r.steps([frames(2), frames(3)], s), r'\[2, 3\]'),
-        (lambda r, s: r.reset(s, [True]), r'mask must be bool \[2\]'),
-        (lambda r, s: r.reset(s, [0, 1]), r'mask must be bool \[2\]'),
+        (lambda r, s: r.steps(torch.zeros(2, 3, 32, 32), s), r'\[N, 3, T, h, w\]'),
+        (lambda r, s: r.step(frames(2), s.tensors), 'expected the StreamState'),
+        (
+            lambda r, s: r.step(frames(2), r.reset(make(seed=4).init_state(2), [True, False])),
+            'belongs to the model',
+        ),
+        (lambda r, s: r.reset(s, [True]), r'mask to be bool \[2\]'),
+        (lambda r, s: r.reset(s, [0, 1]), r'mask to be bool \[2\]'),
         (lambda r, s: StreamState.cat([s, make(seed=4).init_state()]), 'different models'),
         (lambda r, s: StreamState.cat([s, r.init_state(1, (64, 64))]), 'frame sizes'),
     ],
@@ -219,6 +226,55 @@ def test_nan_in_one_stream_is_named_and_reset_cures_it():
     got, _ = rec.step(frames(3, 2), rec.reset(state, [False, True, False]))
     torch.testing.assert_close(got[[0, 2]], want[[0, 2]], rtol=0, atol=1e-6)
     torch.testing.assert_close(got[1:2], rec.step(frames(3, 2)[1:2])[0], rtol=0, atol=1e-6)
+
+
+class Waits(TorchDispatchMode):
+    """Count how often the host asks for the value of a tensor."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.overloadpacket.__name__
+        self.count += name in ('_local_scalar_dense', 'nonzero', 'equal', 'is_nonzero')
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    'check, begins, goes_on', [('always', 1, 1), ('first', 1, 0), ('never', 0, 0)]
+)
+@pytest.mark.parametrize('option', ['conv_mean', 'lstm_attention'])
+def test_the_host_waits_for_the_check_alone(check, begins, goes_on, option, monkeypatch):
+    monkeypatch.setattr(torch.Tensor, 'pin_memory', None, raising=False)  # needs a GPU
+    rec = make(*OPTIONS[option], check=check)
+    x = rec.prepare(frames(2))
+    _, state = rec.step(x)
+    for before, wanted in ((None, begins), (state, goes_on)):
+        with Waits() as waits:
+            rec.step(x, before)
+        assert waits.count == wanted
+    x[1, 0, 0, 0] = torch.nan
+    for before, wanted in ((None, begins), (state, goes_on)):
+        if wanted:
+            with pytest.raises(ValueError, match=r'NaN.*in the frames of the streams \[1\]'):
+                rec.step(x, before)
+        else:
+            rec.step(x, before)
+
+
+def test_an_unknown_check_is_refused():
+    with pytest.raises(ValueError, match="'first', 'never'.*got 'often'"):
+        make(check='often')
+
+
+def test_few_packed_backbones_are_kept():
+    """Of a source whose frames change their size."""
+    rec = make()
+    rec.transform.steps.clear()
+    sizes = [(32, 32 + 8 * k) for k in range(6)]
+    want = [rec.step(frames(1, size=size))[0] for size in sizes]
+    assert list(rec._packed) == sizes[-4:]
+    got = [rec.step(frames(1, size=size))[0] for size in sizes]
+    assert all(map(torch.equal, got, want))
 
 
 def test_a_source_without_a_fixed_size():
