@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 import torch
-from helpers.keras_models import keras, lstm_model, mobilenet, randomize, run_tool, seed_model
+from helpers.keras_models import (
+    keras,
+    layers,
+    lstm_model,
+    mobilenet,
+    randomize,
+    run_tool,
+    seed_model,
+)
 from helpers.support import ROOT
 from mmengine.config import Config
 from mmengine.runner import load_checkpoint
@@ -131,14 +139,30 @@ def test_seed_model(tmp_path, options, spatial_size):
     check_recognizer(theirs, ours, clips(theirs.input_shape[1:4]))
 
 
-@pytest.mark.parametrize('pooling', ['avg', None])
-def test_lstm_model(tmp_path, pooling):
-    theirs = lstm_model(pooling=pooling)
+@pytest.mark.parametrize(
+    'options', [dict(), dict(pooling=None), dict(dense=[4]), dict(use_bias=False, bias=False)]
+)
+def test_lstm_model(tmp_path, options):
+    theirs = lstm_model(**options)
     theirs.save(tmp_path / 'lstm.keras')
     weights, config = convert(tmp_path / 'lstm.keras')
     ours = MODELS.build(config)
     ours.load_state_dict(weights)
     # nn.LSTM has a second bias of 4 gates.
-    second_bias = 4 * ours.neck.lstm.hidden_size
-    assert numbers(ours) == theirs.count_params() + second_bias
+    more = 4 * ours.neck.lstm.hidden_size
+    if not options.get('bias', True):
+        more += more + ours.cls_head.num_classes
+    assert numbers(ours) == theirs.count_params() + more
+    check_recognizer(theirs, ours, clips(theirs.input_shape[1:4]))
+
+
+@pytest.mark.parametrize('name', ['m.keras', 'm.weights.h5'])
+def test_average_pooling_after_a_conv_lstm_without_bias(tmp_path, name):
+    tail = [layers.GlobalAveragePooling2D(), layers.Dense(5, activation='softmax')]
+    theirs = seed_model((3, 96, 96), tail=tail, padding='valid', use_bias=False)
+    theirs.save_weights(tmp_path / name) if 'weights' in name else theirs.save(tmp_path / name)
+    weights, config = convert(tmp_path / name)
+    ours = MODELS.build(config)
+    ours.load_state_dict(weights)
+    assert numbers(ours) == theirs.count_params()
     check_recognizer(theirs, ours, clips(theirs.input_shape[1:4]))

@@ -1,4 +1,4 @@
-"""Weights that Keras saved, for the modules of this package."""
+"""Conversion of models and weights that Keras saved."""
 
 from .converter import convert
 

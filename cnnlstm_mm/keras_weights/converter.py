@@ -1,4 +1,4 @@
-"""Keras's weights in the shapes and under the names of our modules."""
+"""Conversion of Keras's weights to the names and shapes of our modules."""
 
 import math
 from pathlib import Path
@@ -9,66 +9,79 @@ from torch import Tensor
 
 from cnnlstm_mm.models.backbones import MobileNetV1
 
-from .options import SUPPORTED, check_options, conv_lstm_options
+from .graph import SUPPORTED, read_options
 from .reader import MOBILENET_LAYERS, read_keras_file
 
 Arrays = dict[str, list[np.ndarray]]
 Weights = dict[str, Tensor]
 
-RANKS = {(4, 4, 1): 'ConvLSTM2D', (2, 2, 1): 'LSTM', (2, 1): 'Dense'}
+# A layer's class by the dimensions of its arrays, with and without a bias.
+RANKS = {
+    (4, 4, 1): 'ConvLSTM2D',
+    (4, 4): 'ConvLSTM2D',
+    (2, 2, 1): 'LSTM',
+    (2, 2): 'LSTM',
+    (2, 1): 'Dense',
+    (2,): 'Dense',
+}
 
 
 def convert(path: str | Path, spatial_size: tuple[int, int] | None = None) -> tuple[Weights, dict]:
     """Convert a MobileNet or a whole recurrent model that Keras saved.
 
-    A file of weights alone does not tell the layers' options: it is taken to
-    have the defaults of Keras 3.
+    A file of weights alone does not tell the layers' options: it is taken to have the defaults of
+    Keras 3.
 
     Args:
-        path (str | Path): A .keras, .weights.h5 or legacy .h5 file.
-        spatial_size (tuple[int], optional): (h, w) of the ConvLSTM's output,
-            for a map that is not square. Defaults to None, a square.
+        path: a .keras, .weights.h5 or legacy .h5 file.
+        spatial_size: (h, w) of the ConvLSTM's output, for a map that is not square.
 
     Returns:
-        tuple[dict[str, Tensor], dict]: The weights in float32, and the config
-        of the MobileNetV1 or the Recognizer3D that they fit.
+        The weights in float32 by their names, and the config of the MobileNetV1 or Recognizer3D
+        that loads them.
 
     Raises:
-        FileNotFoundError, ImportError: See :func:`read_keras_file`.
-        ValueError: If layers are unknown, missing, of another shape or set
-            to compute something else; they are named.
+        FileNotFoundError: see :func:`read_keras_file`.
+        ImportError: see :func:`read_keras_file`.
+        ValueError: if layers are unknown, missing, of another shape or with options that our
+            modules lack; they are named.
     """
     file = read_keras_file(Path(path))
     if not set(MOBILENET_LAYERS) & set(file.arrays):
         raise ValueError(
             f'{path} holds no layer of a MobileNet v1, but {list(file.arrays)[:5]}. {SUPPORTED}'
         )
-    check_options(file)
+    neck_options, head_options = read_options(file)
     weights, backbone = _mobilenet(file.arrays)
     rest = {name: arrays for name, arrays in file.arrays.items() if name not in MOBILENET_LAYERS}
     if not rest:
         return weights, backbone
 
     kinds = {name: _kind(arrays) for name, arrays in rest.items()}
-    found = sorted(str(kind) for kind in kinds.values())
-    if found not in (['ConvLSTM2D', 'Dense', 'Dense'], ['Dense', 'LSTM']):
+    dense = {n: rest[n] for n in rest if kinds[n] == 'Dense'}
+    others = [n for n in rest if n not in dense]
+    if len(others) != 1 or kinds[others[0]] is None or len(dense) not in (1, 2):
         shapes = {n: [a.shape for a in arrays] for n, arrays in rest.items()}
         raise ValueError(
             'cannot convert these layers beside the MobileNet: '
             + '; '.join(f'{n} ({kinds[n] or "unknown"}), arrays of {shapes[n]}' for n in rest)
             + f'. {SUPPORTED}'
         )
-    dense = {n: rest[n] for n in rest if kinds[n] == 'Dense'}
-    ((name, kind),) = ((n, kinds[n]) for n in rest if n not in dense)
+    (name,) = others
     channels = weights['layer13.pointwise_conv.conv.weight'].shape[0]
     _check_inputs(name, rest[name], channels)
-    if kind == 'LSTM':
+    if kinds[name] == 'LSTM':
         neck_weights, neck = _lstm(rest[name])
-        head_weights, head = _head(dense, neck['hidden_channels'])
+        spatial_size = (1, 1)
     else:
         neck_weights, neck = _conv_lstm(rest[name])
-        neck.update(conv_lstm_options(file))
-        head_weights, head = _flatten_head(dense, neck['hidden_channels'], spatial_size)
+        neck.update(neck_options)
+    hidden = neck['hidden_channels']
+    head_weights, head = (
+        _head(dense, hidden) if len(dense) == 1 else _flatten_head(dense, hidden, spatial_size)
+    )
+    if head_options.get('dropout_ratio', 0.5) != 0.5:  # the default of both heads
+        head.update(head_options)
     weights = {f'backbone.backbone.{k}': v for k, v in weights.items()}
     weights.update(neck_weights | head_weights)
     return weights, dict(
@@ -102,16 +115,14 @@ def _mobilenet(arrays: Arrays) -> tuple[Weights, dict]:
     wrong += [f'nothing for {key}' for key in wanted if key not in weights]
     if wrong:
         raise ValueError(
-            'these layers are not those of a MobileNet v1 of '
-            f'width {config["widen_factor"]:g}: '
-            f'{"; ".join(wrong)}. '
-            f'{SUPPORTED}'
+            f'expected the layers of a MobileNet v1 of width {config["widen_factor"]:g}, got: '
+            f'{"; ".join(wrong)}. {SUPPORTED}'
         )
     return weights, config
 
 
 def _rename(name: str, arrays: list[np.ndarray]) -> Weights:
-    """One layer's arrays: conv_dw_5_bn -> layer5.depthwise_conv.bn.weight."""
+    """Rename one layer's arrays, conv_dw_5_bn -> layer5.depthwise_conv.bn.weight."""
     layer, *block = name.removesuffix('_bn').rsplit('_', 1)
     if block:
         part = dict(conv_dw='depthwise_conv', conv_pw='pointwise_conv')[layer]
@@ -130,14 +141,11 @@ def _rename(name: str, arrays: list[np.ndarray]) -> Weights:
 
 
 def _conv_lstm(arrays: list[np.ndarray]) -> tuple[Weights, dict]:
-    # [kh, kw, in, 4*hidden] -> [4*hidden, in, kh, kw], gates i, f, g, o in
-    # both
+    # [kh, kw, in, 4*hidden] -> [4*hidden, in, kh, kw], gates i, f, g, o in both
     kernel, recurrent = (_tensor(a).permute(3, 2, 0, 1).contiguous() for a in arrays[:2])
-    weights = {
-        'neck.conv_lstm.weight_ih_l0': kernel,
-        'neck.conv_lstm.weight_hh_l0': recurrent,
-        'neck.conv_lstm.bias_l0': _tensor(arrays[2]),
-    }
+    weights = {'neck.conv_lstm.weight_ih_l0': kernel, 'neck.conv_lstm.weight_hh_l0': recurrent}
+    if len(arrays) == 3:
+        weights['neck.conv_lstm.bias_l0'] = _tensor(arrays[2])
     height, width = kernel.shape[2:]
     return weights, dict(
         type='ConvLSTMNeck',
@@ -146,19 +154,19 @@ def _conv_lstm(arrays: list[np.ndarray]) -> tuple[Weights, dict]:
         kernel_size=height if height == width else (height, width),
         padding='valid',
         return_mode='last',
+        **({} if len(arrays) == 3 else dict(bias=False)),
     )
 
 
 def _lstm(arrays: list[np.ndarray]) -> tuple[Weights, dict]:
     # [in, 4*hidden] -> [4*hidden, in], gates i, f, g, o in both
     kernel, recurrent = (_tensor(a).T.contiguous() for a in arrays[:2])
-    bias = _tensor(arrays[2])
+    zeros = torch.zeros(len(kernel))
     weights = {
         'neck.lstm.weight_ih_l0': kernel,
         'neck.lstm.weight_hh_l0': recurrent,
-        'neck.lstm.bias_ih_l0': bias,
-        # nn.LSTM has a second bias, which Keras has not.
-        'neck.lstm.bias_hh_l0': torch.zeros_like(bias),
+        'neck.lstm.bias_ih_l0': _tensor(arrays[2]) if len(arrays) == 3 else zeros,
+        'neck.lstm.bias_hh_l0': zeros,  # Keras's LSTM has one bias, nn.LSTM two
     }
     return weights, dict(
         type='LSTMPoolingNeck',
@@ -172,50 +180,50 @@ def _head(dense: Arrays, channels: int) -> tuple[Weights, dict]:
     ((name, arrays),) = dense.items()
     _check_inputs(name, arrays, channels)
     weights = _dense('cls_head.fc_cls', arrays)
-    return weights, dict(type='I3DHead', num_classes=len(arrays[1]), in_channels=channels)
+    return weights, dict(type='I3DHead', num_classes=arrays[0].shape[-1], in_channels=channels)
 
 
 def _flatten_head(
     dense: Arrays, channels: int, spatial_size: tuple[int, int] | None
 ) -> tuple[Weights, dict]:
     (name, arrays), (last, last_arrays) = dense.items()
-    kernel, bias = arrays
-    h, w = spatial_size or 2 * (math.isqrt(len(kernel) // channels),)
-    if len(kernel) != h * w * channels:
+    inputs, hidden = arrays[0].shape
+    h, w = spatial_size or 2 * (math.isqrt(inputs // channels),)
+    if inputs != h * w * channels:
         raise ValueError(
-            f'{name} takes {len(kernel)} inputs, which is not {h}x{w} pixels '
-            f'of the {channels} channels of the ConvLSTM2D: give the (h, w) '
-            'of its output as --spatial-size.'
+            f'{name} takes {inputs} inputs, expected {h}x{w} pixels of {channels} channels; fix: '
+            'pass the (h, w) of the output of ConvLSTM2D as --spatial-size'
         )
-    _check_inputs(last, last_arrays, len(bias))
+    _check_inputs(last, last_arrays, hidden)
     # Keras flattens [h, w, C], FlattenHead [C, h, w].
-    kernel = kernel.reshape(h, w, channels, -1).transpose(2, 0, 1, 3)
-    weights = _dense('cls_head.fc_hidden', [kernel.reshape(-1, len(bias)), bias])
+    kernel = arrays[0].reshape(h, w, channels, -1).transpose(2, 0, 1, 3)
+    weights = _dense('cls_head.fc_hidden', [kernel.reshape(-1, hidden), *arrays[1:]])
     weights.update(_dense('cls_head.fc_cls', last_arrays))
     return weights, dict(
         type='FlattenHead',
-        num_classes=len(last_arrays[1]),
+        num_classes=last_arrays[0].shape[-1],
         in_channels=channels,
         spatial_size=(h, w),
-        hidden_channels=len(bias),
+        hidden_channels=hidden,
     )
 
 
 def _dense(key: str, arrays: list[np.ndarray]) -> Weights:
-    # [in, out] -> [out, in]
-    return {f'{key}.weight': _tensor(arrays[0]).T.contiguous(), f'{key}.bias': _tensor(arrays[1])}
+    weight = _tensor(arrays[0]).T.contiguous()  # [in, out] -> [out, in]
+    bias = _tensor(arrays[1]) if len(arrays) == 2 else torch.zeros(len(weight))
+    return {f'{key}.weight': weight, f'{key}.bias': bias}
 
 
 def _check_inputs(name: str, arrays: list[np.ndarray], inputs: int) -> None:
     if arrays[0].shape[-2] != inputs:
         raise ValueError(
-            f'{name} takes {arrays[0].shape[-2]} inputs, but the '
-            f'layer before it gives {inputs}. {SUPPORTED}'
+            f'{name} takes {arrays[0].shape[-2]} inputs, expected {inputs} as the layer before it '
+            f'gives. {SUPPORTED}'
         )
 
 
 def _kind(arrays: list[np.ndarray]) -> str | None:
-    """A layer's class by its arrays, whatever its name."""
+    """Find a layer's class by its arrays, whatever its name."""
     kind = RANKS.get(tuple(a.ndim for a in arrays))
     if kind in ('ConvLSTM2D', 'LSTM'):
         hidden = arrays[1].shape[-2]

@@ -1,9 +1,8 @@
-"""Reading what Keras saved, without Keras: h5py, zipfile and json do."""
+"""Reader of files that Keras saved, without Keras: by h5py, zipfile and json."""
 
 import io
 import json
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,40 +22,31 @@ SAVED_AS = {
 MOBILENET_LAYERS = tuple(SAVED_AS.values())
 
 MEMBERS = {'config.json', 'metadata.json', 'model.weights.h5'}
-LayerConfig = tuple[str, dict[str, Any]]
 
 
 class KerasFile(NamedTuple):
-    """What a file holds.
+    """Content of a file.
 
     Attributes:
-        arrays (dict[str, list[np.ndarray]]): Each layer's weights in Keras's
-            order. The layers of a MobileNet have keras.applications' names,
-            wherever in the model it sits; the others are outermost layers,
-            each with all that it holds.
-        configs (list[tuple[str, dict]]): Class and config of each layer,
-            outer layers before inner ones. Empty for a file of weights alone.
-        version (str): Keras's version, '' where the file does not tell.
+        arrays: each layer's weights in Keras's order. The layers of a MobileNet have
+            keras.applications' names, wherever in the model it sits; the others are outermost
+            layers, each with all that it holds.
+        config: class_name and config of the model; None for a file of weights alone.
+        version: Keras's version, '' if unknown.
     """
 
     arrays: dict[str, list[np.ndarray]]
-    configs: list[LayerConfig]
+    config: dict[str, Any] | None
     version: str
 
 
 def read_keras_file(path: Path) -> KerasFile:
-    """Read a .keras, .weights.h5 or legacy .h5 file; the content decides.
-
-    Args:
-        path (Path): The file.
-
-    Returns:
-        KerasFile: Its weights, and its layers' configs where it has them.
+    """Read a .keras, .weights.h5 or legacy .h5 file; its content decides which.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ImportError: If h5py is not installed.
-        ValueError: If the file was not saved by Keras, or is cut short.
+        FileNotFoundError: if the file does not exist.
+        ImportError: if h5py is not installed.
+        ValueError: if Keras did not save it, or it is cut short.
 
     Source: keras/src/saving/saving_lib.py and legacy/legacy_h5_format.py.
     """
@@ -73,8 +63,8 @@ def read_keras_file(path: Path) -> KerasFile:
             members = archive.namelist()
             if not MEMBERS <= set(members):
                 raise ValueError(
-                    f'{path} is a zip archive, but no .keras file: it holds '
-                    f'{members[:5]}, not {sorted(MEMBERS)}'
+                    f'expected a .keras file with {sorted(MEMBERS)}, got {path}, a zip archive '
+                    f'with {members[:5]}'
                 )
             config = json.loads(archive.read('config.json'))
             metadata = json.loads(archive.read('metadata.json'))
@@ -82,10 +72,9 @@ def read_keras_file(path: Path) -> KerasFile:
             content = io.BytesIO(archive.read('model.weights.h5'))
     elif not h5py.is_hdf5(path):
         raise ValueError(
-            f'{path} is neither a .keras file nor HDF5: it begins with '
-            f'{path.read_bytes()[:16]!r}. Save the model by '
-            "model.save('model.keras') or model.save_weights"
-            "('model.weights.h5')."
+            f'expected a .keras or HDF5 file, got {path}, which begins with '
+            f'{path.read_bytes()[:16]!r}; fix: save the model by model.save("model.keras") or '
+            'model.save_weights("model.weights.h5")'
         )
     try:
         with h5py.File(content, 'r') as file:
@@ -99,7 +88,7 @@ def read_keras_file(path: Path) -> KerasFile:
                 arrays = _read_tree(file)
     except OSError as error:
         raise ValueError(f'{path} is damaged or cut short: {error}') from error
-    return KerasFile(arrays, list(_layer_configs(config)), version)
+    return KerasFile(arrays, config, version)
 
 
 def _read_legacy(root: Any) -> dict[str, list[np.ndarray]]:
@@ -134,15 +123,6 @@ def _read_tree(file: Any) -> dict[str, list[np.ndarray]]:
             name = owner.removeprefix('layers/').split('/')[0]
         arrays.setdefault(name, []).append(datasets[path][()])
     return arrays
-
-
-def _layer_configs(layer: dict | None) -> Iterator[LayerConfig]:
-    if layer is None:
-        return
-    config = layer['config']
-    yield layer['class_name'], config
-    for inner in (*config.get('layers', ()), config.get('layer')):
-        yield from _layer_configs(inner)
 
 
 def _text(name: Any) -> str:

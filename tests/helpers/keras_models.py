@@ -41,35 +41,51 @@ def mobilenet(alpha=0.25, size=(None, None), **kwargs):
 
 
 def seed_model(
-    clip=(2, 128, 128), alpha=0.25, hidden=6, dense=7, classes=5, kernel=3, inner=(), **options
+    clip=(2, 128, 128),
+    alpha=0.25,
+    hidden=6,
+    dense=7,
+    classes=5,
+    kernel=3,
+    cnn=None,
+    inner=(),
+    tail=None,
+    **options,
 ):
-    """The seed, small: MobileNet, ConvLSTM2D, Flatten, Dense, Dense."""
-    cnn = mobilenet(alpha, clip[1:])
+    """The seed, small: MobileNet, ConvLSTM2D, then ``tail``: Flatten, Dense, Dense."""
+    tail = tail or [
+        layers.Flatten(),
+        layers.Dense(dense, activation='relu'),
+        layers.Dropout(0.5),
+        layers.Dense(classes, activation='softmax'),
+    ]
     return randomize(
         keras.Sequential(
             [
                 layers.Input((*clip, 3)),
-                layers.TimeDistributed(cnn),
+                layers.TimeDistributed(cnn or mobilenet(alpha, clip[1:])),
                 *inner,
                 layers.ConvLSTM2D(hidden, kernel, **options),
-                layers.Flatten(),
-                layers.Dense(dense, activation='relu'),
-                layers.Dropout(0.5),
-                layers.Dense(classes, activation='softmax'),
+                *tail,
             ]
         )
     )
 
 
-def lstm_model(clip=(3, 64, 64), pooling='avg', hidden=6, classes=5, **options):
-    """MobileNet, average pooling, LSTM, Dense, by the functional API."""
+def lstm_model(
+    clip=(3, 64, 64), pooling='avg', hidden=6, classes=5, dense=(), bias=True, **options
+):
+    """MobileNet, average pooling, LSTM, dropout, Dense, by the functional API."""
     inputs = layers.Input((*clip, 3))
     cnn = mobilenet(0.25, clip[1:], pooling=pooling)
     x = layers.TimeDistributed(cnn)(inputs)
     if pooling is None:
         x = layers.TimeDistributed(layers.GlobalAveragePooling2D())(x)
     x = layers.LSTM(hidden, **options)(x)
-    x = layers.Dense(classes, activation='softmax')(x)
+    for size in dense:
+        x = layers.Dense(size, activation='relu', use_bias=bias)(x)
+    x = layers.Dropout(0.5)(x)
+    x = layers.Dense(classes, activation='softmax', use_bias=bias)(x)
     return randomize(keras.Model(inputs, x))
 
 

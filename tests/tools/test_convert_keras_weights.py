@@ -21,6 +21,7 @@ from helpers.keras_models import (
 from mmengine.config import Config, DictAction
 
 from cnnlstm_mm.keras_weights import convert
+from cnnlstm_mm.keras_weights.graph import chain
 from mmaction.registry import MODELS
 
 FORMATS = ('model.keras', 'model.weights.h5', 'model.h5')
@@ -129,7 +130,7 @@ def test_prints_how_to_load_a_backbone(tmp_path):
 def test_a_map_that_is_not_square(tmp_path):
     source = save(seed_model((2, 128, 160)), tmp_path / 'm.weights.h5')
     said = run_tool(source, tmp_path / 'm.pth', fails=True)
-    assert 'dense takes 36 inputs, which is not 2x2 pixels of the 6' in said
+    assert 'dense takes 36 inputs, expected 2x2 pixels of 6' in said
     assert 'spatial_size=(2,3)' in run_tool(source, tmp_path / 'm.pth', '--spatial-size', 2, 3)
 
 
@@ -142,8 +143,11 @@ def test_without_h5py(seed_file, tmp_path, monkeypatch):
     'content, words',
     [
         (None, 'does not exist'),
-        (b'version https://git-lfs', r"neither .* begins with b'version https:/"),
-        ('zip', r"no \.keras file: it holds \['readme'\]"),
+        (
+            b'version https://git-lfs',
+            r"expected a .keras or HDF5 file, .* begins with b'version https:/",
+        ),
+        ('zip', r"expected a .keras file .* zip archive with \['readme'\]"),
         ('cut', 'damaged or cut short'),
         ('empty', r'no layer of a MobileNet v1, but \[\]'),
     ],
@@ -181,15 +185,15 @@ TREE = 'layers/time_distributed/layer/layers'
             {f'{TREE}/batch_normalization_8/vars/3': None},
             'nothing for layer4.pointwise_conv.bn.running_var',
         ),
-        ({'layers/gru/cell/vars/0': (4, 4)}, r'gru \(unknown\), .*\(4, 4\)'),
+        ({'layers/gru/cell/vars/0': (4, 4)}, r'gru \(Dense\), .*\(4, 4\)'),
         ({'layers/conv_lstm2d/cell/vars/0': (3, 3, 256, 20)}, r'conv_lstm2d \(unknown\)'),
         (
             {'layers/conv_lstm2d/cell/vars/0': (3, 3, 255, 24)},
-            'conv_lstm2d takes 255 inputs, but the layer before it gives 256',
+            'conv_lstm2d takes 255 inputs, expected 256 as the layer before',
         ),
         (
             {'layers/dense_1/vars/0': (8, 5)},
-            'dense_1 takes 8 inputs, but the layer before it gives 7',
+            'dense_1 takes 8 inputs, expected 7 as the layer before',
         ),
         ({'layers/dense_2/vars/0': (5, 5), 'layers/dense_2/vars/1': (5,)}, r'dense_2 \(Dense\)'),
     ],
@@ -207,16 +211,65 @@ def test_layers_that_do_not_fit(change, words, seed_file, tmp_path):
     assert re.search(words, said), said
 
 
+def between(layer):
+    """A layer on each frame between MobileNet and ConvLSTM2D."""
+    return seed_model(inner=[layers.TimeDistributed(layer)])
+
+
+def changed_mobilenet(name, **options):
+    """The seed with other options of one layer in its MobileNet."""
+
+    def clone(layer):
+        config = layer.get_config()
+        return type(layer).from_config({**config, **options} if layer.name == name else config)
+
+    cnn = keras.models.clone_model(mobilenet(0.25, (128, 128)), clone_function=clone)
+    return seed_model(cnn=cnn)
+
+
+def branching():
+    """Two LSTMs over the same features."""
+    inputs = layers.Input((3, 64, 64, 3))
+    x = layers.TimeDistributed(mobilenet(0.25, (64, 64), pooling='avg'))(inputs)
+    x = layers.Add()([layers.LSTM(6)(x), layers.LSTM(6)(x)])
+    return keras.Model(inputs, layers.Dense(5, activation='softmax')(x))
+
+
+def two_outputs():
+    model = lstm_model()
+    return keras.Model(model.inputs, [model.layers[-3].output, model.output])
+
+
+def pooled_twice():
+    tail = [layers.GlobalAveragePooling2D(), *map(layers.Dense, (7, 5))]
+    return seed_model(tail=tail)
+
+
 @pytest.mark.parametrize(
     'build, words',
     [
+        (lambda: between(layers.ReLU(max_value=0.5)), 'is a TimeDistributed ReLU, expected a Conv'),
+        (lambda: between(layers.ZeroPadding2D(1)), 'is a TimeDistributed ZeroPadding2D, expected'),
+        (lambda: changed_mobilenet('conv_pw_3_relu', max_value=None), 'relu has max_value=None, e'),
+        (
+            lambda: changed_mobilenet('conv_dw_2', strides=1),
+            r'conv_dw_2 has strides=\(1, 1\), expe',
+        ),
+        (
+            lambda: changed_mobilenet('conv1_bn', epsilon=1e-2),
+            'conv1_bn has epsilon=0.01, expected',
+        ),
+        (lambda: lstm_model(recurrent_activation='hard_sigmoid'), "'hard_sigmoid', expected 'sigm"),
+        (pooled_twice, 'dense.* is a Dense, expected the end'),
+        (branching, 'branches or joins at lstm'),
+        (two_outputs, 'has several outputs'),
         (
             lambda: seed_model(inner=[layers.TimeDistributed(layers.MaxPooling2D(1, name='pool'))]),
-            'pool is a MaxPooling2D',
+            'pool is a TimeDistributed MaxPooling2D, expected a ConvLSTM2D',
         ),
-        (lambda: seed_model(activation='relu'), "activation='relu' and not 'tanh'"),
-        (lambda: lstm_model(go_backwards=True), 'go_backwards=True and not False'),
-        (lambda: lstm_model(pooling='max'), 'is a GlobalMaxPooling2D'),
+        (lambda: seed_model(activation='relu'), "activation='relu', expected 'tanh'"),
+        (lambda: lstm_model(go_backwards=True), 'go_backwards=True, expected False'),
+        (lambda: lstm_model(pooling='max'), 'is a TimeDistributed GlobalMaxPooling2D'),
         (lambda: mobilenet(pooling='max'), 'is a GlobalMaxPooling2D'),
     ],
 )
@@ -234,3 +287,41 @@ def test_refuses_the_hard_sigmoid_of_keras_2(tmp_path):
         file['model_weights'].attrs['keras_version'] = '2.3.1'
     said = run_tool(source, tmp_path / 'x.pth', fails=True)
     assert 'has the hard_sigmoid of Keras 2.3.1' in said
+
+
+def test_dropout_is_carried_over_or_logged(tmp_path, caplog):
+    tail = [layers.Flatten(), layers.Dropout(0.1), layers.Dense(7, activation='relu')]
+    tail += [layers.Dropout(0.2), layers.Dense(5, activation='softmax')]
+    model = seed_model(tail=tail, dropout=0.3, recurrent_dropout=0.4)
+    weights, config = convert(save(model, tmp_path / 'model.keras'))
+    assert config['neck']['dropout'] == 0.3 and config['neck']['recurrent_dropout'] == 0.4
+    assert config['cls_head']['dropout_ratio'] == 0.2
+    MODELS.build(config).load_state_dict(weights)
+    (record,) = caplog.records
+    assert re.search(r'no counterpart for dropout\S*, a Dropout of 0.1:', record.getMessage())
+    caplog.clear()
+    _, config = convert(save(lstm_model(dropout=0.3, use_bias=False), tmp_path / 'm.keras'))
+    assert 'dropout_ratio' not in config['cls_head']  # 0.5 is the default
+    said = caplog.text
+    assert 'for dropout=0.3 of lstm' in said and 'for use_bias=False of lstm' in said
+    tail = [layers.GlobalAveragePooling2D(), layers.Dense(5, activation='softmax')]
+    _, config = convert(save(seed_model(tail=tail), tmp_path / 'm.keras'))
+    assert config['cls_head']['dropout_ratio'] == 0
+
+
+def test_the_graphs_of_keras_2():
+    """Which wrote the connections, and Sequential, in another way."""
+    names = ['input', 'conv', 'relu']
+    kinds = ['InputLayer', 'Conv2D', 'ReLU']
+    nodes = [[], [[['input', 0, 0, {}]]], [[['conv', 0, 0, {}]]]]
+    listed = [
+        dict(class_name=kind, name=name, config=dict(name=name), inbound_nodes=node)
+        for kind, name, node in zip(kinds, names, nodes)
+    ]
+    config = dict(name='model', layers=listed, output_layers=[['relu', 0, 0]])
+    model = dict(class_name='Model', config=config)
+    assert [layer.kind for layer in chain(model)] == kinds
+    assert [layer.kind for layer in chain(dict(class_name='Sequential', config=listed))] == kinds
+    listed[2]['inbound_nodes'] = [[['conv', 0, 0, {}], ['input', 0, 0, {}]]]
+    with pytest.raises(ValueError, match='joins at relu'):
+        list(chain(model))
