@@ -1,4 +1,4 @@
-"""Recognizers as ONNX files."""
+"""Export of recognizers to ONNX."""
 
 from .graphs import ClipGraph, StepGraph
 from .onnx_model import preprocessing, save, step_facts, to_onnx

@@ -1,4 +1,4 @@
-"""Recognizers as plain functions of tensors, to be exported."""
+"""Recognizers as functions of tensors, for export."""
 
 import copy
 
@@ -11,11 +11,11 @@ from cnnlstm_mm.streaming import StreamingRecognizer
 
 
 class StepGraph(nn.Module):
-    """One frame of each stream and the state, to scores and the state.
+    """One frame of each stream and the state, to scores and the next state.
 
     Args:
-        rec (StreamingRecognizer): It is copied, and its batch norm folded.
-        size (tuple[int]): Height and width of prepared frames.
+        rec: it is copied, and the batch norm of the copy folded.
+        size: height and width of prepared frames.
     """
 
     def __init__(self, rec: StreamingRecognizer, size: tuple[int, int]) -> None:
@@ -27,19 +27,18 @@ class StepGraph(nn.Module):
         self.example = (torch.zeros(2, 3, *size), *state.values())
 
     def forward(self, frames: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        """[N, 3, h, w] and N states to [N, classes] and N states."""
+        """Map frames [N, 3, h, w] and the state to scores [N, classes] and the next state."""
         features = self.model.features(frames[:, :, None])
         scores, after = self.model(features, dict(zip(self.names, state)))
         return (scores[:, 0], *(after[name] for name in self.names))
 
 
 class ClipGraph(nn.Module):
-    """All views of each video, to its scores, as a test averages them.
+    """All views of each video, to its scores, averaged as in a test.
 
     Args:
-        model (Recognizer3D): The recognizer. It is copied, and its batch norm
-            folded.
-        shape (tuple[int]): (T, height, width) of a prepared view.
+        model: the Recognizer3D. It is copied, and the batch norm of the copy folded.
+        shape: (T, height, width) of a prepared view.
     """
 
     def __init__(self, model: nn.Module, shape: tuple[int, int, int]) -> None:
@@ -60,7 +59,7 @@ class ClipGraph(nn.Module):
         return self.average == 'prob'
 
     def forward(self, clips: Tensor) -> Tensor:
-        """[N, views, 3, T, h, w] to [N, classes]."""
+        """Map clips [N, views, 3, T, h, w] to scores [N, classes]."""
         x = self.backbone(clips.flatten(0, 1))
         if self.neck is not None:
             x, _ = self.neck(x)

@@ -1,11 +1,11 @@
-"""From a graph to an ONNX file that says how it is used."""
+"""ONNX files with metadata that says how to use them."""
 
 import json
 import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Union
+from typing import Any
 
 import onnx
 import torch
@@ -14,30 +14,25 @@ from cnnlstm_mm.streaming import StreamingRecognizer
 
 from .graphs import ClipGraph, StepGraph
 
-Graph = Union[StepGraph, ClipGraph]
+Graph = StepGraph | ClipGraph
 
 
 def to_onnx(graph: Graph, opset: int = 18) -> onnx.ModelProto:
     """Export a graph.
 
-    Inputs are ``frames`` and the parts of the state by their names, or
-    ``clips``; outputs ``scores`` and ``next.`` + the name of each part. The
-    batch, and the views of clips, can be of any size.
+    Inputs are ``frames`` and the tensors of the state by their names, or ``clips``; outputs are
+    ``scores``, and ``next.`` + the name of each. The batch, and the views of clips, are dynamic.
 
     Args:
-        graph (StepGraph or ClipGraph): The graph.
-        opset (int): ONNX's operator set, at least 18. Defaults to 18.
-
-    Returns:
-        ModelProto: The model.
+        graph: the graph.
+        opset: ONNX's operator set, at least 18.
 
     Raises:
-        ValueError: If the opset is too old.
-        torch.onnx.errors.OnnxExporterError: If the model has operations that
-            ONNX lacks.
+        ValueError: if the opset is too old.
+        torch.onnx.errors.OnnxExporterError: if ONNX lacks an operation of the model.
     """
     if opset < 18:
-        raise ValueError(f'opset must be at least 18, got {opset}')
+        raise ValueError(f'expected opset to be at least 18, got {opset}')
     batch = torch.export.Dim('batch')
     if graph.names:
         inputs = ['frames', *graph.names]
@@ -48,10 +43,9 @@ def to_onnx(graph: Graph, opset: int = 18) -> onnx.ModelProto:
         sizes = ({0: batch, 1: torch.export.Dim('views')},)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        # It names each library that it finds no operators of.
+        # It warns of each library whose operators it does not find.
         logging.getLogger('torch.onnx').setLevel(logging.ERROR)
-        # Exported here rather than by torch.onnx, which makes sizes constant
-        # where they cannot vary instead of saying so.
+        # Exported here, because torch.onnx silently makes sizes constant that cannot vary.
         program = torch.export.export(graph, graph.example, dynamic_shapes=sizes, strict=False)
         done = torch.onnx.export(
             program,
@@ -66,12 +60,12 @@ def to_onnx(graph: Graph, opset: int = 18) -> onnx.ModelProto:
 
 
 def save(model: onnx.ModelProto, facts: dict[str, Any], path: str | Path) -> None:
-    """Write a model with its facts as metadata, each as JSON.
+    """Write a model with metadata in place of its own.
 
     Args:
-        model (ModelProto): The model; its metadata is replaced.
-        facts (dict): Plain values by name; a str is written as it is.
-        path (str or Path): The file.
+        model: the model.
+        facts: values by name, each written as JSON, or as it is if it is a str.
+        path: the file.
     """
     del model.metadata_props[:]
     onnx.helper.set_model_props(
@@ -86,16 +80,15 @@ def save(model: onnx.ModelProto, facts: dict[str, Any], path: str | Path) -> Non
 
 
 def preprocessing(steps: list[dict], size: Sequence[int], values: dict[str, Any]) -> dict[str, Any]:
-    """How frames are prepared.
+    """Describe how frames, in RGB, are prepared.
 
     Args:
-        steps (list[dict]): Of a :class:`FrameTransform`.
-        size (Sequence[int]): Height and width of the result.
-        values (dict): ``mean``, ``std`` and ``to_rgb``.
+        steps: of a :class:`FrameTransform`.
+        size: height and width of the result.
+        values: ``mean``, ``std`` and ``to_rgb``.
 
     Returns:
-        dict: ``steps``, ``size``, ``mean``, ``std``, and ``channel_order``,
-        that of the model; the frames are RGB.
+        ``steps``, ``size``, ``mean``, ``std``, and the ``channel_order`` that the model takes.
     """
     return dict(
         steps=steps,
@@ -107,29 +100,24 @@ def preprocessing(steps: list[dict], size: Sequence[int], values: dict[str, Any]
 
 
 def step_facts(rec: StreamingRecognizer, graph: StepGraph, labels: list[str]) -> dict[str, Any]:
-    """What a caller must know of an exported step.
+    """Describe an exported step for its callers.
 
     Args:
-        rec (StreamingRecognizer): The recognizer.
-        graph (StepGraph): Its graph.
-        labels (list[str]): The classes.
+        rec: the recognizer.
+        graph: its graph.
+        labels: names of the classes.
 
     Returns:
-        dict: Among others ``preprocessing``, and ``state``: of each part
-        ``input``, ``output``, ``shape`` without the batch, ``dtype`` and
-        ``start``, the value that a stream begins with.
+        Among others ``preprocessing``, and ``state``: for each of its tensors ``input`` and
+        ``output``, ``shape`` without the batch, ``dtype`` and ``start``, its value before the
+        first frame.
     """
-    frames, *parts = graph.example
-    state = [
-        dict(
-            input=name,
-            output=f'next.{name}',
-            shape=list(tensor.shape[1:]),
-            dtype=str(tensor.dtype).replace('torch.', ''),
-            start=0,
-        )
-        for name, tensor in zip(graph.names, parts)
-    ]
+    frames, *tensors = graph.example
+    state = []
+    for name, tensor in zip(graph.names, tensors):
+        dtype = str(tensor.dtype).removeprefix('torch.')
+        shape = list(tensor.shape[1:])
+        state.append(dict(input=name, output=f'next.{name}', shape=shape, dtype=dtype, start=0))
     return dict(
         mode='step',
         labels=labels,

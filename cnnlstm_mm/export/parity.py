@@ -1,4 +1,4 @@
-"""Exported models against PyTorch."""
+"""Comparison of exported models with PyTorch."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ from cnnlstm_mm.streaming import (
 )
 from mmaction.structures import ActionDataSample
 
-CHUNK = 64  # frames that a clip model gets at once
+CHUNK = 64  # frames in one run of a clip model
 
 
 def check_step(
@@ -25,13 +25,12 @@ def check_step(
     """Run a video through both, as two streams of which one joins half way.
 
     Args:
-        rec (StreamingRecognizer): PyTorch's.
-        exported (OnnxStreamingRecognizer): onnxruntime's.
-        frames (Sequence[ndarray]): RGB, uint8 [H, W, 3], the whole video.
+        rec: the recognizer in PyTorch.
+        exported: the same in onnxruntime.
+        frames: the video, each frame RGB uint8 [H, W, 3].
 
     Returns:
-        float: The largest difference of a score; of scores beyond 1 relative
-        to the largest.
+        The largest difference of a score, relative to the largest score if that is beyond 1.
     """
     largest, half = 0.0, len(frames) // 2
     ours, theirs = None, None
@@ -55,12 +54,12 @@ def check_clip(model: nn.Module, session: onnxruntime.InferenceSession, views: T
     """Run all views of a video through both, and a batch of two videos.
 
     Args:
-        model (Recognizer3D): The recognizer.
-        session (InferenceSession): onnxruntime's.
-        views (Tensor): uint8 [views, 3, T, h, w].
+        model: the Recognizer3D.
+        session: the exported model.
+        views: uint8 [views, 3, T, h, w].
 
     Returns:
-        float: See :func:`check_step`.
+        See :func:`check_step`.
     """
     parts = views.split(max(1, CHUNK // views.shape[2]))
     batches = [[part] for part in parts]
@@ -77,7 +76,7 @@ def check_clip(model: nn.Module, session: onnxruntime.InferenceSession, views: T
 
 
 def prepared(model: nn.Module, videos: Sequence[Tensor]) -> np.ndarray:
-    """uint8 [views, 3, T, h, w] of each to float32 [N, views, 3, T, h, w]."""
+    """Normalize videos, uint8 [views, 3, T, h, w] each, to float32 [N, views, 3, T, h, w]."""
     data = model.data_preprocessor(
         dict(inputs=list(videos), data_samples=[ActionDataSample() for _ in videos])
     )
@@ -85,7 +84,7 @@ def prepared(model: nn.Module, videos: Sequence[Tensor]) -> np.ndarray:
 
 
 def difference(want: np.ndarray, have: np.ndarray) -> float:
-    """The largest, relative to the largest score if that is beyond 1."""
+    """Compute the largest difference, relative to the largest score if that is beyond 1."""
     scale = max(1.0, float(np.abs(want).max()))
     found = float(np.abs(want - have).max()) / scale
     return float('inf') if np.isnan(found) else found

@@ -1,4 +1,4 @@
-"""int8 models by onnxruntime's static quantization."""
+"""Quantization to int8 with onnxruntime."""
 
 import logging
 from collections.abc import Iterable, Iterator
@@ -15,7 +15,7 @@ from onnxruntime.quantization import (
 )
 
 Feed = dict[str, np.ndarray]
-# What stays int8 between convolutions, so that it is not converted twice.
+# Operators that stay in int8 between convolutions, so that nothing is converted twice.
 OPERATORS = ('Conv', 'Clip', 'Relu', 'Add', 'MaxPool', 'Pad')
 
 
@@ -30,29 +30,28 @@ class _Reader(CalibrationDataReader):
 def quantize(source: str | Path, out: str | Path, feeds: Iterable[Feed]) -> int:
     """Write a model whose backbone computes in int8.
 
-    Weights are int8 for each channel, activations uint8 with the range that
-    the feeds showed. The neck and the head stay float32: rounding in a
-    recurrence adds up over the steps.
+    Weights are int8 per channel, activations uint8 with the range of the feeds. Neck and head stay
+    in float32: rounding in a recurrence adds up over the steps.
 
     Args:
-        source (str or Path): The float32 model.
-        out (str or Path): The file to write.
-        feeds (Iterable[dict]): Inputs to find the ranges with.
+        source: the float32 model.
+        out: the file to write.
+        feeds: inputs for calibration.
 
     Returns:
-        int: How many convolutions were quantized.
+        The number of quantized convolutions.
 
     Raises:
-        ValueError: If the backbone has no convolution.
+        ValueError: if the backbone has no convolution.
     """
     model = onnx.load(str(source))
     nodes = backbone_nodes(model)
     convs = sum(node.op_type == 'Conv' for node in nodes)
     if not convs:
         raise ValueError(
-            f'the backbone of {source} has no convolution to quantize: export it without --int8.'
+            f'expected a backbone with convolutions, got {source}; fix: export without --int8'
         )
-    # It advises a preparation that the exporter has done.
+    # It advises preprocessing that the exporter has done.
     logging.getLogger().addFilter(_no_advice)
     try:
         quantize_static(
@@ -77,22 +76,15 @@ def quantize(source: str | Path, out: str | Path, feeds: Iterable[Feed]) -> int:
 
 
 def backbone_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
-    """The nodes of ``OPERATORS`` that come from the module ``backbone``."""
-
-    def scopes(node: onnx.NodeProto) -> str:
-        return next(
-            (
-                entry.value
-                for entry in node.metadata_props
-                if entry.key == 'pkg.torch.onnx.name_scopes'
-            ),
-            '',
-        )
-
+    """Return the nodes of ``OPERATORS`` in the module ``backbone``."""
     return [
         node
         for node in model.graph.node
-        if node.op_type in OPERATORS and 'backbone.backbone' in scopes(node)
+        if node.op_type in OPERATORS
+        and any(
+            entry.key == 'pkg.torch.onnx.name_scopes' and 'backbone.backbone' in entry.value
+            for entry in node.metadata_props
+        )
     ]
 
 

@@ -1,8 +1,8 @@
-"""Videos to check and to calibrate exported models with."""
+"""Videos for the check and the calibration of exported models."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Union
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,18 +11,18 @@ from torch import Tensor
 
 from mmaction.datasets import VideoDataset
 
-PathLike = Union[str, Path]
+PathLike = str | Path
 
 
 def made_video(path: PathLike, frames: int = 48) -> None:
-    """Write a video of drifting waves.
+    """Write a video of drifting waves, 320x240 pixels at 25 frames a second.
 
     Args:
-        path (str or Path): The file, .mp4 or .webm (VP9).
-        frames (int): How many, of 320x240 at 25 a second. Defaults to 48.
+        path: the file, .mp4 or .webm (VP9).
+        frames: how many.
 
     Raises:
-        OSError: If OpenCV cannot write it.
+        OSError: if OpenCV cannot write it.
     """
     code = 'VP90' if str(path).endswith('.webm') else 'mp4v'
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*code), 25, (320, 240))
@@ -39,54 +39,32 @@ def made_video(path: PathLike, frames: int = 48) -> None:
 
 
 def read_frames(path: PathLike, every: int = 1) -> list[np.ndarray]:
-    """Read a whole video.
-
-    Args:
-        path (str or Path): The file.
-        every (int): Take each so many-th frame. Defaults to 1.
-
-    Returns:
-        list[ndarray]: RGB, uint8 [H, W, 3].
+    """Read every n-th frame of a video, RGB uint8 [H, W, 3].
 
     Raises:
-        ValueError: If OpenCV reads no frame of it.
+        ValueError: if OpenCV reads no frame of it.
     """
     video, frames = cv2.VideoCapture(str(path)), []
     while True:
-        there, frame = video.read()
-        if not there:
+        ok, frame = video.read()
+        if not ok:
             break
         frames.append(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
     video.release()
     if not frames:
-        raise ValueError(f'{path} gave no frame: is it a video that OpenCV reads?')
+        raise ValueError(f'expected a video that OpenCV reads, got no frame from {path}')
     return frames[::every]
 
 
 def clip_views(pipeline: Sequence[dict], path: PathLike) -> Tensor:
-    """What a test takes of a video.
-
-    Args:
-        pipeline (Sequence[dict]): The test pipeline.
-        path (str or Path): The video.
-
-    Returns:
-        Tensor: uint8 [views, 3, T, h, w].
-    """
+    """Run the test pipeline on a video; uint8 [views, 3, T, h, w]."""
     return Compose(list(pipeline))(
         dict(filename=str(path), start_index=0, modality='RGB', label=-1)
     )['inputs']
 
 
 def one_view(pipeline: Sequence[dict]) -> list[dict]:
-    """A test pipeline with one clip and its middle crop.
-
-    Args:
-        pipeline (Sequence[dict]): The test pipeline.
-
-    Returns:
-        list[dict]: Changed copies of its transforms.
-    """
+    """Return a copy of a test pipeline with one clip and its middle crop."""
     done = [dict(transform) for transform in pipeline]
     for transform in done:
         if transform.get('num_clips', 1) > 1:
@@ -97,51 +75,43 @@ def one_view(pipeline: Sequence[dict]) -> list[dict]:
 
 
 class ListSamples:
-    """The videos of a list, as a test takes them.
+    """Videos of a list, through the test pipeline.
 
     Args:
-        path (str or Path): MMAction2's list: a video and its label a line.
-        root (str or Path): The folder that its paths start from.
-        pipeline (Sequence[dict]): Config of the test pipeline.
+        path: MMAction2's list: a video and its label a line.
+        root: the folder that its paths start from.
+        pipeline: config of the test pipeline.
 
     Raises:
-        FileNotFoundError: If the list or one of its videos is missing.
-        ValueError: If the list is empty.
+        FileNotFoundError: if the list or one of its videos is missing.
+        ValueError: if the list is empty.
     """
 
     def __init__(self, path: PathLike, root: PathLike, pipeline: Sequence[dict]) -> None:
         if not Path(path).is_file():
-            raise FileNotFoundError(f'there is no list {path}')
+            raise FileNotFoundError(f'expected a list of videos at {path}, got no such file')
         self.data: Any = VideoDataset(
             str(path), list(pipeline), data_prefix=dict(video=str(root)), test_mode=True
         )
         files = [self.data.get_data_info(k)['filename'] for k in range(len(self.data))]
         if not files:
-            raise ValueError(f'{path} names no video')
+            raise ValueError(f'expected a list of videos, got {path}, which is empty')
         missing = [file for file in files if not Path(file).is_file()]
         if missing:
             raise FileNotFoundError(
-                f'{len(missing)} of {len(files)} videos of {path} are missing,'
-                f' the first is {missing[0]}: pass --data-prefix with the '
-                'folder that the paths of the list start from.'
+                f'{len(missing)} of {len(files)} videos of {path} are missing, the first is '
+                f'{missing[0]}; fix: pass the folder that its paths start from as --data-prefix'
             )
 
     def __len__(self) -> int:
         return len(self.data)
 
     def spread(self, count: int) -> list[int]:
-        """Numbers of ``count`` videos, spread over the list."""
+        """Return the numbers of ``count`` videos, spread over the list."""
         return sorted({int(k) for k in np.linspace(0, len(self) - 1, min(count, len(self)))})
 
     def __call__(self, numbers: Sequence[int]) -> Iterator[tuple[Tensor, int]]:
-        """Read videos.
-
-        Args:
-            numbers (Sequence[int]): Which.
-
-        Yields:
-            tuple[Tensor, int]: uint8 [views, 3, T, h, w] and its label.
-        """
+        """Read videos by their numbers; yield uint8 [views, 3, T, h, w] and the label of each."""
         for k in numbers:
             sample = self.data[k]
             label = sample['data_samples'].gt_label
