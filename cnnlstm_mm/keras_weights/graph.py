@@ -77,6 +77,7 @@ def read_options(file: KerasFile) -> tuple[dict[str, Any], dict[str, Any]]:
     if wrong:
         raise ValueError(f'cannot convert: {"; ".join(wrong)}. {SUPPORTED}')
     neck, head, lost = {}, {}, []
+    before_last = len(layers) - 2 if layers[-1].kind == 'Dense' else None
     for k, (kind, config) in enumerate(layers):
         name = config['name']
         if kind == 'ConvLSTM2D':
@@ -84,12 +85,11 @@ def read_options(file: KerasFile) -> tuple[dict[str, Any], dict[str, Any]]:
                 value = _plain(config.get(option, default))
                 if value != default:
                     neck[ours] = value
-        elif kind == 'Dense' and k == len(layers) - 1:
-            rate = layers[k - 1].config['rate'] if layers[k - 1].kind == 'Dropout' else 0.0
-            head['dropout_ratio'] = rate
-        elif kind.split()[-1] == 'Dropout' and k != len(layers) - 2:
+        elif k == before_last:
+            head['dropout_ratio'] = config['rate'] if kind == 'Dropout' else 0.0
+        elif kind.split()[-1] == 'Dropout':
             lost.append(f'{name}, a Dropout of {config["rate"]}')
-        elif kind == 'LSTM':
+        if kind == 'LSTM':
             masks = [option for option in ('dropout', 'recurrent_dropout') if config.get(option)]
             lost += [f'{option}={config[option]} of {name}' for option in masks]
         if kind in ('Dense', 'LSTM') and not config.get('use_bias', True):
