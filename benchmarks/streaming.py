@@ -1,10 +1,9 @@
-"""Cost of an answer at every frame, side by side in one run.
+"""Cost of scores at every frame, side by side in one run.
 
-A 320x240 frame goes in and scores come out, resizing included. Streaming takes
-the new frame alone; a window runs the same model, or TSM-MobileNetV2, on the
-last frames again, as upstream's webcam demo does; 'frames kept' spares it the
-resizing of the older ones. All take turns at every repeat, and the medians are
-printed, beside MobileNetV2 alone in plain PyTorch. Weights are random.
+A 320x240 frame goes in and scores come out, resizing included. Streaming takes the new frame alone;
+a window runs the same model, or TSM-MobileNetV2, on the last frames again, as upstream's webcam
+demo does; 'frames kept' spares it the resizing of the older ones. All take turns at every repeat,
+and the medians are printed, beside MobileNetV2 alone in plain PyTorch. Weights are random.
 
     python benchmarks/streaming.py --json streaming.json
 
@@ -56,14 +55,14 @@ NECKS = {
 
 
 def recognizer(neck: str, dtype: torch.dtype) -> StreamingRecognizer:
-    """MobileNetV2 with a neck at 224x224, as configs/ have it."""
+    """Build MobileNetV2 with a neck at 224x224, as in configs/."""
     cfg = Config.fromfile(ROOT / 'configs/mobilenetv2_lstm_ucf101.py')
     cfg.model.neck = NECKS[neck]
     return StreamingRecognizer(cfg, dtype=dtype)
 
 
 def stream(rec: Any) -> Peer:
-    """One step a frame."""
+    """Run one step a frame."""
     state = None
 
     def step(frame: np.ndarray) -> Any:
@@ -75,7 +74,7 @@ def stream(rec: Any) -> Peer:
 
 
 def window(rec: StreamingRecognizer, length: int, kept: bool) -> Peer:
-    """The same model on the last frames at each frame."""
+    """Run the same model on the last frames at each frame."""
     frames: list[np.ndarray] = []
     prepared: list[torch.Tensor] = []
 
@@ -96,7 +95,7 @@ def window(rec: StreamingRecognizer, length: int, kept: bool) -> Peer:
 
 
 def tsm_window(rec: StreamingRecognizer, length: int = 8) -> Peer:
-    """TSM-MobileNetV2 as MMAction2 runs it, frames kept."""
+    """Run TSM-MobileNetV2 as MMAction2 does, frames kept."""
     model = MODELS.build(
         dict(
             type='Recognizer2D',
@@ -128,7 +127,7 @@ def tsm_window(rec: StreamingRecognizer, length: int = 8) -> Peer:
 
 
 def alone() -> Peer:
-    """MobileNetV2 in eager PyTorch on a tensor that is there already."""
+    """Run MobileNetV2 in eager PyTorch on a prepared frame."""
     model = MODELS.build(dict(type='MobileNetV2'))
     model.eval()
     x = torch.randn(1, 3, 224, 224)
@@ -141,7 +140,7 @@ def alone() -> Peer:
 
 
 def all_peers() -> dict[str, Peer]:
-    """What is compared, by name."""
+    """Build all peers, by name."""
     peers = {ALONE: alone()}
     for neck in NECKS:
         rec = recognizer(neck, torch.float32)
@@ -159,13 +158,13 @@ def all_peers() -> dict[str, Peer]:
 
 
 def measure(peers: dict[str, Peer], repeats: int, clock: Callable[[], float]) -> list[dict]:
-    """Seconds a frame of each peer; they take turns."""
+    """Time each peer, in turns; seconds a frame."""
     random = np.random.default_rng(0)
     times: dict[str, list[float]] = {name: [] for name in peers}
     for repeat in range(repeats + 2):
         frame = random.integers(0, 256, (240, 320, 3), np.uint8)
         for name, peer in peers.items():
-            peer(frame)  # its weights are in the caches again
+            peer(frame)  # brings its weights back into the caches
             start = clock()
             peer(frame)
             seconds = clock() - start
@@ -197,7 +196,7 @@ def show(rows: list[dict], threads: int) -> None:
 
 
 def long_stream(frames: int, clock: Callable[[], float]) -> dict:
-    """Time and memory over one stream, through the quickstart's model."""
+    """Measure time and memory over one stream, through the quickstart's model."""
     cfg = Config.fromfile(ROOT / 'configs/mobilenet_convlstm_quickstart.py')
     rec = StreamingRecognizer(cfg)
     images = np.random.default_rng(0).integers(0, 256, (64, 96, 96, 3), np.uint8)

@@ -1,4 +1,4 @@
-"""onnxruntime's rows of streaming.py: float32 and int8."""
+"""Peers of streaming.py in onnxruntime: float32 and int8."""
 
 import tempfile
 from pathlib import Path
@@ -10,15 +10,7 @@ from cnnlstm_mm.streaming import OnnxStreamingRecognizer, StreamingRecognizer
 
 
 def exported(rec: StreamingRecognizer, threads: int) -> dict[str, OnnxStreamingRecognizer]:
-    """Export a recognizer's step, and quantize it.
-
-    Args:
-        rec (StreamingRecognizer): The recognizer.
-        threads (int): Of onnxruntime.
-
-    Returns:
-        dict: The recognizers, by name.
-    """
+    """Export a recognizer's step, quantize it, and load both for ``threads`` threads, by name."""
     random = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         path, small = (Path(folder) / f'{kind}.onnx' for kind in ('fp32', 'int8'))
