@@ -69,11 +69,11 @@ def test_steps_chunks_and_clips_are_equal_in_float64(option, monkeypatch):
 @torch.no_grad()
 def float32_limit(rec, video):
     """How far float32 may be off: what noise as large as its rounding does to a float64 model."""
+    rounded = rec._features(rec.prepare(video).transpose(0, 1)[None])
     with pytest.MonkeyPatch.context() as patch:
         model, features = in_float64(rec, video, patch)
-        rounded = rec._features(rec.prepare(video).float().transpose(0, 1)[None].to(torch.float32))
         rounding = float((rounded - features).abs().max())
-        assert rounding < 2e-6 * float(features.abs().max())
+        assert rounding < 4e-6 * float(features.abs().max())
         noise = rounding * (2 * torch.rand_like(features) - 1)
         found = gap(run(model, features + noise, 7), run(model, features, 7))
     assert found < 3e-5, 'the model must be well conditioned'
