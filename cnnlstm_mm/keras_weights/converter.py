@@ -15,15 +15,8 @@ from .reader import MOBILENET_LAYERS, read_keras_file
 Arrays = dict[str, list[np.ndarray]]
 Weights = dict[str, Tensor]
 
-# A layer's class by the dimensions of its arrays, with and without a bias.
-RANKS = {
-    (4, 4, 1): 'ConvLSTM2D',
-    (4, 4): 'ConvLSTM2D',
-    (2, 2, 1): 'LSTM',
-    (2, 2): 'LSTM',
-    (2, 1): 'Dense',
-    (2,): 'Dense',
-}
+# A layer's class by the dimensions of its arrays but the bias.
+RANKS = {(4, 4): 'ConvLSTM2D', (2, 2): 'LSTM', (2,): 'Dense'}
 
 
 def convert(path: str | Path, spatial_size: tuple[int, int] | None = None) -> tuple[Weights, dict]:
@@ -62,11 +55,8 @@ def convert(path: str | Path, spatial_size: tuple[int, int] | None = None) -> tu
     others = [n for n in rest if n not in dense]
     if len(others) != 1 or kinds[others[0]] is None or len(dense) not in (1, 2):
         shapes = {n: [a.shape for a in arrays] for n, arrays in rest.items()}
-        raise ValueError(
-            'cannot convert these layers beside the MobileNet: '
-            + '; '.join(f'{n} ({kinds[n] or "unknown"}), arrays of {shapes[n]}' for n in rest)
-            + f'. {SUPPORTED}'
-        )
+        found = '; '.join(f'{n} ({kinds[n] or "unknown"}), arrays of {shapes[n]}' for n in rest)
+        raise ValueError(f'cannot convert these layers beside the MobileNet: {found}. {SUPPORTED}')
     (name,) = others
     channels = weights['layer13.pointwise_conv.conv.weight'].shape[0]
     _check_inputs(name, rest[name], channels)
@@ -224,7 +214,7 @@ def _check_inputs(name: str, arrays: list[np.ndarray], inputs: int) -> None:
 
 def _kind(arrays: list[np.ndarray]) -> str | None:
     """Find a layer's class by its arrays, whatever its name."""
-    kind = RANKS.get(tuple(a.ndim for a in arrays))
+    kind = RANKS.get(tuple(a.ndim for a in arrays if a.ndim > 1))
     if kind in ('ConvLSTM2D', 'LSTM'):
         hidden = arrays[1].shape[-2]
         if any(a.shape[-1] != 4 * hidden for a in arrays):

@@ -16,7 +16,7 @@ SUPPORTED = (
     'Dense(softmax); or average pooling, LSTM and Dense(softmax) with or without a Dense(relu) '
     'before it. Dropout can be anywhere.'
 )
-# The layers after a MobileNet in TimeDistributed, and the activations of the Dense ones.
+# The layers after a MobileNet in TimeDistributed, without Dropout.
 TAILS = (
     ('ConvLSTM2D', 'Flatten', 'Dense', 'Dense'),
     ('ConvLSTM2D', 'GlobalAveragePooling2D', 'Dense'),

@@ -6,6 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
@@ -243,28 +244,22 @@ class VideoSource:
             LOGGER.warning(
                 '%s: %s, try %d of %d in %g s', self.name, what, self._failures, self.retries, pause
             )
-            if self._stop.wait(pause):
-                return
-            try:
-                self._capture, self._reopened = self._open(), True
-                return
-            except SourceError:
-                continue
+            if not self._stop.wait(pause):
+                with suppress(SourceError):
+                    self._capture, self._reopened = self._open(), True
+                    return
 
     def _put(self, item: object) -> None:
         if self.live and isinstance(self._take_nowait(), Frame):
             self.dropped += 1
         while not self._stop.is_set():
-            try:
+            with suppress(queue.Full):
                 return self._queue.put(item, timeout=0.1)
-            except queue.Full:
-                continue
 
     def _take_nowait(self) -> object:
-        try:
+        with suppress(queue.Empty):
             return self._queue.get_nowait()
-        except queue.Empty:
-            return None
+        return None
 
 
 def is_live(address: str | int) -> bool:
