@@ -60,7 +60,7 @@ def to_onnx(graph: Graph, opset: int = 18) -> onnx.ModelProto:
 
 
 def save(model: onnx.ModelProto, facts: dict[str, Any], path: str | Path) -> None:
-    """Write a model with metadata in place of its own.
+    """Write a model with new metadata.
 
     Args:
         model: the model.

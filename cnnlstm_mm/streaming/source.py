@@ -122,7 +122,7 @@ class VideoSource:
 
     @property
     def state(self) -> SourceState:
-        """What the source does now."""
+        """Current state; SILENT after a second without a frame."""
         quiet = self.live and time.monotonic() - self._latest > SILENCE
         if self._state is SourceState.STREAMING and quiet:
             return SourceState.SILENT
