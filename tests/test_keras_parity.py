@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers.keras_models import keras, lstm_model, mobilenet, randomize, run_tool, seed_model
+from helpers.keras_models import keras, lstm_model, mobilenet, randomize, run_converter, seed_model
 from helpers.support import ROOT
 from mmengine.config import Config
 from mmengine.runner import load_checkpoint
@@ -78,7 +78,7 @@ def test_mobilenet(tmp_path, alpha, sizes):
 def test_downloaded_mobilenet(shared, tmp_path):
     source = shared / 'weights' / 'mobilenet_1_0_224_tf_no_top.h5'
     target = tmp_path / 'mobilenet_v1.pth'
-    run_tool(source, target)
+    run_converter(source, target)
     ours = MODELS.build(
         dict(type='MobileNetV1', init_cfg=dict(type='Pretrained', checkpoint=str(target)))
     )

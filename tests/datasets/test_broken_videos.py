@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from helpers.support import ROOT, run_python
+from helpers.support import ROOT, free_port, run_tool
 
 CONFIG = 'configs/mobilenet_convlstm_quickstart.py'
 BREAKS = ('cut', 'empty', 'text')
@@ -57,8 +57,8 @@ def options(data, mode, ann, *more):
     ]
 
 
-def run_two(script, *args, port):
-    env = {**os.environ, 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1', 'PORT': str(port)}
+def run_two(script, *args):
+    env = {**os.environ, 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1', 'PORT': str(free_port())}
     return subprocess.run(
         ['bash', f'tools/{script}', *map(str, args)],
         cwd=ROOT,
@@ -87,15 +87,10 @@ def test_training_survives_three_percent(data, tmp_path):
         work = tmp_path / str(processes)
         args = [CONFIG, '--no-validate', '--work-dir', work]
         if processes == 1:
-            done = run_python('tools/train.py', *args, *options(data, 'train', 'broken3'))
+            done = run_tool('tools/train.py', *args, *options(data, 'train', 'broken3'))
         else:
             done = run_two(
-                'dist_train.sh',
-                CONFIG,
-                2,
-                *args[1:],
-                *options(data, 'train', 'broken3'),
-                port=29651,
+                'dist_train.sh', CONFIG, 2, *args[1:], *options(data, 'train', 'broken3')
             )
         assert done.returncode == 0, done.stderr[-3000:]
         log = next(work.glob('*/*.log')).read_text()
@@ -105,7 +100,7 @@ def test_training_survives_three_percent(data, tmp_path):
 
 
 def test_training_stops_at_ten_percent(data, tmp_path):
-    done = run_python(
+    done = run_tool(
         'tools/train.py',
         CONFIG,
         '--no-validate',
@@ -140,9 +135,9 @@ def checkpoint(data, tmp_path_factory):
 def test_testing_names_all_and_stops(data, checkpoint, tmp_path, processes):
     args = ['--work-dir', tmp_path, *options(data, 'test', 'test')]
     if processes == 1:
-        done = run_python('tools/test.py', CONFIG, checkpoint, *args)
+        done = run_tool('tools/test.py', CONFIG, checkpoint, *args)
     else:
-        done = run_two('dist_test.sh', CONFIG, checkpoint, 2, *args, port=29652)
+        done = run_two('dist_test.sh', CONFIG, checkpoint, 2, *args)
     output = done.stdout + done.stderr
     assert done.returncode != 0
     assert '3 of 11 videos could not be read' in output
@@ -153,7 +148,7 @@ def test_testing_names_all_and_stops(data, checkpoint, tmp_path, processes):
 def test_broken_videos_can_count_as_wrong(data, checkpoint, tmp_path):
     import pickle
 
-    done = run_python(
+    done = run_tool(
         'tools/test.py',
         CONFIG,
         checkpoint,

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from helpers.support import ROOT, run_python
+from helpers.support import ROOT, free_port, run_tool
 from mmengine.config import Config
 from safetensors.torch import load_file, save_file
 
@@ -48,7 +48,7 @@ train_cfg = dict(max_epochs=2)
 
 
 def extract(config, out, *flags):
-    done = run_python(
+    done = run_tool(
         'tools/extract_features.py',
         config,
         '--out',
@@ -124,7 +124,7 @@ def test_two_processes_give_the_same_bytes(config, store, tmp_path):
             '--nproc_per_node',
             '2',
             '--master_port',
-            '29653',
+            str(free_port()),
             'tools/extract_features.py',
             str(config),
             '--out',
@@ -191,7 +191,7 @@ def test_training_views_differ_and_the_test_list_is_stored_once(store):
 
 def test_trained_on_features_tested_on_video(config, store, tmp_path):
     def run(*args):
-        done = run_python(*args)
+        done = run_tool(*args)
         assert done.returncode == 0, done.stderr[-3000:]
 
     work = tmp_path / 'work'
@@ -255,7 +255,7 @@ def test_another_config_is_refused(config, store, tmp_path, option, words):
         option = [option, 'model.backbone.backbone.init_cfg=None']
     else:
         option = [option]
-    done = run_python(
+    done = run_tool(
         'tools/train.py',
         config,
         '--features',
@@ -274,7 +274,7 @@ def test_other_weights_are_refused(config, store, tmp_path):
     state = torch.load(checkpoint)
     state['conv1.conv.weight'][0] += 1e-3
     torch.save(state, tmp_path / 'other.pth')
-    done = run_python(
+    done = run_tool(
         'tools/train.py',
         config,
         '--features',
