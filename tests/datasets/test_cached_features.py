@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from helpers.support import ROOT, free_port, run_tool
+from helpers.support import ROOT, run_forked, run_tool
 from mmengine.config import Config
 from safetensors.torch import load_file, save_file
 
@@ -98,7 +98,6 @@ def test_killed_and_started_again_gives_the_same_bytes(config, store, tmp_path):
         ],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
-        env={**os.environ, 'OMP_NUM_THREADS': '2'},
     )
     deadline = time.time() + 120
     while len(list(out.glob('train/shard_*'))) < 2:
@@ -116,31 +115,20 @@ def test_killed_and_started_again_gives_the_same_bytes(config, store, tmp_path):
 
 
 def test_two_processes_give_the_same_bytes(config, store, tmp_path):
-    done = subprocess.run(
-        [
-            sys.executable,
-            '-m',
-            'torch.distributed.run',
-            '--nproc_per_node',
-            '2',
-            '--master_port',
-            str(free_port()),
-            'tools/extract_features.py',
-            str(config),
-            '--out',
-            str(tmp_path / 'store'),
-            '--shard-clips',
-            '4',
-            '--train-views',
-            '2',
-            '--launcher',
-            'pytorch',
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, 'OMP_NUM_THREADS': '2'},
+    args = (config, '--out', tmp_path / 'store', '--shard-clips', 4, '--train-views', 2)
+    listed = FeatureExtractor.todo
+
+    def late(extractor, split):
+        time.sleep(2 * (os.environ['RANK'] == '1'))
+        return listed(extractor, split)
+
+    done = run_forked(
+        'tools/extract_features.py',
+        *args,
+        '--launcher',
+        'pytorch',
+        processes=2,
+        prepare=lambda: setattr(FeatureExtractor, 'todo', late),
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert contents(tmp_path / 'store') == contents(store)
