@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 import warnings
 from collections import OrderedDict
@@ -50,22 +51,70 @@ def run_tool(path, *args) -> subprocess.CompletedProcess:
     It captures all output, turns SystemExit and errors into the exit codes and messages of the
     interpreter, and restores what the tool changes in the process.
     """
-    argv = [str(arg) for arg in args]
     with process_state(), captured() as output:
-        os.chdir(ROOT)
-        sys.argv = [str(path), *argv]
-        sys.path.insert(0, str((ROOT / path).parent))
-        try:
-            code = load_tool(path).main(argv)
-        except SystemExit as stop:
-            code = stop.code
-            if isinstance(code, str):
-                print(code, file=sys.stderr)
+        code = call_tool(path, *args)
+    return subprocess.CompletedProcess([path, *args], code, *output)
+
+
+def run_forked(path, *args, processes=0, prepare=lambda: None) -> subprocess.CompletedProcess:
+    """Call a tool in a fork of this process, which has imported everything already.
+
+    Args:
+        path: The tool.
+        *args: Its arguments.
+        processes: Processes of one distributed run, started and stopped as torchrun does it; 0
+            for a run that is not distributed.
+        prepare: Called in the fork before the tool.
+    """
+    children, code = [], 0
+    address = dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(free_port()))
+    with captured() as output:
+        for rank in range(max(processes, 1)):
+            child = os.fork()
+            if not child:
                 code = 1
-        except Exception:
-            traceback.print_exc()
+                try:
+                    if processes:
+                        ranks = dict(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=processes)
+                        os.environ.update(address, **{k: str(v) for k, v in ranks.items()})
+                    prepare()
+                    code = call_tool(path, *args)
+                finally:
+                    sys.stdout.flush()
+                    sys.stderr.flush()
+                    os._exit(code)
+            children.append(child)
+        deadline = time.time() + 600
+        while children:
+            for child in list(children):
+                ended, status = os.waitpid(child, os.WNOHANG)
+                if ended:
+                    children.remove(child)
+                    code = code or os.waitstatus_to_exitcode(status)
+            if (code or time.time() > deadline) and children:
+                for child in children:
+                    os.kill(child, signal.SIGTERM)
+            time.sleep(0.05)
+    return subprocess.CompletedProcess([path, *args], code, *output)
+
+
+def call_tool(path, *args) -> int:
+    """Call a tool as a script of the repository; its exit code."""
+    argv = [str(arg) for arg in args]
+    os.chdir(ROOT)
+    sys.argv = [str(path), *argv]
+    sys.path.insert(0, str((ROOT / path).parent))
+    try:
+        code = load_tool(path).main(argv)
+    except SystemExit as stop:
+        code = stop.code
+        if isinstance(code, str):
+            print(code, file=sys.stderr)
             code = 1
-    return subprocess.CompletedProcess([str(path), *argv], int(code or 0), *output)
+    except Exception:
+        traceback.print_exc()
+        code = 1
+    return int(code or 0)
 
 
 @functools.cache
