@@ -1,14 +1,39 @@
-"""What several tests need: seeds, real clips, a small built-in data set."""
+"""Seeds, threads, markers, real clips and a small built-in data set for the tests."""
 
+import os
 from pathlib import Path
+
+# Before PyTorch and numpy start their threads. The processes that tests start inherit it, and
+# import the package from here.
+os.environ['OMP_NUM_THREADS'] = '1'
+os.environ['PYTHONPATH'] = os.pathsep.join(
+    filter(None, [str(Path(__file__).parents[1]), os.environ.get('PYTHONPATH')])
+)
 
 import pytest
 import torch
 from helpers.camera import Camera
-from helpers.support import SHARED, run_python
+from helpers.support import SHARED, run_tool
 from mmengine.registry import init_default_scope
 
 import cnnlstm_mm  # noqa: F401
+
+torch.set_num_threads(1)
+
+
+def pytest_configure(config):
+    """Measure the coverage of pytest and its workers, not of the processes that tests start."""
+    controls_workers = config.getoption('numprocesses', None) and not hasattr(config, 'workerinput')
+    if not controls_workers:
+        os.environ.pop('COVERAGE_PROCESS_START', None)
+
+
+def pytest_collection_modifyitems(items):
+    """Skip tests of the marker gpu where PyTorch finds no CUDA device."""
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker('gpu'):
+                item.add_marker(pytest.mark.skip(reason='needs CUDA'))
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +57,7 @@ def shared() -> Path:
 def quickstart_data(tmp_path_factory) -> Path:
     """A small built-in data set, made once."""
     out = tmp_path_factory.mktemp('quickstart')
-    done = run_python(
+    done = run_tool(
         'tools/data/make_quickstart.py', '--out', out, '--train-per-class', 4, '--val-per-class', 2
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from helpers.support import ROOT, run_python
+from helpers.support import ROOT, free_port, run_python
 from mmengine.config import Config
 from mmengine.hooks import LoggerHook, logger_hook
 from packaging.requirements import Requirement
@@ -130,9 +130,9 @@ def test_init_dist_needs_cuda_without_the_fix():
         assert get_backend() == 'gloo'
         assert cfg.model_wrapper_cfg.device_ids is None
     """
-    broken = python(code.format(port=29611, call='init_dist("pytorch")'))
+    broken = python(code.format(port=free_port(), call='init_dist("pytorch")'))
     assert broken.returncode != 0
-    mended = python(code.format(port=29612, call='compat.apply_gloo_without_cuda(cfg)'))
+    mended = python(code.format(port=free_port(), call='compat.apply_gloo_without_cuda(cfg)'))
     assert mended.returncode == 0, mended.stderr
 
 

@@ -9,7 +9,7 @@ from helpers.keras_models import (
     lstm_model,
     mobilenet,
     randomize,
-    run_tool,
+    run_converter,
     seed_model,
 )
 from helpers.support import ROOT
@@ -86,7 +86,7 @@ def test_mobilenet(tmp_path, alpha, sizes):
 def test_downloaded_mobilenet(shared, tmp_path):
     source = shared / 'weights' / 'mobilenet_1_0_224_tf_no_top.h5'
     target = tmp_path / 'mobilenet_v1.pth'
-    run_tool(source, target)
+    run_converter(source, target)
     ours = MODELS.build(
         dict(type='MobileNetV1', init_cfg=dict(type='Pretrained', checkpoint=str(target)))
     )

@@ -1,12 +1,14 @@
 """Convert weights that Keras saved into a checkpoint for this package."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
 
+from cnnlstm_mm.cli import run_command
 from cnnlstm_mm.keras_weights import convert
 
 CONFIGS = Path('configs')
@@ -15,8 +17,7 @@ CONFIG_OF_NECK = dict(
 )
 
 
-def parse_args() -> argparse.Namespace:
-    """Parse the arguments."""
+def argument_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description='Convert the Keras MobileNet (no top), or a whole MobileNet'
         ' + ConvLSTM2D or LSTM model, into a checkpoint. Needs h5py, not '
@@ -31,7 +32,7 @@ def parse_args() -> argparse.Namespace:
         metavar=('H', 'W'),
         help='size of the output of ConvLSTM2D, where it is not square',
     )
-    return parser.parse_args()
+    return parser
 
 
 def how_to_load(model: dict, output: Path) -> str:
@@ -81,13 +82,9 @@ def differences(base: dict[str, Any], model: dict[str, Any], prefix: str = '') -
     return found
 
 
-def main() -> None:
+def convert_file(args: argparse.Namespace) -> None:
     """Convert, write and report."""
-    args = parse_args()
-    try:
-        weights, model = convert(args.input, args.spatial_size)
-    except (FileNotFoundError, ImportError, ValueError) as error:
-        raise SystemExit(f'error: {error}') from None
+    weights, model = convert(args.input, args.spatial_size)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     torch.save(
         dict(state_dict=weights, meta=dict(keras_file=args.input.name, model=model)), args.output
@@ -100,5 +97,9 @@ def main() -> None:
     )
 
 
+def main(argv: list[str] | None = None) -> int:
+    return run_command(convert_file, argument_parser(), argv)
+
+
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

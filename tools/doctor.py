@@ -12,17 +12,14 @@ is 1 if something fails.
 import argparse
 import json
 import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 from doctor_checks import environment, machine, package
 from doctor_checks.result import Result
 
 STYLES = dict(ok='green', warning='yellow', failed='bold red')
 
 
-def parse_args() -> argparse.Namespace:
-    """Parse the arguments."""
+def argument_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description='Check the environment')
     parser.add_argument('config', nargs='?', help='check the files that this config needs')
     parser.add_argument('--ann-file', nargs='+', default=[], help='check these video lists')
@@ -31,7 +28,7 @@ def parse_args() -> argparse.Namespace:
         '--work-dir', default='work_dirs', help='where runs will be written: must be writable'
     )
     parser.add_argument('--json', action='store_true', help='print JSON instead of a table')
-    return parser.parse_args()
+    return parser
 
 
 def examine(args: argparse.Namespace) -> list[Result]:
@@ -102,9 +99,10 @@ def show(results: list[Result]) -> None:
     Console().print(table)
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> int:
     """Examine, and print."""
-    args = parse_args()
+    # Not by cnnlstm_mm.cli: the package may be what does not import.
+    args = argument_parser().parse_args(argv)
     results = examine(args)
     failed = [r.name for r in results if r.state == 'failed']
     if args.json:
@@ -113,8 +111,8 @@ def main() -> None:
         show(results)
         warned = sum(r.state == 'warning' for r in results)
         print(f'{len(failed)} failed, {warned} warnings, {len(results) - len(failed) - warned} ok.')
-    sys.exit(bool(failed))
+    return int(bool(failed))
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

@@ -13,6 +13,7 @@ prepared and how a stream begins.
 import argparse
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ from rich.progress import Progress
 from torch import Tensor, nn
 
 import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
+from cnnlstm_mm.cli import run_command
 from cnnlstm_mm.export import (
     ClipGraph,
     ListSamples,
@@ -58,8 +60,7 @@ from mmaction.registry import MODELS
 TOLERANCE = 1e-4
 
 
-def parse_args() -> argparse.Namespace:
-    """Parse the arguments."""
+def argument_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description='Export a recognizer to ONNX')
     parser.add_argument('config', help='config file path')
     parser.add_argument('checkpoint', help='checkpoint file')
@@ -113,15 +114,7 @@ def parse_args() -> argparse.Namespace:
         action=DictAction,
         help='override settings of the config, as key=value',
     )
-    args = parser.parse_args()
-    if args.int8 != bool(args.calibration):
-        parser.error('--int8 and --calibration LIST go together')
-    if args.out and not args.out.endswith('.onnx'):
-        parser.error(f'--out {args.out}: name an .onnx file')
-    if args.out is None:
-        name = f'{Path(args.config).stem}_{args.mode}.onnx'
-        args.out = str(Path(args.checkpoint).parent / name)
-    return args
+    return parser
 
 
 class Exporter:
@@ -279,14 +272,20 @@ def session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
 
 
+@torch.no_grad()
 def export(args: argparse.Namespace) -> None:
     """Export, check, and print what was found.
 
     Args:
         args (Namespace): The parsed arguments.
     """
+    if args.int8 != bool(args.calibration):
+        raise ValueError('--int8 and --calibration LIST go together')
+    if args.out and not args.out.endswith('.onnx'):
+        raise ValueError(f'--out {args.out}: name an .onnx file')
     exporter = Exporter(args)
-    out = Path(args.out)
+    default = Path(args.checkpoint).with_name(f'{Path(args.config).stem}_{args.mode}.onnx')
+    out = Path(args.out or default)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         video, new = args.video, Path(folder) / out.name
@@ -333,15 +332,9 @@ def export(args: argparse.Namespace) -> None:
             )
 
 
-@torch.no_grad()
-def main() -> None:
-    """Run, and end with the reason where it cannot."""
-    args = parse_args()
-    try:
-        export(args)
-    except (ValueError, FileNotFoundError, RuntimeError) as error:
-        raise SystemExit(f'export_onnx: {error}') from None
+def main(argv: list[str] | None = None) -> int:
+    return run_command(export, argument_parser(), argv)
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

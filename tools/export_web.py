@@ -26,8 +26,7 @@ ORT_FILES = ('ort.wasm.min.js', 'ort-wasm-simd-threaded.mjs', 'ort-wasm-simd-thr
 TOOLS = Path(__file__).resolve().parent
 
 
-def parse_args() -> argparse.Namespace:
-    """Parse the arguments."""
+def argument_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description='Write a page that recognizes actions in the browser'
     )
@@ -45,12 +44,7 @@ def parse_args() -> argparse.Namespace:
         '--label-file',
         help='one class a line; default: label_map.txt in the data_root of the config',
     )
-    args = parser.parse_args()
-    if args.model.endswith('.onnx') == bool(args.checkpoint):
-        parser.error('name either a step model (.onnx), or CONFIG CHECKPOINT')
-    if args.label_file and not args.checkpoint:
-        parser.error('--label-file goes with CONFIG CHECKPOINT: an .onnx file has its labels')
-    return args
+    return parser
 
 
 def read_facts(path: Path) -> dict[str, Any]:
@@ -182,13 +176,13 @@ def write(args: argparse.Namespace) -> Path:
     return out
 
 
-def main() -> None:
-    """Run, and say how the page is opened."""
-    args = parse_args()
-    try:
-        out = write(args)
-    except (FileNotFoundError, RuntimeError, ValueError) as error:
-        raise SystemExit(f'export_web: {error}') from None
+def export(args: argparse.Namespace) -> None:
+    """Write the folder, and say how the page is opened."""
+    if args.model.endswith('.onnx') == bool(args.checkpoint):
+        raise ValueError('name either a step model (.onnx), or CONFIG CHECKPOINT')
+    if args.label_file and not args.checkpoint:
+        raise ValueError('--label-file goes with CONFIG CHECKPOINT: an .onnx file has its labels')
+    out = write(args)
     size = sum(file.stat().st_size for file in out.rglob('*'))
     print(
         f'wrote {out} ({size / 2**20:.1f} MiB). Put it on any web server; '
@@ -197,5 +191,11 @@ def main() -> None:
     )
 
 
+def main(argv: list[str] | None = None) -> int:
+    from cnnlstm_mm.cli import run_command  # a page of an .onnx file needs no PyTorch up to here
+
+    return run_command(export, argument_parser(), argv)
+
+
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

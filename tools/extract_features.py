@@ -11,10 +11,12 @@ byte for byte. Several processes share the work:
 
 import argparse
 import os
+import sys
 import time
 
-# Threads that wait must not take the cores from the decoding workers.
-os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
+if __name__ == '__main__':
+    # Before torch starts them: threads that wait must not take the cores from the decoding workers.
+    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
 import torch
 from mmengine.dist import all_gather_object, get_rank, init_dist
@@ -22,6 +24,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import cnnlstm_mm  # noqa: F401  mends and registers first
 import cnnlstm_mm.compat as compat
+from cnnlstm_mm.cli import run_command
 from cnnlstm_mm.engine.launch import (
     add_common_arguments,
     check_files,
@@ -33,8 +36,7 @@ from cnnlstm_mm.features.feature_config import SPLITS
 from cnnlstm_mm.memory import keep_freed_memory
 
 
-def parse_args() -> argparse.Namespace:
-    """Parse the flags."""
+def argument_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description='Extract the features of a frozen backbone')
     parser.add_argument('config', help='config of videos')
     parser.add_argument('--out', required=True, help='folder of the store')
@@ -70,12 +72,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seed', type=int, default=0, help='of the augmentation; default 0')
     parser.add_argument('--device', help='such as cpu or cuda:0')
     add_common_arguments(parser)
-    return parser.parse_args()
+    return parser
 
 
-def main() -> None:
+def extract(args: argparse.Namespace) -> None:
     """Extract."""
-    args = parse_args()
     keep_freed_memory()  # before the workers start; a GPU does not mind
     cfg = load_config(args)
     check_files(cfg, args.splits)
@@ -126,5 +127,9 @@ def main() -> None:
     leave_process_group()
 
 
+def main(argv: list[str] | None = None) -> int:
+    return run_command(extract, argument_parser(), argv)
+
+
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

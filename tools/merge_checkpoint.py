@@ -5,6 +5,7 @@ python tools/test.py CONFIG FULL.pth
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from mmengine.runner.checkpoint import _load_checkpoint
 from safetensors.torch import load_file
 
 import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
+from cnnlstm_mm.cli import run_command
 from cnnlstm_mm.features.feature_config import check_fingerprint
 from cnnlstm_mm.features.feature_store import BACKBONE, read_manifest
 from cnnlstm_mm.weights import check_no_nan
@@ -56,8 +58,7 @@ def merge(cfg: Config, checkpoint: str, store: str) -> dict:
     return dict(state_dict=state, meta=meta)
 
 
-def main() -> None:
-    """Merge."""
+def argument_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description='Make a full checkpoint of one trained on features'
     )
@@ -65,7 +66,11 @@ def main() -> None:
     parser.add_argument('checkpoint', help='trained with --features')
     parser.add_argument('--features', required=True, help='the store')
     parser.add_argument('--out', required=True, help='the file to write')
-    args = parser.parse_args()
+    return parser
+
+
+def write(args: argparse.Namespace) -> None:
+    """Merge into a file."""
     cfg = Config.fromfile(args.config)
     init_default_scope(cfg.get('default_scope', 'mmaction'))
     merged = merge(cfg, args.checkpoint, args.features)
@@ -74,5 +79,9 @@ def main() -> None:
     print(f'{args.out}: python tools/test.py {args.config} {args.out}')
 
 
+def main(argv: list[str] | None = None) -> int:
+    return run_command(write, argument_parser(), argv)
+
+
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

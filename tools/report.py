@@ -16,6 +16,7 @@ from typing import Any
 from mmengine.config import Config
 from rich.progress import track
 
+from cnnlstm_mm.cli import run_command
 from cnnlstm_mm.lab.benchmark import read_benchmark
 from cnnlstm_mm.lab.benchmark.plan import read_config
 from cnnlstm_mm.lab.report import (
@@ -34,8 +35,7 @@ from cnnlstm_mm.lab.report import (
 from cnnlstm_mm.lab.report.run_facts import data_name, innermost
 
 
-def parse_args() -> argparse.Namespace:
-    """Parse the arguments."""
+def argument_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description='Collect runs into tables, pictures and one page')
     parser.add_argument(
         'work_dirs',
@@ -85,16 +85,19 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--check', action='store_true', help='change nothing; fail if --readme has other tables'
     )
-    args = parser.parse_args()
+    return parser
+
+
+def check_arguments(args: argparse.Namespace) -> None:
+    """Raise ValueError for options that do not go together."""
     if bool(args.work_dirs) == bool(args.stored):
-        parser.error('name work directories, or --from a results file')
+        raise ValueError('name work directories, or --from a results file')
     if args.stored and (args.html or args.plot or args.pictures):
-        parser.error(
+        raise ValueError(
             '--html, --plot and --pictures need work directories: a results file holds no curves'
         )
     if args.check and not args.readme:
-        parser.error('--check needs --readme')
-    return args
+        raise ValueError('--check needs --readme')
 
 
 def planned_rows(lists: list[Path], done: list[str]) -> list[dict[str, Any]]:
@@ -141,9 +144,9 @@ def counter() -> Any:
     return count
 
 
-def main() -> None:
+def report(args: argparse.Namespace) -> int:
     """Print the runs; write what is asked for."""
-    args = parse_args()
+    check_arguments(args)
     read = []
     if args.stored:
         runs, planned = load_results(args.stored)
@@ -161,9 +164,10 @@ def main() -> None:
     if args.check:
         difference = check_readme(args.readme, results_tables(tables, planned, files=False))
         if difference:
-            sys.exit(f'{args.readme} has other tables than these runs:\n{difference}')
+            print(f'{args.readme} has other tables than these runs:\n{difference}', file=sys.stderr)
+            return 1
         print(f'{args.readme} has the tables of these runs.')
-        return
+        return 0
     print(runs_table(runs, args.work_dirs or None))
     if args.json:
         save_results(args.json, runs, planned)
@@ -183,7 +187,12 @@ def main() -> None:
     if args.plot:
         plots.save(plots.plot_curves(read), args.plot)
         print(f'Curves: {args.plot}')
+    return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    return run_command(report, argument_parser(), argv)
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

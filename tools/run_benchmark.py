@@ -20,6 +20,7 @@ from mmengine.config import DictAction
 from rich.console import Console
 from rich.table import Table
 
+from cnnlstm_mm.cli import run_command
 from cnnlstm_mm.lab.benchmark import (
     Launch,
     Outcome,
@@ -33,8 +34,7 @@ from cnnlstm_mm.lab.benchmark import (
 )
 
 
-def parse_args() -> argparse.Namespace:
-    """Parse the arguments."""
+def argument_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description='Train and test all configs of a list, then report'
     )
@@ -83,10 +83,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--dry-run', action='store_true', help='say what would be done, with the commands'
     )
-    args = parser.parse_args()
-    if args.jobs < 1:
-        parser.error(f'--jobs must be at least 1, got {args.jobs}')
-    return args
+    return parser
 
 
 def chosen(runs: list[Run], words: list[str]) -> list[Run]:
@@ -156,38 +153,36 @@ def report(runs: list[Run], args: argparse.Namespace) -> int:
     return subprocess.run(command).returncode
 
 
-def main() -> None:
-    """Run the lists."""
-    args = parse_args()
+def run_lists(args: argparse.Namespace) -> int:
+    """Run the lists, or say what would be run."""
+    if args.jobs < 1:
+        raise ValueError(f'--jobs must be at least 1, got {args.jobs}')
     console = Console()
     flags = tuple(
         flag for flag, on in (('--amp', args.amp), ('--auto-scale-lr', args.auto_scale_lr)) if on
     )
-    try:
-        launch = Launch(args.launcher, args.gpus, args.partition, flags)
-        runs = [
-            run
-            for path in args.lists
-            for run in plan_runs(
-                read_benchmark(path), args.work_root, args.splits, args.seeds, args.cfg_options
-            )
-        ]
-        if args.only:
-            runs = chosen(runs, args.only)
-        devices = job_devices(args)
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f'run_benchmark.py: error: {error}')
+    launch = Launch(args.launcher, args.gpus, args.partition, flags)
+    runs = [
+        run
+        for path in args.lists
+        for run in plan_runs(
+            read_benchmark(path), args.work_root, args.splits, args.seeds, args.cfg_options
+        )
+    ]
+    if args.only:
+        runs = chosen(runs, args.only)
+    devices = job_devices(args)
     if args.dry_run:
         say_plan(runs, launch, console)
-        return
+        return 0
     stop_on_signals()
     outcomes = execute(runs, launch, args.jobs, devices, console)
     summary(outcomes, console)
     code = report(runs, args)
     if any(outcome.words == 'stopped' for outcome in outcomes):
         console.print('Stopped. The same command goes on from here.')
-        sys.exit(130)
-    sys.exit(1 if code or any(o.failed for o in outcomes) else 0)
+        return 130
+    return 1 if code or any(o.failed for o in outcomes) else 0
 
 
 def job_devices(args: argparse.Namespace) -> list[str] | None:
@@ -213,5 +208,9 @@ def job_devices(args: argparse.Namespace) -> list[str] | None:
     return devices
 
 
+def main(argv: list[str] | None = None) -> int:
+    return run_command(run_lists, argument_parser(), argv)
+
+
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

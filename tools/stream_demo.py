@@ -40,6 +40,7 @@ from rich.progress import (
 from rich.text import Text
 
 import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
+from cnnlstm_mm.cli import run_command
 from cnnlstm_mm.streaming import (
     ScoreOverlay,
     SourceError,
@@ -49,8 +50,7 @@ from cnnlstm_mm.streaming import (
 )
 
 
-def parse_args() -> argparse.Namespace:
-    """Parse the arguments."""
+def argument_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description='Recognize actions frame by frame',
         epilog='Press q in the window, or Ctrl-C, to end.',
@@ -99,11 +99,7 @@ def parse_args() -> argparse.Namespace:
         action=DictAction,
         help='override settings of the config, as key=value',
     )
-    args = parser.parse_args()
-    if args.out and not args.out.endswith('.mp4'):
-        parser.error(f'--out {args.out}: name an .mp4 file')
-    args.show = args.show or not (args.out or args.json)
-    return args
+    return parser
 
 
 class VideoOut:
@@ -205,12 +201,13 @@ def summary(latencies: list[float], seconds: float, source: VideoSource) -> dict
     )
 
 
-def run(args: argparse.Namespace, console: Console) -> dict[str, Any]:
+def recognize(args: argparse.Namespace, console: Console, stdout: IO[str]) -> dict[str, Any]:
     """Recognize until the source ends, or the user does.
 
     Args:
         args (Namespace): The parsed arguments.
         console (Console): Where the progress is shown.
+        stdout: Receives the scores of ``--json -``.
 
     Returns:
         dict: See :func:`summary`.
@@ -237,7 +234,7 @@ def run(args: argparse.Namespace, console: Console) -> dict[str, Any]:
             video = VideoOut(args.out, source.fps / every)
             stack.callback(video.close)
         if args.json:
-            out = open_lines(args.json, stack)
+            out = stdout if args.json == '-' else open_lines(args.json, stack)
         progress = stack.enter_context(
             Progress(
                 StateColumn(source),
@@ -289,9 +286,7 @@ def run(args: argparse.Namespace, console: Console) -> dict[str, Any]:
 
 
 def open_lines(path: str, stack: ExitStack) -> IO[str]:
-    """Standard output for '-', else a new file that ``stack`` closes."""
-    if path == '-':
-        return sys.__stdout__
+    """A new file that ``stack`` closes."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     return stack.enter_context(open(path, 'w'))
 
@@ -308,16 +303,15 @@ def show(image: np.ndarray) -> bool:
         ) from None
 
 
-def main() -> None:
+def demo(args: argparse.Namespace) -> None:
     """Run, and print frame rate, latency and losses."""
-    args = parse_args()
-    console = Console(stderr=True)
-    try:
-        # Standard output may be for JSON, and loading prints to it.
-        with redirect_stdout(sys.stderr):
-            found = run(args, console)
-    except (SourceError, ValueError, FileNotFoundError, RuntimeError) as error:
-        raise SystemExit(f'stream_demo: {error}') from None
+    if args.out and not args.out.endswith('.mp4'):
+        raise ValueError(f'--out {args.out}: name an .mp4 file')
+    args.show = args.show or not (args.out or args.json)
+    stdout = sys.stdout
+    # It may be for JSON, and loading prints to it.
+    with redirect_stdout(sys.stderr):
+        found = recognize(args, Console(stderr=True), stdout)
     print(
         '{frames} frames, {fps:.1f} frames/s, latency {latency_median:.1f} ms '
         'median, {latency_p95:.1f} ms p95, {dropped} dropped, {reconnects} '
@@ -326,5 +320,9 @@ def main() -> None:
     )
 
 
+def main(argv: list[str] | None = None) -> int:
+    return run_command(demo, argument_parser(), argv)
+
+
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

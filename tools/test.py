@@ -1,10 +1,12 @@
 """Test a checkpoint with MMAction2's runner: on a CPU, a GPU, or many."""
 
 import argparse
+import sys
 
 from mmengine.config import Config
 
 import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
+from cnnlstm_mm.cli import run_command
 from cnnlstm_mm.datasets.decoder_guard import name_dead_decoders
 from cnnlstm_mm.engine.launch import (
     add_common_arguments,
@@ -14,8 +16,8 @@ from cnnlstm_mm.engine.launch import (
 )
 
 
-def parse_args() -> argparse.Namespace:
-    """Parse upstream's test flags."""
+def argument_parser() -> argparse.ArgumentParser:
+    """Upstream's test flags."""
     parser = argparse.ArgumentParser(description='Test an action recognizer')
     parser.add_argument('config', help='test config file path')
     parser.add_argument('checkpoint', help='checkpoint file')
@@ -27,7 +29,7 @@ def parse_args() -> argparse.Namespace:
         '--wait-time', type=float, default=2, help='seconds to show each window for'
     )
     add_common_arguments(parser)
-    return parser.parse_args()
+    return parser
 
 
 def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
@@ -68,9 +70,8 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
     return cfg
 
 
-def main() -> None:
+def test(args: argparse.Namespace) -> None:
     """Test."""
-    args = parse_args()
     cfg = merge_args(load_config(args), args)
     runner = build_runner(cfg, ['test'])
     with name_dead_decoders():
@@ -78,5 +79,9 @@ def main() -> None:
     leave_process_group()
 
 
+def main(argv: list[str] | None = None) -> int:
+    return run_command(test, argument_parser(), argv)
+
+
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

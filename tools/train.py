@@ -1,11 +1,13 @@
 """Train a recognizer with MMAction2's runner: on a CPU, a GPU, or many."""
 
 import argparse
+import sys
 
 import torch
 from mmengine.config import Config
 
 import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
+from cnnlstm_mm.cli import run_command
 from cnnlstm_mm.datasets.decoder_guard import name_dead_decoders
 from cnnlstm_mm.engine.launch import (
     add_common_arguments,
@@ -15,8 +17,8 @@ from cnnlstm_mm.engine.launch import (
 )
 
 
-def parse_args() -> argparse.Namespace:
-    """Parse upstream's train flags."""
+def argument_parser() -> argparse.ArgumentParser:
+    """Upstream's train flags."""
     parser = argparse.ArgumentParser(description='Train an action recognizer')
     parser.add_argument('config', help='train config file path')
     parser.add_argument(
@@ -47,7 +49,7 @@ def parse_args() -> argparse.Namespace:
         help='set deterministic options for the cuDNN backend',
     )
     add_common_arguments(parser)
-    return parser.parse_args()
+    return parser
 
 
 def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
@@ -94,9 +96,8 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
     return cfg
 
 
-def main() -> None:
+def train(args: argparse.Namespace) -> None:
     """Train."""
-    args = parse_args()
     cfg = merge_args(load_config(args), args)
     modes = ['train'] if cfg.get('val_cfg') is None else ['train', 'val']
     runner = build_runner(cfg, modes)
@@ -105,5 +106,9 @@ def main() -> None:
     leave_process_group()
 
 
+def main(argv: list[str] | None = None) -> int:
+    return run_command(train, argument_parser(), argv)
+
+
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

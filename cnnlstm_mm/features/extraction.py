@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import barrier, get_rank, get_world_size
+from mmengine.dist import barrier, broadcast_object_list, get_rank, get_world_size
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -180,10 +180,12 @@ class FeatureExtractor:
             shards that this process wrote.
         """
         self.prepare()
-        barrier()
+        # One list for all processes: each would miss what the others have written by then.
+        plan = [{split: self.todo(split) for split in self.datasets}]
+        broadcast_object_list(plan)
         broken: dict[str, str] = {}
         for split, views in self.datasets.items():
-            todo = self.todo(split)[get_rank() :: get_world_size()]
+            todo = plan[0][split][get_rank() :: get_world_size()]
             if todo:
                 for shard, features, clips in self._shards(views, todo, advance):
                     write_shard(self.out / split, shard, features, clips)

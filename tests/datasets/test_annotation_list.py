@@ -1,7 +1,7 @@
 """Lists are checked line by line before anything trains."""
 
 import pytest
-from helpers.support import run_python
+from helpers.support import run_tool
 from mmengine.config import Config
 
 from cnnlstm_mm.datasets import CheckedVideoDataset
@@ -55,7 +55,7 @@ def test_a_missing_video_is_named(tmp_path):
 
 def test_training_does_not_start_with_a_wrong_label(quickstart_data, tmp_path):
     wrong = write(tmp_path / 'wrong.txt', 'RightThenUp/v_RightThenUp_g000_c01.avi 8\n')
-    done = run_python(
+    done = run_tool(
         'tools/train.py',
         'configs/mobilenet_convlstm_quickstart.py',
         '--no-validate',

@@ -1,13 +1,10 @@
 """Broken videos: replaced and named in training, named in testing."""
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 
 import pytest
-from helpers.support import ROOT, run_python
+from helpers.support import ROOT, run_forked, run_tool
 
 CONFIG = 'configs/mobilenet_convlstm_quickstart.py'
 BREAKS = ('cut', 'empty', 'text')
@@ -57,16 +54,10 @@ def options(data, mode, ann, *more):
     ]
 
 
-def run_two(script, *args, port):
-    env = {**os.environ, 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1', 'PORT': str(port)}
-    return subprocess.run(
-        ['bash', f'tools/{script}', *map(str, args)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env=env,
-    )
+def run(tool, processes, *args):
+    if processes == 1:
+        return run_tool(tool, *args)
+    return run_forked(tool, *args, '--launcher', 'pytorch', processes=processes)
 
 
 def named(text):
@@ -85,18 +76,8 @@ def in_list(data, ann):
 def test_training_survives_three_percent(data, tmp_path):
     for processes in (1, 2):
         work = tmp_path / str(processes)
-        args = [CONFIG, '--no-validate', '--work-dir', work]
-        if processes == 1:
-            done = run_python('tools/train.py', *args, *options(data, 'train', 'broken3'))
-        else:
-            done = run_two(
-                'dist_train.sh',
-                CONFIG,
-                2,
-                *args[1:],
-                *options(data, 'train', 'broken3'),
-                port=29651,
-            )
+        args = [CONFIG, '--no-validate', '--work-dir', work, *options(data, 'train', 'broken3')]
+        done = run('tools/train.py', processes, *args)
         assert done.returncode == 0, done.stderr[-3000:]
         log = next(work.glob('*/*.log')).read_text()
         assert sorted(named(log)) == in_list(data, 'broken3')
@@ -105,7 +86,7 @@ def test_training_survives_three_percent(data, tmp_path):
 
 
 def test_training_stops_at_ten_percent(data, tmp_path):
-    done = run_python(
+    done = run_tool(
         'tools/train.py',
         CONFIG,
         '--no-validate',
@@ -138,11 +119,8 @@ def checkpoint(data, tmp_path_factory):
 
 @pytest.mark.parametrize('processes', [1, 2])
 def test_testing_names_all_and_stops(data, checkpoint, tmp_path, processes):
-    args = ['--work-dir', tmp_path, *options(data, 'test', 'test')]
-    if processes == 1:
-        done = run_python('tools/test.py', CONFIG, checkpoint, *args)
-    else:
-        done = run_two('dist_test.sh', CONFIG, checkpoint, 2, *args, port=29652)
+    args = [CONFIG, checkpoint, '--work-dir', tmp_path, *options(data, 'test', 'test')]
+    done = run('tools/test.py', processes, *args)
     output = done.stdout + done.stderr
     assert done.returncode != 0
     assert '3 of 11 videos could not be read' in output
@@ -153,7 +131,7 @@ def test_testing_names_all_and_stops(data, checkpoint, tmp_path, processes):
 def test_broken_videos_can_count_as_wrong(data, checkpoint, tmp_path):
     import pickle
 
-    done = run_python(
+    done = run_tool(
         'tools/test.py',
         CONFIG,
         checkpoint,

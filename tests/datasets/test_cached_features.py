@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from helpers.support import ROOT, run_python
+from helpers.support import ROOT, run_forked, run_tool
 from mmengine.config import Config
 from safetensors.torch import load_file, save_file
 
@@ -48,7 +48,7 @@ train_cfg = dict(max_epochs=2)
 
 
 def extract(config, out, *flags):
-    done = run_python(
+    done = run_tool(
         'tools/extract_features.py',
         config,
         '--out',
@@ -98,7 +98,6 @@ def test_killed_and_started_again_gives_the_same_bytes(config, store, tmp_path):
         ],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
-        env={**os.environ, 'OMP_NUM_THREADS': '2'},
     )
     deadline = time.time() + 120
     while len(list(out.glob('train/shard_*'))) < 2:
@@ -116,31 +115,20 @@ def test_killed_and_started_again_gives_the_same_bytes(config, store, tmp_path):
 
 
 def test_two_processes_give_the_same_bytes(config, store, tmp_path):
-    done = subprocess.run(
-        [
-            sys.executable,
-            '-m',
-            'torch.distributed.run',
-            '--nproc_per_node',
-            '2',
-            '--master_port',
-            '29653',
-            'tools/extract_features.py',
-            str(config),
-            '--out',
-            str(tmp_path / 'store'),
-            '--shard-clips',
-            '4',
-            '--train-views',
-            '2',
-            '--launcher',
-            'pytorch',
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, 'OMP_NUM_THREADS': '2'},
+    args = (config, '--out', tmp_path / 'store', '--shard-clips', 4, '--train-views', 2)
+    listed = FeatureExtractor.todo
+
+    def late(extractor, split):
+        time.sleep(2 * (os.environ['RANK'] == '1'))
+        return listed(extractor, split)
+
+    done = run_forked(
+        'tools/extract_features.py',
+        *args,
+        '--launcher',
+        'pytorch',
+        processes=2,
+        prepare=lambda: setattr(FeatureExtractor, 'todo', late),
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert contents(tmp_path / 'store') == contents(store)
@@ -191,7 +179,7 @@ def test_training_views_differ_and_the_test_list_is_stored_once(store):
 
 def test_trained_on_features_tested_on_video(config, store, tmp_path):
     def run(*args):
-        done = run_python(*args)
+        done = run_tool(*args)
         assert done.returncode == 0, done.stderr[-3000:]
 
     work = tmp_path / 'work'
@@ -255,7 +243,7 @@ def test_another_config_is_refused(config, store, tmp_path, option, words):
         option = [option, 'model.backbone.backbone.init_cfg=None']
     else:
         option = [option]
-    done = run_python(
+    done = run_tool(
         'tools/train.py',
         config,
         '--features',
@@ -274,7 +262,7 @@ def test_other_weights_are_refused(config, store, tmp_path):
     state = torch.load(checkpoint)
     state['conv1.conv.weight'][0] += 1e-3
     torch.save(state, tmp_path / 'other.pth')
-    done = run_python(
+    done = run_tool(
         'tools/train.py',
         config,
         '--features',

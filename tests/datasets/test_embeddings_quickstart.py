@@ -3,14 +3,14 @@
 from collections import Counter
 
 import numpy as np
-from helpers.support import ROOT, run_python
+from helpers.support import ROOT, run_tool
 from mmengine.config import Config
 from mmengine.runner import Runner
 
 
 def test_order_alone_decides_and_is_learnt(tmp_path):
     data = tmp_path / 'data'
-    done = run_python(
+    done = run_tool(
         'tools/data/make_embeddings_quickstart.py',
         '--out',
         data,

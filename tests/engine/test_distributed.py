@@ -2,7 +2,6 @@
 
 import os
 import pickle
-import random
 import signal
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.distributed_jobs import JOBS, restartable_config
-from helpers.support import ROOT, run_python
+from helpers.support import ROOT, free_port, run_python
 from mmengine.config import Config
 
 from cnnlstm_mm.engine.launch import check_sync_bn
@@ -22,13 +21,8 @@ from cnnlstm_mm.engine.launch import check_sync_bn
 def results(tmp_path_factory):
     """What each job returned, by its name and number of processes."""
     out = tmp_path_factory.mktemp('jobs')
-    port = random.randint(20000, 60000)
-    done = run_python(
-        Path(__file__).parents[1] / 'helpers' / 'distributed_jobs.py',
-        out,
-        port,
-        env=dict(PYTHONPATH=str(ROOT)),
-    )
+    path = os.pathsep.join([str(ROOT), str(ROOT / 'tests')])
+    done = run_python('-m', 'helpers.distributed_jobs', out, env=dict(PYTHONPATH=path))
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     return {
         (job.__name__, processes): pickle.loads(
@@ -119,7 +113,7 @@ def test_a_lost_process_is_started_again(results, tmp_path):
         PYTHONPATH=path,
         OMP_NUM_THREADS='1',
         MAX_RESTARTS='1',
-        PORT=str(random.randint(20000, 60000)),
+        PORT=str(free_port()),
     )
     with (tmp_path / 'output.txt').open('w') as output:
         launcher = subprocess.Popen(

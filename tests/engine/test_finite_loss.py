@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.support import ROOT
+from helpers.support import ROOT, free_port
 from helpers.toy_training import Keep, Toy, runner
 from mmengine.config import Config
 from mmengine.optim import AmpOptimWrapper
@@ -140,7 +140,7 @@ def test_two_processes_agree(tmp_path):
             '-m',
             'torch.distributed.run',
             '--nproc-per-node=2',
-            '--master-port=29671',
+            f'--master-port={free_port()}',
             'tests/helpers/toy_training.py',
             tmp_path,
         ],

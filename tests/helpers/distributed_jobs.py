@@ -1,6 +1,6 @@
 """Trainings in 1, 2 and 4 processes, for test_distributed.py.
 
-    python distributed_jobs.py OUT
+    python -m helpers.distributed_jobs OUT
 
 One start of Python forks every process, so that importing is paid for once.
 Each job is a function that all processes of a group call; what it returns in
@@ -19,6 +19,7 @@ import matplotlib.backends.backend_agg
 import matplotlib.pyplot  # noqa: F401
 import torch
 import torch._dynamo
+from helpers.support import free_port
 from mmengine.config import Config
 from mmengine.dist import all_gather_object
 from mmengine.evaluator import BaseMetric
@@ -488,20 +489,20 @@ def serve(rank, processes, jobs, port, out):
 
 
 def main():
-    out, port = Path(sys.argv[1]), int(sys.argv[2])
+    out = Path(sys.argv[1])
     for processes in (1, 2, 4):
         jobs = [
             job
             for count, job in JOBS
-            if count == processes and job.__name__ in (sys.argv[3:] or job.__name__)
+            if count == processes and job.__name__ in (sys.argv[2:] or job.__name__)
         ]
-        children = []
+        children, port = [], free_port()
         for rank in range(processes):
             child = os.fork()
             if not child:
                 code = 1
                 try:
-                    serve(rank, processes, jobs, port + processes, out)
+                    serve(rank, processes, jobs, port, out)
                     code = 0
                 except BaseException:
                     traceback.print_exc()

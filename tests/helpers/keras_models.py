@@ -1,15 +1,10 @@
 """Keras models with random weights, for the tests of conversion and parity."""
 
-import contextlib
-import io
 import os
-import runpy
-import sys
-from unittest import mock
 
 import numpy as np
 import pytest
-from helpers.support import ROOT
+from helpers.support import run_tool
 
 os.environ['KERAS_BACKEND'] = 'torch'
 keras = pytest.importorskip('keras', reason='needs Keras to compare with')
@@ -89,17 +84,8 @@ def lstm_model(
     return randomize(keras.Model(inputs, x))
 
 
-def run_tool(*args, fails=False):
-    """Run tools/convert_keras_weights.py; return what it says."""
-    tool = str(ROOT / 'tools' / 'convert_keras_weights.py')
-    output = io.StringIO()
-    with (
-        mock.patch.object(sys, 'argv', [tool, *map(str, args)]),
-        contextlib.redirect_stdout(output),
-    ):
-        if not fails:
-            runpy.run_path(tool, run_name='__main__')
-            return output.getvalue()
-        with pytest.raises(SystemExit) as stop:
-            runpy.run_path(tool, run_name='__main__')
-    return str(stop.value)
+def run_converter(*args, fails=False):
+    """Call tools/convert_keras_weights.py; what it prints, or the error that it ends with."""
+    done = run_tool('tools/convert_keras_weights.py', *args)
+    assert done.returncode == (2 if fails else 0), done.stdout + done.stderr
+    return done.stderr if fails else done.stdout

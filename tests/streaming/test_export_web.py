@@ -5,14 +5,13 @@ import functools
 import http.server
 import json
 import shutil
-import sys
 import threading
 
 import numpy as np
 import onnx
 import pytest
 from helpers.onnx_models import LABELS, exported
-from helpers.support import ROOT, run_python
+from helpers.support import ROOT, load_tool, run_tool
 
 from cnnlstm_mm.export import made_video, read_frames
 from cnnlstm_mm.streaming import OnnxStreamingRecognizer
@@ -35,7 +34,7 @@ def page(tmp_path_factory):
     folder = tmp_path_factory.mktemp('page')
     model = folder / 'step.onnx'
     exported('conv_mean', model)
-    done = run_python('tools/export_web.py', model, '--out', folder / 'page')
+    done = run_tool('tools/export_web.py', model, '--out', folder / 'page')
     if 'npm pack' in done.stderr:
         pytest.skip('npm cannot fetch onnxruntime-web here')
     assert done.returncode == 0, done.stderr
@@ -148,8 +147,8 @@ def test_what_the_page_cannot_do_is_refused(tmp_path, page):
     """With the cure."""
 
     def refused(*args):
-        done = run_python('tools/export_web.py', *args, '--out', tmp_path / 'out')
-        assert done.returncode
+        done = run_tool('tools/export_web.py', *args, '--out', tmp_path / 'out')
+        assert done.returncode == 2
         return done.stderr
 
     model = onnx.load(str(page[1]))
@@ -167,10 +166,7 @@ def test_what_the_page_cannot_do_is_refused(tmp_path, page):
 
 def test_a_missing_npm_is_said(tmp_path, monkeypatch):
     """With what to do instead."""
-    monkeypatch.syspath_prepend(str(ROOT / 'tools'))
-    import export_web
-
+    export_web = load_tool('tools/export_web.py')
     monkeypatch.setattr(export_web.shutil, 'which', lambda name: None)
     with pytest.raises(RuntimeError, match='install Node.js, or pass'):
         export_web.fetch_ort(tmp_path)
-    del sys.modules['export_web']

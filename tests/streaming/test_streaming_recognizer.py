@@ -309,7 +309,6 @@ def test_float16_is_refused():
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs CUDA')
 def test_a_state_moves_to_the_gpu():
     cpu, gpu = make(), make(device='cuda')
     _, state = cpu.step(frames(2, 1))

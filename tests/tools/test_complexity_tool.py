@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from helpers.support import ROOT, run_python
+from helpers.support import ROOT, run_tool
 from mmengine.config import Config
 
 from cnnlstm_mm.lab.analysis.complexity import complexity
@@ -16,7 +16,7 @@ AVERAGE = 'configs/mobilenet_avgpool_quickstart.py'
 
 def test_table_json_and_time(tmp_path):
     path = tmp_path / 'new' / 'cost.json'
-    done = run_python(
+    done = run_tool(
         TOOL,
         STREAM,
         AVERAGE,

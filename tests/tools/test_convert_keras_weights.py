@@ -15,7 +15,7 @@ from helpers.keras_models import (
     lstm_model,
     mobilenet,
     randomize,
-    run_tool,
+    run_converter,
     seed_model,
 )
 from mmengine.config import Config, DictAction
@@ -101,7 +101,7 @@ def test_the_download_as_keras_2_wrote_it(tmp_path):
 
 def test_prints_a_command_that_loads(seed, seed_file, tmp_path):
     target = tmp_path / 'new_folder' / 'seed.pth'
-    said = run_tool(seed_file, target)
+    said = run_converter(seed_file, target)
     assert f'{len(convert(seed_file)[0])} arrays' in said
     command = shlex.split(re.search('python (.*)', said)[1])
     assert command[:3] == ['tools/test.py', 'configs/mobilenet_convlstm_ucf101.py', str(target)]
@@ -120,7 +120,7 @@ def test_prints_a_command_that_loads(seed, seed_file, tmp_path):
 
 def test_prints_how_to_load_a_backbone(tmp_path):
     source = save(randomize(mobilenet(0.35)), tmp_path / 'm.weights.h5')
-    said = run_tool(source, tmp_path / 'm.pth')
+    said = run_converter(source, tmp_path / 'm.pth')
     line = re.search(r'backbone=(dict\(.*\))', said)[1]
     model = MODELS.build(eval(line))
     model.init_weights()
@@ -129,14 +129,14 @@ def test_prints_how_to_load_a_backbone(tmp_path):
 
 def test_a_map_that_is_not_square(tmp_path):
     source = save(seed_model((2, 128, 160)), tmp_path / 'm.weights.h5')
-    said = run_tool(source, tmp_path / 'm.pth', fails=True)
+    said = run_converter(source, tmp_path / 'm.pth', fails=True)
     assert 'dense takes 36 inputs, expected 2x2 pixels of 6' in said
-    assert 'spatial_size=(2,3)' in run_tool(source, tmp_path / 'm.pth', '--spatial-size', 2, 3)
+    assert 'spatial_size=(2,3)' in run_converter(source, tmp_path / 'm.pth', '--spatial-size', 2, 3)
 
 
 def test_without_h5py(seed_file, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'h5py', None)
-    assert 'pip install h5py' in run_tool(seed_file, tmp_path / 'x.pth', fails=True)
+    assert 'pip install h5py' in run_converter(seed_file, tmp_path / 'x.pth', fails=True)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_files_that_are_no_weights(content, words, seed_file, tmp_path):
         h5py.File(path, 'w').close()
     elif content is not None:
         path.write_bytes(seed_file.read_bytes()[:100_000] if content == 'cut' else content)
-    said = run_tool(path, tmp_path / 'x.pth', fails=True)
+    said = run_converter(path, tmp_path / 'x.pth', fails=True)
     assert re.search(words, said), said
 
 
@@ -207,7 +207,7 @@ def test_layers_that_do_not_fit(change, words, seed_file, tmp_path):
                 del file[name]
             if shape is not None:
                 file[name] = np.zeros(shape, np.float32)
-    said = run_tool(path, tmp_path / 'x.pth', fails=True)
+    said = run_converter(path, tmp_path / 'x.pth', fails=True)
     assert re.search(words, said), said
 
 
@@ -275,7 +275,7 @@ def pooled_twice():
 )
 def test_options_that_do_not_fit(build, words, tmp_path):
     source = save(build(), tmp_path / 'model.keras')
-    said = run_tool(source, tmp_path / 'x.pth', fails=True)
+    said = run_converter(source, tmp_path / 'x.pth', fails=True)
     assert re.search(words, said), said
     assert not (tmp_path / 'x.pth').exists()
 
@@ -285,7 +285,7 @@ def test_refuses_the_hard_sigmoid_of_keras_2(tmp_path):
     convert(source)
     with h5py.File(source, 'a') as file:
         file['model_weights'].attrs['keras_version'] = '2.3.1'
-    said = run_tool(source, tmp_path / 'x.pth', fails=True)
+    said = run_converter(source, tmp_path / 'x.pth', fails=True)
     assert 'has the hard_sigmoid of Keras 2.3.1' in said
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.stream_models import build
-from helpers.support import ROOT, run_python
+from helpers.support import ROOT, run_tool
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import init_default_scope
@@ -80,7 +80,7 @@ def test_curves_of_both_kinds(trained, tmp_path):
     (tmp_path / 'list.txt').write_text(
         ''.join(f'{name} {label}\n' for name, label in zip(names, labels))
     )
-    done = run_python(
+    done = run_tool(
         TOOL,
         CLIP,
         models[CLIP][2],
@@ -118,7 +118,7 @@ def test_a_broken_video_is_named(trained, tmp_path):
     (tmp_path / name).parent.mkdir()
     (tmp_path / name).write_text('no video')
     (tmp_path / 'list.txt').write_text(f'{name} 0\n')
-    done = run_python(
+    done = run_tool(
         TOOL,
         STREAM,
         models[STREAM][2],
@@ -143,5 +143,5 @@ def test_a_broken_video_is_named(trained, tmp_path):
     ],
 )
 def test_what_cannot_run(arguments, words):
-    done = run_python(TOOL, *arguments)
+    done = run_tool(TOOL, *arguments)
     assert done.returncode != 0 and words in done.stderr

@@ -1,18 +1,14 @@
 """The built-in data set: layout, bytes, and that only the order tells."""
 
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.support import load_tool, run_python, run_tool
 
-TOOL = Path(__file__).parents[2] / 'tools' / 'data' / 'make_quickstart.py'
-sys.path.insert(0, str(TOOL.parent))
-
-import make_quickstart as qs
-
+TOOL = 'tools/data/make_quickstart.py'
+qs = load_tool(TOOL)
 SETTINGS = qs.Settings(train_per_class=24, val_per_class=12, size=64)
 
 
@@ -237,29 +233,15 @@ def test_another_data_set_is_kept_unless_asked(tmp_path):
     ],
 )
 def test_wrong_arguments_are_named(tmp_path, wrong, message):
-    result = subprocess.run(
-        [sys.executable, str(TOOL), '--out', str(tmp_path / 'no'), *wrong],
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 1
+    result = run_tool(TOOL, '--out', tmp_path / 'no', *wrong)
+    assert result.returncode == 2
     assert message in result.stderr and 'Traceback' not in result.stderr
     assert not (tmp_path / 'no').exists()
 
 
 def test_the_command_says_what_it_made(tmp_path):
-    command = [
-        sys.executable,
-        str(TOOL),
-        '--out',
-        str(tmp_path),
-        '--train-per-class',
-        '1',
-        '--val-per-class',
-        '1',
-    ]
-    for written in (16, 0):
-        result = subprocess.run(command, capture_output=True, text=True)
+    for run, written in ((run_python, 16), (run_tool, 0)):
+        result = run(TOOL, '--out', tmp_path, '--train-per-class', 1, '--val-per-class', 1)
         assert result.returncode == 0, result.stderr
         assert f'16 videos, {written} written now, {16 - written} found' in ' '.join(
             result.stdout.split()

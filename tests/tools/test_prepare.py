@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from helpers.rar_files import make_rar, needs_rar
-from helpers.support import ROOT, run_python
+from helpers.support import ROOT, run_tool
 
 sys.path.insert(0, str(ROOT / 'tools' / 'data'))
 import preparation
@@ -74,7 +74,7 @@ def wanted_lists(lists, there):
 
 
 def prepare(name, *args):
-    done = run_python(f'tools/data/prepare_{name}.py', *args, '--workers', 2)
+    done = run_tool(f'tools/data/prepare_{name}.py', *args, '--workers', 2)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

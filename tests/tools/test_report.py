@@ -7,7 +7,7 @@ from statistics import mean, stdev
 import pytest
 import torch
 import yaml
-from helpers.support import ROOT, run_python
+from helpers.support import ROOT, run_tool
 from mmengine.config import Config
 
 from cnnlstm_mm.lab.report import (
@@ -76,7 +76,7 @@ def test_table_curves_and_page_of_a_whole_and_a_killed_run(tmp_path):
         tmp_path / 'whole', epochs=5, tested=0.875, answers=[(k % 8, k % 8) for k in range(320)]
     )
     write_run(tmp_path / 'killed', epochs=1, tested=0.5)
-    done = run_python(
+    done = run_tool(
         'tools/report.py',
         tmp_path / 'whole',
         tmp_path / 'killed',
@@ -290,7 +290,7 @@ def test_stored_results_write_the_same_table_and_metafile(tmp_path):
 
 
 def test_the_readme_has_the_stored_results():
-    done = run_python(
+    done = run_tool(
         'tools/report.py', '--from', 'docs/results/results.json', '--readme', 'README.md', '--check'
     )
     assert done.returncode == 0, done.stderr

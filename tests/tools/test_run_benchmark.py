@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers.support import ROOT, run_python
+from helpers.support import ROOT, run_tool
 from rich.console import Console
 
 from cnnlstm_mm.lab.benchmark import (
@@ -236,9 +236,9 @@ def test_a_real_run_and_its_report(tmp_path, quickstart_data):
         ),
     )
     root = tmp_path / 'out'
-    dry = run_python(TOOL, path, '--work-root', root, '--dry-run')
+    dry = run_tool(TOOL, path, '--work-root', root, '--dry-run')
     assert dry.returncode == 0 and 'to do' in dry.stdout, dry.stderr
-    done = run_python(TOOL, path, '--work-root', root)
+    done = run_tool(TOOL, path, '--work-root', root)
     assert done.returncode == 0, done.stdout + done.stderr
     assert '1 done' in done.stdout
     (run,) = json.loads((root / 'results.json').read_text())['runs']

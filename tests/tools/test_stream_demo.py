@@ -13,7 +13,7 @@ import pytest
 import torch
 from helpers.camera import picture
 from helpers.stream_models import build
-from helpers.support import ROOT, run_python
+from helpers.support import ROOT, run_tool
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
@@ -47,7 +47,7 @@ def read(path):
 
 def test_a_file(quickstart_data, checkpoint, tmp_path):
     video = next((quickstart_data / 'videos').glob('*/*.avi'))
-    done = run_python(
+    done = run_tool(
         'tools/stream_demo.py',
         video,
         CONFIG,
@@ -91,7 +91,7 @@ def test_a_file(quickstart_data, checkpoint, tmp_path):
 
 def test_a_camera_is_opened_again_and_its_scores_begin_anew(camera, checkpoint, tmp_path):
     server = camera(12, 0.04)
-    done = run_python(
+    done = run_tool(
         'tools/stream_demo.py',
         server.address,
         CONFIG,
@@ -131,7 +131,7 @@ def test_a_camera_is_opened_again_and_its_scores_begin_anew(camera, checkpoint, 
 
 def test_standard_output_holds_the_scores_alone(quickstart_data, checkpoint):
     video = next((quickstart_data / 'videos').glob('*/*.avi'))
-    done = run_python(
+    done = run_tool(
         'tools/stream_demo.py',
         video,
         CONFIG,
@@ -173,7 +173,7 @@ def test_standard_output_holds_the_scores_alone(quickstart_data, checkpoint):
 def test_what_cannot_run(arguments, words, quickstart_data, checkpoint):
     video = next((quickstart_data / 'videos').glob('*/*.avi'))
     names = dict(VIDEO=video, CHECKPOINT=checkpoint)
-    done = run_python('tools/stream_demo.py', *(names.get(name, name) for name in arguments))
+    done = run_tool('tools/stream_demo.py', *(names.get(name, name) for name in arguments))
     assert done.returncode != 0
     assert words in done.stderr and 'Traceback' not in done.stderr
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.stream_models import build
-from helpers.support import ROOT, run_python
+from helpers.support import ROOT, run_tool
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 
@@ -114,7 +114,7 @@ def test_the_tool(quickstart_data, tmp_path):
     (tmp_path / 'list.txt').write_text(
         ''.join(f'{name} {label}\n' for name, label in zip(names, labels))
     )
-    done = run_python(
+    done = run_tool(
         TOOL,
         ORDERED,
         models[ORDERED],

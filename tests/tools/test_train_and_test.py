@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers.support import ROOT, run_python
+from helpers.support import ROOT, free_port, run_tool
 from mmengine.config import Config
 
 CONFIG = 'configs/mobilenet_convlstm_quickstart.py'
@@ -77,7 +77,7 @@ def killed_and_resumed(quickstart_data, tmp_path_factory):
     process.wait()
     before = logged(work_dir)
     last = Path(work_dir, 'last_checkpoint').read_text()
-    resumed = run_python(*train, '--resume')
+    resumed = run_tool(*train, '--resume')
     assert resumed.returncode == 0, resumed.stderr[-3000:]
     return work_dir, before, last, resumed
 
@@ -98,7 +98,7 @@ def test_test_gives_the_accuracy_that_validation_gave(
 ):
     work_dir = killed_and_resumed[0]
     validated = [line for line in logged(work_dir) if 'acc/top1' in line][-1]
-    done = run_python(
+    done = run_tool(
         'tools/test.py',
         CONFIG,
         work_dir / f'epoch_{EPOCHS}.pth',
@@ -128,34 +128,27 @@ def test_test_gives_the_accuracy_that_validation_gave(
 def test_two_processes_on_the_cpu_train_and_test(quickstart_data, tmp_path):
     env = {**os.environ, 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1'}
 
-    def run(*args, port):
+    def run(*args):
         done = subprocess.run(
             ['bash', *map(str, args)],
             cwd=ROOT,
             capture_output=True,
             text=True,
             timeout=600,
-            env={**env, 'PORT': str(port)},
+            env={**env, 'PORT': str(free_port())},
         )
         assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
         return done.stdout + done.stderr
 
     options = small(quickstart_data, 'train_cfg.max_epochs=1')
-    log = run('tools/dist_train.sh', CONFIG, 2, '--work-dir', tmp_path, *options, port=29641)
+    log = run('tools/dist_train.sh', CONFIG, 2, '--work-dir', tmp_path, *options)
     assert 'Distributed training: True' in log and 'GPU number: 2' in log
     checkpoint = tmp_path / 'epoch_1.pth'
     # 32 videos, 2 processes, 4 videos a step
     steps = [line for line in logged(tmp_path) if 'loss' in line]
     assert steps[-1]['iter'] == 4
     log = run(
-        'tools/dist_test.sh',
-        CONFIG,
-        checkpoint,
-        2,
-        '--work-dir',
-        tmp_path / 'test',
-        *options,
-        port=29642,
+        'tools/dist_test.sh', CONFIG, checkpoint, 2, '--work-dir', tmp_path / 'test', *options
     )
     metrics = json.loads(next((tmp_path / 'test').glob('*/*.json')).read_text())
     validated = [line for line in logged(tmp_path) if 'acc/top1' in line][-1]
@@ -163,7 +156,7 @@ def test_two_processes_on_the_cpu_train_and_test(quickstart_data, tmp_path):
 
 
 def test_train_flags_reach_the_runner(quickstart_data, tmp_path):
-    done = run_python(
+    done = run_tool(
         'tools/train.py',
         CONFIG,
         '--work-dir',
@@ -212,21 +205,20 @@ def test_missing_data_is_named_with_its_cure(config, options, words, tmp_path):
         options = options + [
             'train_dataloader.dataset.ann_file=data/nowhere/ucf101_train_split_3_videos.txt'
         ]
-    started = run_python(
+    started = run_tool(
         'tools/train.py',
         config,
         '--work-dir',
         tmp_path,
         *(['--cfg-options', *options] if options else []),
     )
-    assert started.returncode != 0
-    assert 'FileNotFoundError' in started.stderr
+    assert started.returncode == 2 and 'Traceback' not in started.stderr
     assert all(word in started.stderr for word in words), started.stderr
     assert not list(tmp_path.iterdir()), 'no runner may have been built'
 
 
 def test_missing_pretrained_weights_are_named(quickstart_data, tmp_path):
-    done = run_python(
+    done = run_tool(
         'tools/train.py',
         CONFIG,
         '--work-dir',

@@ -12,6 +12,7 @@ frame by frame. Weights are random and no data is read.
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import torch
 from mmengine.config import Config, DictAction
 
 import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
+from cnnlstm_mm.cli import run_command
 from cnnlstm_mm.lab.analysis.complexity import complexity
 from cnnlstm_mm.lab.analysis.latency import latency
 from cnnlstm_mm.memory import keep_freed_memory
@@ -26,8 +28,7 @@ from cnnlstm_mm.memory import keep_freed_memory
 COLUMNS = ('part', 'parameters', 'of them trained', 'G multiply-adds a view', 'M a frame')
 
 
-def parse_args() -> argparse.Namespace:
-    """Parse the arguments."""
+def argument_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description="Parameters, multiply-adds and time of configs' models"
     )
@@ -62,14 +63,7 @@ def parse_args() -> argparse.Namespace:
         action=DictAction,
         help='override settings of all configs, as key=value',
     )
-    args = parser.parse_args()
-    if args.threads is not None:
-        if args.threads < 1:
-            parser.error(f'--threads must be at least 1, got {args.threads}')
-        torch.set_num_threads(args.threads)
-    if args.device.startswith('cuda') and not torch.cuda.is_available():
-        parser.error('--device cuda: PyTorch finds no CUDA device here')
-    return args
+    return parser
 
 
 def measure(config: str, args: argparse.Namespace) -> dict[str, Any]:
@@ -138,9 +132,14 @@ def table(result: dict[str, Any]) -> str:
     return '\n'.join(lines)
 
 
-def main() -> None:
+def report(args: argparse.Namespace) -> None:
     """Print the tables; write JSON."""
-    args = parse_args()
+    if args.threads is not None:
+        if args.threads < 1:
+            raise ValueError(f'--threads must be at least 1, got {args.threads}')
+        torch.set_num_threads(args.threads)
+    if args.device.startswith('cuda') and not torch.cuda.is_available():
+        raise ValueError('--device cuda: PyTorch finds no CUDA device here')
     keep_freed_memory()  # as training and testing do
     results = []
     for config in args.configs:
@@ -151,5 +150,9 @@ def main() -> None:
         Path(args.json).write_text(json.dumps(dict(models=results), indent=1))
 
 
+def main(argv: list[str] | None = None) -> int:
+    return run_command(report, argument_parser(), argv)
+
+
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

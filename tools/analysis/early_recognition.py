@@ -12,18 +12,20 @@ there. --modes chooses otherwise.
 import argparse
 import copy
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from rich.progress import track
 
 import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
+from cnnlstm_mm.cli import run_command
 from cnnlstm_mm.lab.analysis.cli import (
     add_model_arguments,
     chosen_videos,
@@ -36,14 +38,10 @@ from cnnlstm_mm.weights import check_no_nan
 from mmaction.apis import init_recognizer
 from mmaction.registry import DATASETS
 
-matplotlib.use('Agg')
-import matplotlib.pyplot as plt
-
 CHUNK = 32  # frames that are decoded and recognized together
 
 
-def parse_args() -> argparse.Namespace:
-    """Parse the arguments."""
+def argument_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description='Top-1 against the observed part of the video')
     add_model_arguments(parser)
     parser.add_argument(
@@ -61,17 +59,7 @@ def parse_args() -> argparse.Namespace:
         default=list(range(10, 101, 10)),
         help='default: 10 20 ... 100',
     )
-    args = parser.parse_args()
-    args.pairs = model_pairs(parser, args.models)
-    count = len(args.pairs)
-    if len(args.modes) == 1:
-        args.modes = args.modes * count
-    if len(args.modes) != count:
-        parser.error(f'{len(args.modes)} --modes for {count} models')
-    if not all(0 < part <= 100 for part in args.parts):
-        parser.error('--parts are percents, over 0 and up to 100')
-    args.parts = sorted(args.parts)
-    return args
+    return parser
 
 
 class TestVideos:
@@ -83,7 +71,7 @@ class TestVideos:
             Defaults to None, all.
     """
 
-    def __init__(self, cfg: Config, max_videos: int = None) -> None:
+    def __init__(self, cfg: Config, max_videos: int | None = None) -> None:
         dataset = copy.deepcopy(cfg.test_dataloader.dataset)
         self.pipeline = test_pipeline(cfg)
         # It sets total_frames; a list of frame folders has them already.
@@ -212,7 +200,8 @@ def table(parts: Sequence[float], curves: Sequence[dict]) -> str:
 
 def plot(parts: Sequence[float], curves: Sequence[dict], path: str) -> None:
     """Draw top-1 against the observed part."""
-    figure, axes = plt.subplots(figsize=(6, 4), layout='constrained')
+    figure = Figure(figsize=(6, 4), layout='constrained')
+    axes = figure.subplots()
     for curve in curves:
         axes.plot(
             parts,
@@ -227,10 +216,16 @@ def plot(parts: Sequence[float], curves: Sequence[dict], path: str) -> None:
     figure.savefig(path, dpi=110)
 
 
-def main() -> None:
+def compare(args: argparse.Namespace) -> None:
     """Print the table; write JSON and picture."""
-    args = parse_args()
-    curves = [measure(*pair, mode, args) for pair, mode in zip(args.pairs, args.modes)]
+    pairs = model_pairs(args.models)
+    modes = args.modes * len(pairs) if len(args.modes) == 1 else args.modes
+    if len(modes) != len(pairs):
+        raise ValueError(f'{len(modes)} --modes for {len(pairs)} models')
+    if not all(0 < part <= 100 for part in args.parts):
+        raise ValueError('--parts are percents, over 0 and up to 100')
+    args.parts = sorted(args.parts)
+    curves = [measure(*pair, mode, args) for pair, mode in zip(pairs, modes)]
     print(table(args.parts, curves))
     if args.json:
         Path(args.json).parent.mkdir(parents=True, exist_ok=True)
@@ -239,5 +234,9 @@ def main() -> None:
         plot(args.parts, curves, args.plot)
 
 
+def main(argv: list[str] | None = None) -> int:
+    return run_command(compare, argument_parser(), argv)
+
+
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

@@ -11,17 +11,19 @@ three. The table of the classes tells which ones need the order.
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from mmengine.runner import Runner
 from rich.progress import track
 from torch.utils.data import Subset
 
 import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
+from cnnlstm_mm.cli import run_command
 from cnnlstm_mm.lab.analysis.cli import (
     add_model_arguments,
     chosen_videos,
@@ -34,14 +36,10 @@ from cnnlstm_mm.weights import check_no_nan
 from mmaction.apis import init_recognizer
 from mmaction.registry import DATASETS
 
-matplotlib.use('Agg')
-import matplotlib.pyplot as plt
-
 MAX_CLASSES = 20  # in tables and pictures; all are in the JSON
 
 
-def parse_args() -> argparse.Namespace:
-    """Parse the arguments."""
+def argument_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description='Accuracy with the frames in other orders')
     add_model_arguments(parser)
     parser.add_argument(
@@ -52,9 +50,7 @@ def parse_args() -> argparse.Namespace:
         metavar='SEED',
         help='a shuffle for each seed; default: 0 1 2',
     )
-    args = parser.parse_args()
-    args.pairs = model_pairs(parser, args.models)
-    return args
+    return parser
 
 
 def measure(config: str, checkpoint: str, args: argparse.Namespace) -> dict[str, Any]:
@@ -153,7 +149,8 @@ def tables(models: list[dict]) -> str:
 
 def plot(models: list[dict], path: str) -> None:
     """Draw top-1 in each order, and what each class loses when shuffled."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.5), layout='constrained')
+    figure = Figure(figsize=(12, 4.5), layout='constrained')
+    left, right = figure.subplots(1, 2)
     orders, width = list(models[0]['top1']), 0.8 / len(models)
     needs = {
         cls: np.mean(
@@ -196,10 +193,9 @@ def plot(models: list[dict], path: str) -> None:
     figure.savefig(path, dpi=100)
 
 
-def main() -> None:
+def probe(args: argparse.Namespace) -> None:
     """Print the tables; write JSON and picture."""
-    args = parse_args()
-    models = [measure(*pair, args) for pair in args.pairs]
+    models = [measure(*pair, args) for pair in model_pairs(args.models)]
     print(tables(models))
     if args.json:
         Path(args.json).parent.mkdir(parents=True, exist_ok=True)
@@ -210,5 +206,9 @@ def main() -> None:
         plot(models, args.plot)
 
 
+def main(argv: list[str] | None = None) -> int:
+    return run_command(probe, argument_parser(), argv)
+
+
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

@@ -12,6 +12,7 @@ over words is at chance. Reviews have 10 to 26 words::
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -59,17 +60,20 @@ def pair(rng: np.random.Generator) -> tuple[list[str], list[str]]:
     return texts[0], texts[1]
 
 
-def main() -> None:
-    """Write the data set."""
+def argument_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description='Make reviews as sequences of word vectors')
     parser.add_argument('--out', type=Path, default=Path('data/embeddings_quickstart'))
     parser.add_argument('--train-pairs', type=int, default=800)
     parser.add_argument('--val-pairs', type=int, default=200)
     parser.add_argument('--dims', type=int, default=16)
     parser.add_argument('--seed', type=int, default=0)
-    args = parser.parse_args()
+    return parser
+
+
+def write(args: argparse.Namespace) -> None:
+    """Write the data set."""
     if min(args.train_pairs, args.val_pairs, args.dims) < 1:
-        parser.error('--train-pairs, --val-pairs and --dims must be at least 1')
+        raise ValueError('--train-pairs, --val-pairs and --dims must be at least 1')
     rng = np.random.default_rng(args.seed)
     vectors = {word: rng.standard_normal(args.dims).astype(np.float32) for word in WORDS}
     (args.out / 'vectors').mkdir(parents=True, exist_ok=True)
@@ -92,5 +96,11 @@ def main() -> None:
     )
 
 
+def main(argv: list[str] | None = None) -> int:
+    from cnnlstm_mm.cli import run_command
+
+    return run_command(write, argument_parser(), argv)
+
+
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

@@ -340,7 +340,7 @@ def make_quickstart(
     return written
 
 
-def parse_args() -> argparse.Namespace:
+def argument_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__.split('\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
@@ -359,16 +359,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--overwrite', action='store_true', help='replace a data set of other settings'
     )
-    return parser.parse_args()
+    return parser
 
 
-def main() -> None:
-    args = parse_args()
+def make(args: argparse.Namespace) -> None:
     settings = Settings(*(getattr(args, name) for name in Settings._fields))
-    try:
-        written = make_quickstart(args.out, settings, args.workers, args.overwrite)
-    except (ValueError, OSError) as error:
-        sys.exit(f'make_quickstart: {error}')
+    written = make_quickstart(args.out, settings, args.workers, args.overwrite)
     total = len(CLASSES) * (settings.train_per_class + settings.val_per_class)
     print(
         f'{args.out}: {total} videos, {written} written now, '
@@ -376,5 +372,11 @@ def main() -> None:
     )
 
 
+def main(argv: list[str] | None = None) -> int:
+    from cnnlstm_mm.cli import run_command
+
+    return run_command(make, argument_parser(), argv)
+
+
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

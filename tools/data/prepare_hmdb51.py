@@ -16,6 +16,7 @@ broken are left out of the lists and named in the report.
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
 from preparation import (
@@ -71,8 +72,7 @@ def official_lists(folder: Path) -> tuple[list[str], dict[tuple[str, int], list[
     return classes, lists
 
 
-def main() -> None:
-    """Prepare."""
+def argument_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description='Prepare HMDB51')
     parser.add_argument('videos', type=Path, help='hmdb51_org.rar, or a folder of classes')
     parser.add_argument('splits', type=Path, help='test_train_splits.rar, or its folder')
@@ -83,8 +83,11 @@ def main() -> None:
         default=os.cpu_count(),
         help='processes that decode; default all cores',
     )
-    args = parser.parse_args()
+    return parser
 
+
+def prepare(args: argparse.Namespace) -> None:
+    """Write lists, label map and report."""
     classes, lists = official_lists(unpack(args.splits, args.out / 'unpacked_splits'))
     label = {name: k for k, name in enumerate(classes)}
     folder = unpack(args.videos, args.out / 'unpacked_videos')
@@ -116,5 +119,11 @@ def main() -> None:
     write_report(report, args.out / 'report.json')
 
 
+def main(argv: list[str] | None = None) -> int:
+    from cnnlstm_mm.cli import run_command  # not above: the processes that decode import this file
+
+    return run_command(prepare, argument_parser(), argv)
+
+
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

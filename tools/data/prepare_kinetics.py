@@ -24,6 +24,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -240,8 +241,7 @@ def written_name(name: str) -> str:
     return class_folder(Path(name).with_suffix('.mp4').as_posix())
 
 
-def main() -> None:
-    """Prepare."""
+def argument_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description='Prepare Kinetics')
     parser.add_argument('part', choices=['train', 'val', 'test'])
     parser.add_argument('videos', type=Path, help='folder of the clips')
@@ -256,7 +256,11 @@ def main() -> None:
     parser.add_argument(
         '--workers', type=int, default=os.cpu_count(), help='processes; default all cores'
     )
-    args = parser.parse_args()
+    return parser
+
+
+def prepare(args: argparse.Namespace) -> None:
+    """Write lists, label map and report."""
     out = args.out or Path('data', args.data)
     clips = read_csv(args.csv)
     map_file = out / 'label_map.txt'
@@ -271,7 +275,7 @@ def main() -> None:
     label = {name: k for k, name in enumerate(classes)}
     unknown = sorted({clip.label for clip in clips} - set(label))
     if unknown:
-        parser.error(
+        raise ValueError(
             f'{map_file} lacks {", ".join(unknown)}: remove it and '
             'begin with the part that has all classes.'
         )
@@ -310,5 +314,11 @@ def main() -> None:
     write_report(report, out / f'report_{args.part}.json')
 
 
+def main(argv: list[str] | None = None) -> int:
+    from cnnlstm_mm.cli import run_command  # not above: the processes that decode import this file
+
+    return run_command(prepare, argument_parser(), argv)
+
+
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

@@ -15,6 +15,7 @@ report. The labels are the official ones; with --classes they count from 0.
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -94,8 +95,7 @@ def find_root(videos: dict[str, Path], official: Sequence[str]) -> str:
     )
 
 
-def main() -> None:
-    """Prepare."""
+def argument_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description='Prepare UCF101')
     parser.add_argument('videos', type=Path, help='UCF101.rar, a .zip of it, or its folder')
     parser.add_argument('splits', type=Path, help='the train/test split .zip, or its folder')
@@ -113,14 +113,18 @@ def main() -> None:
         default=os.cpu_count(),
         help='processes that decode; default all cores',
     )
-    args = parser.parse_args()
+    return parser
+
+
+def prepare(args: argparse.Namespace) -> None:
+    """Write lists, label map and report."""
     if args.limit is not None and args.limit < 1:
-        parser.error(f'--limit must be at least 1, got {args.limit}')
+        raise ValueError(f'--limit must be at least 1, got {args.limit}')
 
     classes, lists = official_lists(unpack(args.splits, args.out / 'unpacked_splits'))
     unknown = sorted(set(args.classes or []) - set(classes))
     if unknown:
-        parser.error(f'--classes: UCF101 has no {", ".join(unknown)}')
+        raise ValueError(f'--classes: UCF101 has no {", ".join(unknown)}')
     if args.classes:
         classes = [name for name in classes if name in args.classes]
     label = {name: k for k, name in enumerate(classes)}
@@ -153,5 +157,11 @@ def main() -> None:
     write_report(report, args.out / 'report.json')
 
 
+def main(argv: list[str] | None = None) -> int:
+    from cnnlstm_mm.cli import run_command  # not above: the processes that decode import this file
+
+    return run_command(prepare, argument_parser(), argv)
+
+
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

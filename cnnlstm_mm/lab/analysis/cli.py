@@ -37,10 +37,10 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def model_pairs(parser: argparse.ArgumentParser, models: list[str]) -> list[tuple[str, str]]:
-    """Pair configs and checkpoints; ends the program if one is missing."""
+def model_pairs(models: list[str]) -> list[tuple[str, str]]:
+    """Pair configs and checkpoints; ValueError if one is missing."""
     if len(models) % 2:
-        parser.error('each CONFIG needs its CHECKPOINT')
+        raise ValueError('each CONFIG needs its CHECKPOINT')
     return list(zip(models[::2], models[1::2]))
 
 

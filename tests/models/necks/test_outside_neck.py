@@ -2,13 +2,14 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from helpers import gru_neck
 from helpers.necks import neck_config
-from helpers.support import ROOT, run_python
+from helpers.support import ROOT, run_forked, run_python
 from mmengine.config import Config
 from safetensors.torch import load_file
 
@@ -50,7 +51,13 @@ train_cfg = dict(max_epochs=1)
 
 
 def tool(user, name, *args):
-    done = run_python(ROOT / 'tools' / name, *args, env=dict(PYTHONPATH=f'{ROOT}:{user}'))
+    """Call a tool where GRUNeck is registered by custom_imports alone."""
+
+    def prepare():
+        MODELS.module_dict.pop('GRUNeck')
+        sys.path.insert(0, str(user))
+
+    done = run_forked(f'tools/{name}', *args, prepare=prepare)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return done.stdout
 
@@ -59,7 +66,9 @@ def tool(user, name, *args):
 def trained(user):
     """Work directory of an epoch of training and a test."""
     work = user / 'work'
-    tool(user, 'train.py', user / 'gru_mean.py', '--work-dir', work)
+    train = ('tools/train.py', user / 'gru_mean.py', '--work-dir', work)
+    done = run_python(*train, env=dict(PYTHONPATH=f'{ROOT}:{user}'))
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     checkpoint = work / 'epoch_1.pth'
     tool(user, 'test.py', user / 'gru_mean.py', checkpoint, '--work-dir', work)
     return work

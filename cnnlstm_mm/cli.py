@@ -1,0 +1,59 @@
+"""Entry point shared by the command-line tools: arguments, errors, exit codes."""
+
+import argparse
+import dis
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = (ROOT / 'cnnlstm_mm', ROOT / 'tools')
+KINDS = (ArithmeticError, ImportError, OSError, RuntimeError, TypeError, ValueError)
+RAISE = dis.opmap['RAISE_VARARGS']
+
+
+def run_command(
+    tool: Callable[[argparse.Namespace], int | None],
+    parser: argparse.ArgumentParser,
+    argv: Sequence[str] | None = None,
+) -> int:
+    """Parse the arguments, run a tool and report an expected error in one sentence.
+
+    Args:
+        tool: Takes the parsed arguments; an exit code that it returns is passed on.
+        parser: Receives the option --traceback.
+        argv: Without the name of the program; None reads ``sys.argv``.
+
+    Returns:
+        The exit code: 0, that of the tool, or 2 after an expected error, as after a wrong
+        argument.
+    """
+    parser.add_argument(
+        '--traceback', action='store_true', help='show the Python traceback of an error'
+    )
+    args = parser.parse_args(argv)
+    try:
+        return tool(args) or 0
+    except Exception as error:
+        if args.traceback or not expected(error):
+            raise
+        print(f'{parser.prog}: error: {error}', file=sys.stderr)
+        return 2
+
+
+def expected(error: Exception) -> bool:
+    """Whether the message of an error is all that the user needs.
+
+    Such are paths that cannot be opened, and what a ``raise`` statement of this package or of its
+    tools raises. An error from inside a library is not, whatever its type.
+    """
+    if isinstance(error, (FileNotFoundError, FileExistsError, PermissionError)):
+        return True
+    if not isinstance(error, KINDS) or error.__traceback__ is None:
+        return False
+    innermost = error.__traceback__
+    while innermost.tb_next:
+        innermost = innermost.tb_next
+    code = innermost.tb_frame.f_code
+    ours = any(Path(code.co_filename).resolve().is_relative_to(folder) for folder in FOLDERS)
+    return ours and code.co_code[innermost.tb_lasti] == RAISE
