@@ -26,6 +26,8 @@ from mmengine.hooks import LoggerHook
 from mmengine.logging import HistoryBuffer, print_log
 from mmengine.runner import CheckpointLoader
 
+from cnnlstm_mm.config import nested_dicts
+
 
 def apply() -> None:
     """Apply every fix that needs no config. Safe to call again."""
@@ -323,7 +325,7 @@ def read_without_decord(cfg: Config) -> bool:
     """
     if importlib.util.find_spec('decord') is not None:
         return False
-    for node in dicts(cfg._cfg_dict):
+    for node in nested_dicts(cfg._cfg_dict):
         kind = node.get('type')
         if kind in ('DecordInit', 'PathDecordInit'):
             node['type'] = 'OpenCVInit'
@@ -338,20 +340,3 @@ def read_without_decord(cfg: Config) -> bool:
         'current',
     )
     return True
-
-
-def dicts(node: Any) -> Iterator[dict]:
-    """Walk through a config and yield every dict in it.
-
-    Args:
-        node (Any): A config, or any part of one.
-
-    Returns:
-        Iterator[dict]: ``node`` and all dicts below it.
-    """
-    if isinstance(node, dict):
-        yield node
-        node = list(node.values())
-    if isinstance(node, (list, tuple)):
-        for item in node:
-            yield from dicts(item)

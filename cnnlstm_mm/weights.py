@@ -1,13 +1,16 @@
 """Weights of a checkpoint, compared with the model before they go in."""
 
+import hashlib
 import re
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
+from mmengine.model import is_model_wrapper
 from mmengine.runner.checkpoint import _load_checkpoint, _load_checkpoint_to_model
 from torch import Tensor, nn
 
-SHOWN = 10
+from cnnlstm_mm.text import truncate_list
 
 
 class Differences(NamedTuple):
@@ -105,7 +108,7 @@ def compare(state: dict[str, Tensor], model: nn.Module, filename: str) -> Differ
     if kinds:
         raise ValueError(
             f'{filename} has weights of another kind than the '
-            f'model: {shown(kinds)}. It was not made for it.'
+            f'model: {truncate_list(kinds)}. It was not made for it.'
         )
     _refuse_where(there, filename, lambda value: ~value.isfinite())
     reshaped = [
@@ -144,10 +147,23 @@ def load_whole(model: nn.Module, filename: str) -> dict[str, Any]:
     return checkpoint
 
 
-def shown(names: list[str]) -> str:
-    """The first ``SHOWN`` of many names."""
-    more = f' and {len(names) - SHOWN} more' if len(names) > SHOWN else ''
-    return f'{", ".join(names[:SHOWN])}{more}'
+def unwrap_model(model: nn.Module) -> nn.Module:
+    """The model inside a wrapper for distributed training, or the model itself."""
+    return model.module if is_model_wrapper(model) else model
+
+
+def state_hash(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the names and bytes of a state dict, the same in every process."""
+    digest = hashlib.sha256()
+    for name, tensor in state.items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def model_id(model: nn.Module) -> str:
+    """Short name of a model's weights: 16 hexadecimal digits of their hash."""
+    return state_hash(model.state_dict())[:16]
 
 
 def _refuse_where(state: dict[str, Any], filename: str, bad: Any) -> None:
@@ -162,6 +178,6 @@ def _refuse_where(state: dict[str, Any], filename: str, bad: Any) -> None:
     if names:
         raise ValueError(
             f'{filename} has NaN or infinity in {len(names)} of {len(state)} '
-            f'weights: {shown([str(name) for name in names])}. Its training '
+            f'weights: {truncate_list(names)}. Its training '
             'diverged or the file is damaged: take an earlier checkpoint.'
         )

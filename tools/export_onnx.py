@@ -28,6 +28,7 @@ from rich.progress import Progress
 from torch import Tensor, nn
 
 import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
+from cnnlstm_mm.config import normalization, read_labels, test_pipeline
 from cnnlstm_mm.export import (
     ClipGraph,
     ListSamples,
@@ -45,14 +46,8 @@ from cnnlstm_mm.export import (
 )
 from cnnlstm_mm.export.parity import prepared
 from cnnlstm_mm.export.samples import one_view
-from cnnlstm_mm.streaming import (
-    FrameTransform,
-    OnnxStreamingRecognizer,
-    StreamingRecognizer,
-    read_labels,
-)
-from cnnlstm_mm.streaming.facts import fingerprint, normalization, test_pipeline
-from cnnlstm_mm.weights import load_whole
+from cnnlstm_mm.streaming import FrameTransform, OnnxStreamingRecognizer, StreamingRecognizer
+from cnnlstm_mm.weights import load_whole, model_id
 from mmaction.registry import MODELS
 
 TOLERANCE = 1e-4
@@ -167,7 +162,7 @@ class Exporter:
             dict(
                 mode='clip',
                 labels=self.labels,
-                model_id=fingerprint(self.model),
+                model_id=model_id(self.model),
                 clip=dict(views=len(views), length=views.shape[2]),
                 probabilities=graph.probabilities,
                 preprocessing=preprocessing(

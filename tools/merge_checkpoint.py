@@ -14,8 +14,8 @@ from mmengine.runner.checkpoint import _load_checkpoint
 from safetensors.torch import load_file
 
 import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
-from cnnlstm_mm.features.feature_config import check_fingerprint
-from cnnlstm_mm.features.feature_store import BACKBONE, read_manifest
+from cnnlstm_mm.features.config import check_fingerprint
+from cnnlstm_mm.features.store import BACKBONE, read_manifest
 from mmaction.registry import MODELS
 
 

@@ -16,8 +16,8 @@ from typing import Any
 from mmengine.config import Config
 from rich.progress import track
 
+from cnnlstm_mm.config import datasets_of, read_config
 from cnnlstm_mm.lab.benchmark import read_benchmark
-from cnnlstm_mm.lab.benchmark.plan import read_config
 from cnnlstm_mm.lab.report import (
     check_readme,
     group_runs,
@@ -31,7 +31,7 @@ from cnnlstm_mm.lab.report import (
     write_page,
     write_readme,
 )
-from cnnlstm_mm.lab.report.run_facts import data_name, innermost
+from cnnlstm_mm.lab.report.run_facts import data_name
 
 
 def parse_args() -> argparse.Namespace:
@@ -113,7 +113,7 @@ def planned_rows(lists: list[Path], done: list[str]) -> list[dict[str, Any]]:
         for config in read_benchmark(path).configs:
             if config.stem not in done:
                 cfg = read_config(config)
-                ann = innermost(cfg.test_dataloader.dataset)['ann_file']
+                ann = datasets_of(cfg, 'test')[0]['ann_file']
                 found.setdefault(data_name(ann), []).append(config.stem)
         rows += [
             dict(

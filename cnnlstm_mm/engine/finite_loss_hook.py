@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from mmengine.dist import all_reduce, get_rank, is_distributed
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from cnnlstm_mm.options import check_whole
+from cnnlstm_mm.weights import unwrap_model
 from mmaction.registry import HOOKS
 
 from .non_finite_report import dump, samples_of, told
@@ -251,8 +251,7 @@ def _copy(to: list[Tensor], source: list[Tensor]) -> None:
 
 def faulty_weights(runner: Runner) -> list[str]:
     """The names of parameters that hold NaN or infinity."""
-    model = runner.model
-    model = model.module if is_model_wrapper(model) else model
+    model = unwrap_model(runner.model)
     return [
         name
         for name, parameter in model.named_parameters()

@@ -10,17 +10,16 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.dist import barrier, is_distributed
 from mmengine.fileio import exists
-from mmengine.model import is_model_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 import cnnlstm_mm.compat as compat
-from cnnlstm_mm.datasets.annotation_list import check_labels, read_list
-from cnnlstm_mm.features.feature_config import use_features
+from cnnlstm_mm.config import SPLIT_VARIABLE, datasets_of, list_path, named_weights, rows_of
+from cnnlstm_mm.datasets.annotation_list import check_labels
+from cnnlstm_mm.features.config import use_features
 from cnnlstm_mm.models.fit import check_channels, check_fit
+from cnnlstm_mm.weights import unwrap_model
 from mmaction.registry import RUNNERS
-
-SPLIT_VARIABLE = 'CNNLSTM_MM_SPLIT'
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -120,8 +119,7 @@ def build_runner(cfg: Config, modes: Iterable[str]) -> Runner:
     compat.read_without_decord(cfg)
     compat.use_gloo_without_cuda(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-    wrapped = is_model_wrapper(runner.model)
-    check_channels(runner.model.module if wrapped else runner.model)
+    check_channels(unwrap_model(runner.model))
     return runner
 
 
@@ -196,10 +194,8 @@ def check_files(cfg: Config, modes: Iterable[str]) -> None:
     """
     missing: list[str] = []
     for mode in modes:
-        loader = cfg.get(f'{mode}_dataloader')
-        if loader is not None:
-            for dataset in _innermost(loader.dataset):
-                missing += _missing_data(dataset)
+        for dataset in datasets_of(cfg, mode):
+            missing += _missing_data(dataset)
     messages = []
     if missing:
         messages.append(_message('data', missing, cfg.get('data_help')))
@@ -209,32 +205,17 @@ def check_files(cfg: Config, modes: Iterable[str]) -> None:
     if messages:
         raise FileNotFoundError('\n'.join(messages))
     for mode in modes:
-        loader = cfg.get(f'{mode}_dataloader')
-        if loader is not None:
-            for dataset in _innermost(loader.dataset):
-                _check_list(cfg, dataset)
-
-
-def _innermost(dataset: dict) -> list[dict]:
-    """The data sets that RepeatDataset, ConcatDataset and the like hold."""
-    if 'datasets' in dataset:
-        return [d for part in dataset['datasets'] for d in _innermost(part)]
-    if 'dataset' in dataset:
-        return _innermost(dataset['dataset'])
-    return [dataset]
+        for dataset in datasets_of(cfg, mode):
+            _check_list(cfg, dataset)
 
 
 def _check_list(cfg: Config, dataset: dict) -> None:
     head = cfg.model.get('cls_head') or {}
-    if (
-        not dataset.get('ann_file')
-        or 'num_classes' not in head
-        or dataset.get('type') not in ('CheckedVideoDataset', 'CachedFeatureDataset')
-    ):
-        return
-    path = osp.join(dataset.get('data_root') or '', dataset['ann_file'])
-    rows = read_list(path, dataset.get('delimiter', ' '), dataset.get('multi_class', False))
-    check_labels(path, rows, head['num_classes'])
+    if 'num_classes' not in head or dataset.get('type') == 'VideoDataset':
+        return  # upstream's takes lines without a label
+    rows = rows_of(dataset)
+    if rows is not None:
+        check_labels(list_path(dataset), rows, head['num_classes'])
 
 
 def _missing_data(dataset: dict) -> list[str]:
@@ -250,12 +231,7 @@ def _checkpoints(cfg: Config) -> list[str]:
         return []
     if cfg.get('load_from') is not None:
         return [cfg.load_from]
-    nodes = list(compat.dicts(cfg.get('model', {})))
-    return [
-        node['checkpoint']
-        for node in nodes
-        if node.get('type') == 'Pretrained' and node.get('checkpoint')
-    ] + [node['pretrained'] for node in nodes if isinstance(node.get('pretrained'), str)]
+    return named_weights(cfg.get('model', {}))
 
 
 def _message(what: str, paths: list[str], cure: str) -> str:

@@ -1,10 +1,10 @@
 """Memory of runs on the CPU."""
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from cnnlstm_mm.memory import keep_freed_memory, return_freed_memory
+from cnnlstm_mm.weights import unwrap_model
 from mmaction.registry import HOOKS
 
 
@@ -25,8 +25,7 @@ class MemoryHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         """Keep freed memory from now on, unless the model is on a GPU."""
-        model = runner.model
-        model = model.module if is_model_wrapper(model) else model
+        model = unwrap_model(runner.model)
         tensor = next(model.parameters(), None)
         if tensor is not None and tensor.device.type == 'cpu':
             self.kept = keep_freed_memory() or self.kept

@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 from mmengine.dist import get_rank
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import get_state_dict, weights_to_cpu
 from torch import Tensor
 
-SHOWN = 10
+from cnnlstm_mm.text import truncate_list
+from cnnlstm_mm.weights import unwrap_model
 
 
 def samples_of(data_batch: Any) -> list[str]:
@@ -68,10 +68,7 @@ def told(
     """
     lines = [what + '.', 'The batch:', *(f'  {name}' for name in samples)]
     if weights:
-        more = f' and {len(weights) - SHOWN} more' * (len(weights) > SHOWN)
-        lines.append(
-            f'Weights that are NaN or infinite already: {", ".join(weights[:SHOWN])}{more}'
-        )
+        lines.append(f'Weights that are NaN or infinite already: {truncate_list(weights)}')
     if where is not None:
         lines.append(f'To look at: {where}')
     return '\n'.join(lines)
@@ -96,8 +93,7 @@ def dump(runner: Runner, data_batch: Any, losses: dict[str, Tensor]) -> str:
     step, rank = runner.iter + 1, get_rank()
     batch = folder / f'iter_{step}_process_{rank}.pth'
     weights = folder / f'iter_{step}_model.pth'
-    model = runner.model
-    model = model.module if is_model_wrapper(model) else model
+    model = unwrap_model(runner.model)
     labels = [sample.get('gt_label') for sample in (data_batch or {}).get('data_samples', [])]
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,14 +1,13 @@
 """What the processes of a distributed training do not have in common."""
 
 import contextlib
-import hashlib
 from typing import Any, ContextManager
 
-import torch
 from mmengine.dist import all_gather_object, get_backend, get_rank, get_world_size
-from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+from cnnlstm_mm.weights import state_hash, unwrap_model
 
 State = dict[str, dict[str, Tensor]]
 
@@ -25,7 +24,7 @@ def own_state(model: nn.Module) -> State:
     Returns:
         dict: ``buffers`` and ``grads`` by name, on the CPU.
     """
-    model = model.module if is_model_wrapper(model) else model
+    model = unwrap_model(model)
     return dict(
         buffers={name: buffer.detach().cpu() for name, buffer in model.named_buffers()},
         grads={
@@ -49,7 +48,7 @@ def differing_states(model: nn.Module) -> list[State] | None:
     state = own_state(model)
     if get_world_size() == 1:
         return [dict(state, buffers={})] if state['grads'] else None
-    if not state['grads'] and len(set(all_gather_object(_hash(state)))) == 1:
+    if not state['grads'] and len(set(all_gather_object(state_hash(state['buffers'])))) == 1:
         return None
     return all_gather_object(state)
 
@@ -72,7 +71,7 @@ def load_own_state(model: nn.Module, states: list[State]) -> None:
             f'from it. Start {len(states)}, or take a checkpoint of the end '
             'of an epoch.'
         )
-    model = model.module if is_model_wrapper(model) else model
+    model = unwrap_model(model)
     _load(model, states[get_rank()])
 
 
@@ -120,11 +119,3 @@ def _load(model: nn.Module, state: State) -> None:
     parameters = dict(model.named_parameters())
     for name, grad in state['grads'].items():
         parameters[name].grad = grad.to(parameters[name])
-
-
-def _hash(state: dict[str, Any]) -> str:
-    digest = hashlib.sha256()
-    for name, buffer in state['buffers'].items():
-        buffer = buffer.contiguous().reshape(-1).view(torch.uint8)
-        digest.update(name.encode() + buffer.numpy().tobytes())
-    return digest.hexdigest()

@@ -3,11 +3,11 @@
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 
 from cnnlstm_mm.options import check_flag
-from cnnlstm_mm.weights import Differences, compare, shown, weights_in
+from cnnlstm_mm.text import truncate_list
+from cnnlstm_mm.weights import Differences, compare, unwrap_model, weights_in
 from mmaction.registry import HOOKS
 
 RESUMED = ('meta', 'message_hub', 'optimizer')
@@ -41,8 +41,7 @@ class WholeCheckpointHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Compare."""
         name = str(runner._load_from or f'the latest checkpoint of {runner.work_dir}')
-        model = runner.model
-        model = model.module if is_model_wrapper(model) else model
+        model = unwrap_model(runner.model)
         found = compare(weights_in(checkpoint, name), model, name)
         lost = len(found.missing) + len(found.reshaped)
         if runner._resume:
@@ -89,5 +88,5 @@ def told(found: Differences) -> str:
         ('It has, and the model has not:', found.unexpected),
     ):
         if names:
-            parts.append(f'{what} {shown(names)}.')
+            parts.append(f'{what} {truncate_list(names)}.')
     return ' '.join(parts)

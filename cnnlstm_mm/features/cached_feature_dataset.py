@@ -11,8 +11,8 @@ from mmaction.datasets import BaseActionDataset
 from mmaction.registry import DATASETS
 from mmaction.structures import ActionDataSample
 
-from .feature_store import FeatureStore
 from .sequence_file import read_sequence
+from .store import FeatureStore
 
 
 @DATASETS.register_module()

@@ -14,8 +14,9 @@ from torch.utils.data import DataLoader
 from cnnlstm_mm.compat import read_without_decord
 from mmaction.registry import DATASETS, MODELS
 
-from .feature_config import fingerprint, load_backbone, plain
-from .feature_store import (
+from .config import fingerprint, load_backbone, plain
+from .seeded_views import SeededViews, shard_batches
+from .store import (
     BACKBONE,
     MANIFEST,
     read_manifest,
@@ -25,7 +26,6 @@ from .feature_store import (
     write_manifest,
     write_shard,
 )
-from .seeded_views import SeededViews, shard_batches
 
 DTYPES = dict(float16=torch.float16, bfloat16=torch.bfloat16, float32=torch.float32)
 

@@ -24,6 +24,7 @@ from mmengine.dataset import Compose, pseudo_collate
 from rich.progress import track
 
 import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
+from cnnlstm_mm.config import test_pipeline
 from cnnlstm_mm.lab.analysis.cli import (
     add_model_arguments,
     chosen_videos,
@@ -31,7 +32,6 @@ from cnnlstm_mm.lab.analysis.cli import (
     model_pairs,
 )
 from cnnlstm_mm.streaming import StreamingRecognizer
-from cnnlstm_mm.streaming.facts import test_pipeline
 from mmaction.apis import init_recognizer
 from mmaction.registry import DATASETS
 

@@ -22,6 +22,7 @@ from rich.progress import track
 from torch.utils.data import Subset
 
 import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
+from cnnlstm_mm.config import read_labels
 from cnnlstm_mm.lab.analysis.cli import (
     add_model_arguments,
     chosen_videos,
@@ -29,7 +30,6 @@ from cnnlstm_mm.lab.analysis.cli import (
     model_pairs,
 )
 from cnnlstm_mm.lab.analysis.frame_orders import OrderScores, frame_orders, reorder
-from cnnlstm_mm.streaming.facts import read_labels
 from mmaction.apis import init_recognizer
 from mmaction.registry import DATASETS
 

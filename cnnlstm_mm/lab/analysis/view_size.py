@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 
-from cnnlstm_mm.streaming.facts import test_pipeline
+from cnnlstm_mm.config import test_pipeline
 
 FORMATS = ('NCTHW', 'NCHW')
 

@@ -1,17 +1,14 @@
 """From a list of configs to the runs that it asks for."""
 
 import hashlib
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
-from mmengine.config import Config
 
-from cnnlstm_mm.engine.launch import SPLIT_VARIABLE
+from cnnlstm_mm.config import read_config
 
 KEYS = ('configs', 'splits', 'seeds', 'cfg_options')
 
@@ -107,25 +104,6 @@ def read_benchmark(path: Path) -> BenchmarkList:
     return BenchmarkList(path.stem, **{**content, 'configs': configs})
 
 
-def read_config(
-    path: Path, split: int | None = None, cfg_options: dict[str, Any] | None = None
-) -> Config:
-    """Read a config as tools/train.py does with ``--cfg-options``.
-
-    Args:
-        path (Path): The config file.
-        split (int, optional): Which split. Defaults to None, its own.
-        cfg_options (dict, optional): Settings that override its own.
-
-    Returns:
-        Config: The config.
-    """
-    with _split(split):
-        cfg = Config.fromfile(path, import_custom_modules=False)
-    cfg.merge_from_dict({**(cfg_options or {}), **({} if split is None else {'split': split})})
-    return cfg
-
-
 def plan_runs(
     benchmark: BenchmarkList,
     root: Path,
@@ -177,16 +155,3 @@ def plan_runs(
                 )
             )
     return runs
-
-
-@contextmanager
-def _split(split: int | None) -> Iterator[None]:
-    before = os.environ.pop(SPLIT_VARIABLE, None)
-    if split is not None:
-        os.environ[SPLIT_VARIABLE] = str(split)
-    try:
-        yield
-    finally:
-        os.environ.pop(SPLIT_VARIABLE, None)
-        if before is not None:
-            os.environ[SPLIT_VARIABLE] = before

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config
 
+from cnnlstm_mm.config import datasets_of, read_labels
 from cnnlstm_mm.datasets.annotation_list import read_list
 from cnnlstm_mm.features.sequence_file import ArrayUnpickler
-from cnnlstm_mm.streaming.facts import read_labels
 
 from . import run_facts
 
@@ -135,8 +135,8 @@ def read_run(
         checkpoint = Path(last.read_text().strip()).name
     saved = re.search(r'epoch_(\d+)', checkpoint or '')
     split = cfg.get('split', 1)
-    test_list = run_facts.innermost(cfg.test_dataloader.dataset)['ann_file']
-    train_list = run_facts.innermost(cfg.train_dataloader.dataset)['ann_file']
+    test_list = datasets_of(cfg, 'test')[0]['ann_file']
+    train_list = datasets_of(cfg, 'train')[0]['ann_file']
 
     labels, answers = _predictions(work_dir / 'predictions.pkl')
     classes = read_labels(cfg, cfg.model.cls_head.num_classes)

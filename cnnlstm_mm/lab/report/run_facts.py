@@ -6,9 +6,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from cnnlstm_mm import compat
+from cnnlstm_mm.config import named_weights, read_config
 from cnnlstm_mm.engine.launch import make_exact
-from cnnlstm_mm.lab.benchmark.plan import read_config
 from cnnlstm_mm.models.fit import neck_class
 
 # Names of annotation lists, as tools/data and the configs call them, and the
@@ -75,13 +74,6 @@ def subset(ann_file: str, which: str, split: int | None, clips: int | None) -> s
     return '' if clips == total else (f'subset: {clips} of {total} {which} clips')
 
 
-def innermost(dataset: dict[str, Any]) -> dict[str, Any]:
-    """The data set that RepeatDataset and the like hold."""
-    while 'dataset' in dataset:
-        dataset = dataset['dataset']
-    return dataset
-
-
 def sampling(pipeline: list[dict]) -> dict[str, Any]:
     """Frames, resolution and views of a test pipeline.
 
@@ -128,14 +120,7 @@ def model_names(model: dict[str, Any]) -> dict[str, str]:
             neck_name += ' residual'
         if neck.get('gate_conv', 'full') != 'full' or 'reduce_channels' in neck:
             neck_name = f'light {neck_name}'
-    weights = [
-        str(node['checkpoint']) for node in compat.dicts(model) if node.get('type') == 'Pretrained'
-    ]
-    weights += [
-        str(node['pretrained'])
-        for node in compat.dicts(model)
-        if isinstance(node.get('pretrained'), str)
-    ]
+    weights = named_weights(model)
     if not weights:
         pretrain = 'none'
     else:

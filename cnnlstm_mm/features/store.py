@@ -1,7 +1,7 @@
 """Features on disk: safetensors shards and a manifest in JSON.
 
 ``DIR/manifest.json`` says what the features were made of (see
-:func:`cnnlstm_mm.features.feature_config.fingerprint`), ``DIR/backbone.
+:func:`cnnlstm_mm.features.config.fingerprint`), ``DIR/backbone.
 safetensors`` holds the weights that made them, and ``DIR/SPLIT/
 shard_00000.safetensors`` a fixed number of clips each: a tensor
 [views, C, T, h, w] by the clip's number in its list. The header of a shard

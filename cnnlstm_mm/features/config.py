@@ -15,7 +15,7 @@ from mmengine.runner.checkpoint import _load_checkpoint
 from cnnlstm_mm.models.fit import neck_class
 from mmaction.registry import MODELS
 
-from .feature_store import FeatureStore, read_manifest, state_hash
+from .store import FeatureStore, read_manifest, state_hash
 
 SPLITS = ('train', 'val', 'test')
 # Of a backbone's config, these do not change what it computes; its weights
