@@ -147,7 +147,7 @@ def load_whole(model: nn.Module, filename: str) -> dict[str, Any]:
     return checkpoint
 
 
-def unwrap_model(model: nn.Module) -> nn.Module:
+def unwrap_model(model: Any) -> nn.Module:
     """The model inside a wrapper for distributed training, or the model itself."""
     return model.module if is_model_wrapper(model) else model
 
@@ -157,7 +157,8 @@ def state_hash(state: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name, tensor in state.items():
         digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        raw = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8)
+        digest.update(raw.numpy().tobytes())
     return digest.hexdigest()
 
 
