@@ -22,10 +22,10 @@ def atomic_path(path: str | Path, verify: Callable[[Path], None] | None = None) 
     Raises:
         OSError: If the file cannot be written. ``path`` is then as it was.
     """
-    target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():
-        yield target
+    if os.path.exists(path) and not os.path.isfile(path):
+        yield Path(path)
         return
+    target = Path(os.path.realpath(path))
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f'.{target.name}.{os.getpid()}.part')
     try:

@@ -11,7 +11,6 @@ frame by frame. Weights are random and no data is read.
 """
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,9 @@ from mmengine.config import Config, DictAction
 import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
 from cnnlstm_mm.lab.analysis.complexity import complexity
 from cnnlstm_mm.lab.analysis.latency import latency
+from cnnlstm_mm.lab.markdown import markdown_table
 from cnnlstm_mm.memory import keep_freed_memory
+from cnnlstm_mm.storage import write_json
 
 COLUMNS = ('part', 'parameters', 'of them trained', 'G multiply-adds a view', 'M a frame')
 
@@ -113,13 +114,11 @@ def table(result: dict[str, Any]) -> str:
                 frame,
             ]
         )
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    rows.insert(1, ['-' * width for width in widths])
     lines = [
         f'{Path(result["config"]).stem}: {view["views"]} views of '
         f'{view["frames"]} x {view["height"]} x {view["width"]}'
     ]
-    lines += [f'| {" | ".join(c.ljust(w) for c, w in zip(row, widths))} |' for row in rows]
+    lines.append(markdown_table(rows))
     if not streamed:
         lines.append(f'No stream: {result["per_frame"]["reason"]}')
     times = result.get('latency')
@@ -147,8 +146,7 @@ def main() -> None:
         results.append(measure(config, args))
         print(table(results[-1]), flush=True)
     if args.json:
-        Path(args.json).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.json).write_text(json.dumps(dict(models=results), indent=1))
+        write_json(args.json, dict(models=results), indent=1)
 
 
 if __name__ == '__main__':

@@ -10,11 +10,9 @@ three. The table of the classes tells which ones need the order.
 """
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import torch
 from mmengine.runner import Runner
@@ -30,11 +28,11 @@ from cnnlstm_mm.lab.analysis.cli import (
     model_pairs,
 )
 from cnnlstm_mm.lab.analysis.frame_orders import OrderScores, frame_orders, reorder
+from cnnlstm_mm.lab.figures import Figure, save_figure
+from cnnlstm_mm.lab.markdown import markdown_table
+from cnnlstm_mm.storage import write_json
 from mmaction.apis import init_recognizer
 from mmaction.registry import DATASETS
-
-matplotlib.use('Agg')
-import matplotlib.pyplot as plt
 
 MAX_CLASSES = 20  # in tables and pictures; all are in the JSON
 
@@ -106,21 +104,11 @@ def measure(config: str, checkpoint: str, args: argparse.Namespace) -> dict[str,
     return dict(name=name, config=config, checkpoint=checkpoint, **scores.summary())
 
 
-def markdown(rows: list[list[str]]) -> str:
-    """A table, its columns aligned."""
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    rows = [rows[0], ['-' * width for width in widths], *rows[1:]]
-    return '\n'.join(
-        '| ' + ' | '.join(cell.ljust(width) for cell, width in zip(row, widths)) + ' |'
-        for row in rows
-    )
-
-
 def tables(models: list[dict]) -> str:
     """All models, then the classes of each, those that need order first."""
     orders = list(models[0]['top1'])
     parts = [
-        markdown(
+        markdown_table(
             [
                 ['top-1', *orders],
                 *([m['name'], *(f'{100 * m["top1"][o]:.1f} %' for o in orders)] for m in models),
@@ -142,7 +130,7 @@ def tables(models: list[dict]) -> str:
                     shares['reversed_as'],
                 ]
             )
-        text = f'\n{m["name"]}\n{markdown(rows)}'
+        text = f'\n{m["name"]}\n{markdown_table(rows)}'
         if len(classes) > MAX_CLASSES:
             text += f'\n{len(classes) - MAX_CLASSES} more in the JSON'
         parts.append(text)
@@ -151,7 +139,8 @@ def tables(models: list[dict]) -> str:
 
 def plot(models: list[dict], path: str) -> None:
     """Draw top-1 in each order, and what each class loses when shuffled."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.5), layout='constrained')
+    figure = Figure(figsize=(12, 4.5), layout='constrained')
+    left, right = figure.subplots(1, 2)
     orders, width = list(models[0]['top1']), 0.8 / len(models)
     needs = {
         cls: np.mean(
@@ -190,8 +179,7 @@ def plot(models: list[dict], path: str) -> None:
     right.set(ylabel='points lost when shuffled')
     for axes in (left, right):
         axes.grid(alpha=0.3, axis='y')
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100)
+    save_figure(figure, path)
 
 
 def main() -> None:
@@ -200,10 +188,7 @@ def main() -> None:
     models = [measure(*pair, args) for pair in args.pairs]
     print(tables(models))
     if args.json:
-        Path(args.json).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.json).write_text(
-            json.dumps(dict(shuffles=args.shuffles, models=models), indent=1)
-        )
+        write_json(args.json, dict(shuffles=args.shuffles, models=models), indent=1)
     if args.plot:
         plot(models, args.plot)
 

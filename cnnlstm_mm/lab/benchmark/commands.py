@@ -1,4 +1,4 @@
-"""The commands of a run."""
+"""Commands that train and test a run."""
 
 import sys
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ TOOLS = Path(__file__).resolve().parents[3] / 'tools'
 class Launch:
     """How to start training and testing.
 
-    Args:
-        launcher (str): 'none', 'pytorch' or 'slurm'.
-        gpus (int): Processes, one a GPU, of each run.
-        partition (str, optional): Of Slurm.
-        train_flags (tuple[str]): More flags of tools/train.py.
+    Attributes:
+        launcher: 'none', 'pytorch' or 'slurm'.
+        gpus: Processes, one a GPU, of each run.
+        partition: Of Slurm.
+        train_flags: More flags of tools/train.py.
     """
 
     launcher: str = 'none'
@@ -35,7 +35,7 @@ class Launch:
             raise ValueError(f'--gpus must be at least 1, got {self.gpus}.')
 
     def start(self, what: str, run: Run) -> list[str]:
-        """The beginning of a command, up to the config."""
+        """The beginning of a command, up to the config; ``what`` is train or test."""
         script = str(TOOLS / f'{what}.py')
         if self.launcher == 'slurm':
             return ['bash', str(TOOLS / f'slurm_{what}.sh'), str(self.partition), run.work_dir.name]
@@ -55,14 +55,13 @@ def commands(run: Run, launch: Launch, checkpoint: Path | None = None) -> list[l
     """Make the commands that train and test.
 
     Args:
-        run (Run): What to run.
-        launch (Launch): How.
-        checkpoint (Path, optional): What to test. Defaults to None, that of
-            the last epoch.
+        run: The run.
+        launch: How to start it.
+        checkpoint: What to test; by default that of the last epoch.
 
     Returns:
-        list[list[str]]: The command that trains, goes on with what is there
-        and does nothing if all epochs are there; and the one that tests.
+        The command that trains from the newest checkpoint on, if epochs are left; and the one
+        that tests.
     """
     common = ['--work-dir', str(run.work_dir)]
     if launch.launcher != 'none':

@@ -1,4 +1,4 @@
-"""Runs, several at once, with a display; one that fails stops no other."""
+"""Several runs at once, with a display; one that fails stops no other."""
 
 import json
 import os
@@ -23,14 +23,14 @@ from .run_state import RunState, read_state, saved_epochs, write_record
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a run.
+    """Result of a run.
 
-    Args:
-        run (Run): The run.
-        words (str): 'done', 'was done', 'failed' or 'stopped'.
-        seconds (float): How long it took this time.
-        error (str): The last line of its log if it failed.
-        log (Path, optional): That log.
+    Attributes:
+        run: The run.
+        words: 'done', 'was done', 'failed' or 'stopped'.
+        seconds: How long it took this time.
+        error: The last line of its log if it failed.
+        log: That log.
     """
 
     run: Run
@@ -55,16 +55,15 @@ def execute(
     """Train and test what is not done yet.
 
     Args:
-        runs (Sequence[Run]): What to do, in this order.
-        launch (Launch): How to start each of them.
-        jobs (int): How many at once. Defaults to 1.
-        devices (Sequence[str], optional): CUDA device numbers; each job takes
-            ``launch.gpus`` of its own. Defaults to None, all jobs see all.
-        console (Console, optional): Where to show progress.
+        runs: In this order.
+        launch: How to start each of them.
+        jobs: How many at once.
+        devices: CUDA device numbers; each job takes ``launch.gpus`` of its own. None lets all
+            jobs see all.
+        console: Where to show progress.
 
     Returns:
-        list[Outcome]: One a run. Ctrl-C stops what runs; those and the ones
-        that were not begun are 'stopped'.
+        One a run. Ctrl-C stops what runs; those and the ones that were not begun are 'stopped'.
     """
     slots: queue.Queue[str | None] = queue.Queue()
     for job in range(jobs):
@@ -105,8 +104,9 @@ def execute(
 
 
 def stop_on_signals() -> None:
-    """Let SIGTERM stop as Ctrl-C does, and Ctrl-C's signal work in the
-    background of a script too, where it is ignored by default.
+    """Let SIGTERM stop as Ctrl-C does.
+
+    Ctrl-C's signal, which a script's background jobs ignore by default, works again, too.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
@@ -129,9 +129,8 @@ def _one(run: Run, launch: Launch, slot: str | None, progress: Progress, stop: E
             run,
             'failed',
             error=(
-                f'{run.work_dir} holds a run of other settings or of another '
-                'version of the config: move it away, or name another '
-                '--work-root.'
+                f'{run.work_dir} holds a run of other settings or of another version of the '
+                'config: move it away, or name another --work-root.'
             ),
         )
     if state.tested:

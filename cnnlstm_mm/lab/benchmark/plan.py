@@ -17,13 +17,12 @@ KEYS = ('configs', 'splits', 'seeds', 'cfg_options')
 class BenchmarkList:
     """A file of configs/benchmarks.
 
-    Args:
-        name (str): The file's, without its ending.
-        configs (list[Path]): What to train and to test.
-        splits (list[int]): Which splits, for data sets that have several.
-            Defaults to [], the config's own.
-        seeds (list[int]): A run for each. Defaults to [0].
-        cfg_options (dict): Settings that override those of all configs.
+    Attributes:
+        name: The file's, without its ending.
+        configs: Config files to train and test.
+        splits: Which splits, for data sets that have several; [] for the config's own.
+        seeds: A run for each.
+        cfg_options: Settings that override those of all configs.
     """
 
     name: str
@@ -37,14 +36,14 @@ class BenchmarkList:
 class Run:
     """One training and its test.
 
-    Args:
-        config (Path): The config file.
-        split (int, optional): None if the data set has one split only.
-        seed (int): Of training.
-        work_dir (Path): Where the run leaves everything.
-        cfg_options (dict): Settings that override the config's.
-        max_epochs (int): When the run is over.
-        fingerprint (str): Tells whether two runs ask for the same.
+    Attributes:
+        config: The config file.
+        split: None if the data set has one split only.
+        seed: Of training.
+        work_dir: Where the run leaves everything.
+        cfg_options: Settings that override the config's.
+        max_epochs: When the run is over.
+        fingerprint: Tells whether two runs ask for the same.
     """
 
     config: Path
@@ -66,15 +65,11 @@ def read_benchmark(path: Path) -> BenchmarkList:
     """Read a list file.
 
     Args:
-        path (Path): YAML with ``configs`` (paths, as seen from the current
-            directory) and, if wanted, ``splits``, ``seeds`` and
-            ``cfg_options``.
-
-    Returns:
-        BenchmarkList: What it says.
+        path: YAML with ``configs`` (paths, as seen from the current directory) and, if wanted,
+            ``splits``, ``seeds`` and ``cfg_options``.
 
     Raises:
-        FileNotFoundError: If the file or a config in it is not there.
+        FileNotFoundError: If the file or a config in it is missing.
         ValueError: For anything else in it; with the file and the key.
     """
     if not path.is_file():
@@ -91,8 +86,8 @@ def read_benchmark(path: Path) -> BenchmarkList:
     for config in configs:
         if not config.is_file():
             raise FileNotFoundError(
-                f'{path} lists {config}, which is not there: paths are those '
-                'seen from the current directory.'
+                f'{path} lists {config}, which is not there: paths are those seen from the '
+                'current directory.'
             )
     twice = {str(c) for c in configs if configs.count(c) > 1}
     if twice:
@@ -114,17 +109,15 @@ def plan_runs(
     """List the runs: seeds outermost, so that each config soon has one.
 
     Args:
-        benchmark (BenchmarkList): What to run.
-        root (Path): The runs' work directories are ROOT/LIST/CONFIG...
-        splits (Sequence[int], optional): Instead of those of the list.
-        seeds (Sequence[int], optional): Instead of those of the list.
-        cfg_options (dict, optional): Beside those of the list.
-
-    Returns:
-        list[Run]: Of all configs, splits and seeds.
+        benchmark: What to run.
+        root: The runs' work directories are ROOT/LIST/CONFIG...
+        splits: Instead of those of the list.
+        seeds: Instead of those of the list.
+        cfg_options: Beside those of the list.
 
     Raises:
-        ValueError: If splits are asked of a config that has none.
+        ValueError: If splits are asked of a config that has none, or a config trains by
+            iterations.
     """
     chosen: list[int | None] = [*(splits or benchmark.splits)] or [None]
     options = {**benchmark.cfg_options, **(cfg_options or {})}
@@ -132,12 +125,17 @@ def plan_runs(
     for config in benchmark.configs:
         if chosen != [None] and 'split' not in read_config(config):
             raise ValueError(
-                f'{config} has no splits, but {chosen} are asked of it: '
-                'leave "splits" out of its list.'
+                f'{config} has no splits, but {chosen} are asked of it: leave "splits" out of '
+                'its list.'
             )
         for split in chosen:
             cfg = read_config(config, split, options)
             texts[config, split] = cfg.pretty_text
+            if 'max_epochs' not in cfg.train_cfg:
+                raise ValueError(
+                    f'expected train_cfg.max_epochs in {config}, got {dict(cfg.train_cfg)}: a '
+                    'benchmark counts epochs; fix: train by epochs'
+                )
             epochs[config, split] = cfg.train_cfg.max_epochs
     runs = []
     for seed in benchmark.seeds if seeds is None else seeds:

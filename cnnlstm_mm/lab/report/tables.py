@@ -1,4 +1,4 @@
-"""Runs and rows as Markdown tables and model-zoo metafiles."""
+"""Markdown tables and model-zoo metafiles of runs and rows."""
 
 import difflib
 from collections.abc import Sequence
@@ -7,33 +7,25 @@ from typing import Any
 
 import yaml
 
-from .read import RunResult
+from cnnlstm_mm.lab.markdown import markdown_table
+from cnnlstm_mm.storage import write_text
+
+from .result import RunResult
 from .rows import Row
 
 BEGIN = '<!-- results: written by tools/report.py, do not edit -->'
 END = '<!-- end of results -->'
-
-
-def markdown(rows: Sequence[Sequence[str]], padded: bool = False) -> str:
-    """A Markdown table of the head row and the others."""
-    widths = [max(map(len, column)) if padded else 0 for column in zip(*rows)]
-    lines = [list(rows[0]), ['-' * max(3, width) for width in widths], *rows[1:]]
-    return '\n'.join(
-        '| ' + ' | '.join(f'{cell:{width}}' for cell, width in zip(line, widths)) + ' |'
-        for line in lines
-    )
+COLUMNS = ['backbone', 'neck', 'pretrain', 'frames', 'resolution', 'top-1', 'top-5', 'mean class']
+COLUMNS += ['protocol', 'FLOPs', 'params', 'runs', 'config']
 
 
 def runs_table(runs: Sequence[RunResult], folders: Sequence[Path] | None = None) -> str:
     """One line a run, for the terminal; unfinished ones say so.
 
     Args:
-        runs (Sequence[RunResult]): The runs.
-        folders (Sequence[Path], optional): Their work directories, to print
-            the checkpoints' paths. Defaults to None, their names alone.
-
-    Returns:
-        str: Markdown.
+        runs: The runs.
+        folders: Their work directories, to print the checkpoints' paths; by default their names
+            alone.
     """
     rows = [
         ['run', 'neck', 'input', 'epochs', 'loss', 'top-1 (test)', 'training', 'checkpoint', 'note']
@@ -56,50 +48,27 @@ def runs_table(runs: Sequence[RunResult], folders: Sequence[Path] | None = None)
         )
     if not any(row[-1] for row in rows[1:]):
         rows = [row[:-1] for row in rows]
-    return markdown(rows, padded=True)
+    return markdown_table(rows)
 
 
 def results_tables(
     tables: dict[str, list[Row]], planned: Sequence[dict] = (), files: bool = True
 ) -> str:
-    """The results, in MMAction2's columns: a table for each data set.
+    """The results, in MMAction2's columns: a Markdown table for each data set.
 
     Args:
-        tables (dict[str, list[Row]]): Of :func:`group_runs`.
-        planned (Sequence[dict]): ``data``, ``configs`` and ``command`` of the
-            lists that are not yet run.
-        files (bool): With the columns checkpoint and log. Defaults to True.
-
-    Returns:
-        str: Markdown.
+        tables: Of :func:`group_runs`.
+        planned: ``data``, ``configs`` and ``command`` of the lists that are not yet run.
+        files: With the columns checkpoint and log.
     """
-    heads = [
-        'backbone',
-        'neck',
-        'pretrain',
-        'frames',
-        'resolution',
-        'top-1',
-        'top-5',
-        'mean class',
-        'protocol',
-        'FLOPs',
-        'params',
-        'runs',
-        'config',
-        *(['checkpoint', 'log'] if files else []),
-    ]
+    heads = [*COLUMNS, *(['checkpoint', 'log'] if files else [])]
     parts = []
     for data, rows in tables.items():
         lines = [heads, *(_cells(row, files) for row in rows)]
         if any(row.first.notes for row in rows):
-            lines = [
-                [*line, note]
-                for line, note in zip(
-                    lines, ['note', *('; '.join(row.first.notes) for row in rows)]
-                )
-            ]
-        parts.append(f'**{data}**\n\n{markdown(lines)}')
+            notes = ['note', *('; '.join(row.first.notes) for row in rows)]
+            lines = [[*line, note] for line, note in zip(lines, notes)]
+        parts.append(f'**{data}**\n\n{markdown_table(lines, padded=False)}')
     if planned:
         lines = [
             ['data', 'models', 'top-1', 'command'],
@@ -108,7 +77,7 @@ def results_tables(
                 for item in planned
             ),
         ]
-        parts.append(markdown(lines))
+        parts.append(markdown_table(lines, padded=False))
     return '\n\n'.join(parts) + '\n'
 
 
@@ -166,14 +135,11 @@ def write_readme(path: Path, text: str) -> None:
     Raises:
         ValueError: If a marker is missing.
     """
-    path.write_text(_merged(path, text))
+    write_text(path, _merged(path, text))
 
 
 def check_readme(path: Path, text: str) -> str:
-    """Compare the tables between the two markers.
-
-    Returns:
-        str: '' if they are the same to the byte, else the difference.
+    """The difference of the tables between the two markers; '' if they are the same to the byte.
 
     Raises:
         ValueError: If a marker is missing.
@@ -202,19 +168,19 @@ def write_metafile(path: Path, tables: dict[str, list[Row]]) -> None:
     """Write the finished rows as a metafile.yml, and model-index.yml beside.
 
     Args:
-        path (Path): The metafile, in the form of MMAction2's model zoo.
-        tables (dict[str, list[Row]]): Of :func:`group_runs`.
+        path: The metafile, in the form of MMAction2's model zoo.
+        tables: Of :func:`group_runs`.
     """
     models = [_model(data, row) for data, rows in tables.items() for row in rows if row.runs]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(
+    write_text(
+        path,
         yaml.safe_dump(
             dict(Collections=[dict(Name='cnnlstm_mm', README='README.md')], Models=models),
             sort_keys=False,
             allow_unicode=True,
-        )
+        ),
     )
-    path.with_name('model-index.yml').write_text(yaml.safe_dump(dict(Import=[path.name])))
+    write_text(path.with_name('model-index.yml'), yaml.safe_dump(dict(Import=[path.name])))
 
 
 def _model(data: str, row: Row) -> dict[str, Any]:
