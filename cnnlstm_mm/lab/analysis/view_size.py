@@ -34,16 +34,8 @@ def view_of(cfg: Config, video_size: tuple[int, int] = (240, 320), video_frames:
         ValueError: If the pipeline does not make frames of a video.
     """
     init_default_scope(cfg.get('default_scope', 'mmaction'))
-    results = dict(
-        filename='',
-        frame_dir='',
-        filename_tmpl='',
-        modality='RGB',
-        label=0,
-        start_index=0,
-        total_frames=video_frames,
-        avg_fps=30.0,
-    )
+    results = dict(modality='RGB', label=0, start_index=0, total_frames=video_frames, avg_fps=30.0)
+    results.update(dict.fromkeys(('filename', 'frame_dir', 'filename_tmpl'), ''))
     try:
         pipeline = test_pipeline(cfg)
         for step in pipeline:

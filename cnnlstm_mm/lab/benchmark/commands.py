@@ -12,19 +12,12 @@ TOOLS = Path(__file__).resolve().parents[3] / 'tools'
 
 @dataclass(frozen=True)
 class Launch:
-    """How to start training and testing.
+    """How to start training and testing."""
 
-    Attributes:
-        launcher: 'none', 'pytorch' or 'slurm'.
-        gpus: Processes, one a GPU, of each run.
-        partition: Of Slurm.
-        train_flags: More flags of tools/train.py.
-    """
-
-    launcher: str = 'none'
-    gpus: int = 1
-    partition: str | None = None
-    train_flags: tuple = ()
+    launcher: str = 'none'  # or 'pytorch' or 'slurm'
+    gpus: int = 1  # processes, one a GPU, of each run
+    partition: str | None = None  # of Slurm
+    train_flags: tuple[str, ...] = ()  # more flags of tools/train.py
 
     def __post_init__(self) -> None:
         if self.launcher == 'slurm' and not self.partition:
@@ -40,14 +33,8 @@ class Launch:
         if self.launcher == 'slurm':
             return ['bash', str(TOOLS / f'slurm_{what}.sh'), str(self.partition), run.work_dir.name]
         if self.launcher == 'pytorch':
-            return [
-                sys.executable,
-                '-m',
-                'torch.distributed.run',
-                '--standalone',
-                f'--nproc_per_node={self.gpus}',
-                script,
-            ]
+            run_processes = ['-m', 'torch.distributed.run', '--standalone']
+            return [sys.executable, *run_processes, f'--nproc_per_node={self.gpus}', script]
         return [sys.executable, script]
 
 
@@ -64,29 +51,14 @@ def commands(run: Run, launch: Launch, checkpoint: Path | None = None) -> list[l
         that tests.
     """
     common = ['--work-dir', str(run.work_dir)]
-    if launch.launcher != 'none':
+    if launch.launcher == 'pytorch':  # Slurm's scripts add theirs
         common += ['--launcher', launch.launcher]
-    if launch.launcher == 'slurm':
-        common = common[:2]  # the script adds it
     options = {**run.cfg_options, **({} if run.split is None else {'split': run.split})}
     if options:
         common += ['--cfg-options', *(f'{key}={value}' for key, value in options.items())]
     checkpoint = checkpoint or run.work_dir / f'epoch_{run.max_epochs}.pth'
-    train = [
-        *launch.start('train', run),
-        str(run.config),
-        '--resume',
-        '--seed',
-        str(run.seed),
-        *launch.train_flags,
-        *common,
-    ]
-    test = [
-        *launch.start('test', run),
-        str(run.config),
-        str(checkpoint),
-        '--dump',
-        str(run.work_dir / PREDICTIONS),
-        *common,
-    ]
+    train = [*launch.start('train', run), str(run.config), '--resume', '--seed', str(run.seed)]
+    train += [*launch.train_flags, *common]
+    test = [*launch.start('test', run), str(run.config), str(checkpoint)]
+    test += ['--dump', str(run.work_dir / PREDICTIONS), *common]
     return [train, test]

@@ -15,44 +15,26 @@ KEYS = ('configs', 'splits', 'seeds', 'cfg_options')
 
 @dataclass(frozen=True)
 class BenchmarkList:
-    """A file of configs/benchmarks.
+    """A file of configs/benchmarks."""
 
-    Attributes:
-        name: The file's, without its ending.
-        configs: Config files to train and test.
-        splits: Which splits, for data sets that have several; [] for the config's own.
-        seeds: A run for each.
-        cfg_options: Settings that override those of all configs.
-    """
-
-    name: str
+    name: str  # the file's, without its ending
     configs: list[Path]
-    splits: list[int] = field(default_factory=list)
-    seeds: list[int] = field(default_factory=lambda: [0])
-    cfg_options: dict[str, Any] = field(default_factory=dict)
+    splits: list[int] = field(default_factory=list)  # [] for the config's own
+    seeds: list[int] = field(default_factory=lambda: [0])  # a run for each
+    cfg_options: dict[str, Any] = field(default_factory=dict)  # override those of all configs
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training and its test.
-
-    Attributes:
-        config: The config file.
-        split: None if the data set has one split only.
-        seed: Of training.
-        work_dir: Where the run leaves everything.
-        cfg_options: Settings that override the config's.
-        max_epochs: When the run is over.
-        fingerprint: Tells whether two runs ask for the same.
-    """
+    """One training and its test."""
 
     config: Path
-    split: int | None
+    split: int | None  # None if the data set has one split only
     seed: int
     work_dir: Path
     cfg_options: dict[str, Any]
     max_epochs: int
-    fingerprint: str
+    fingerprint: str  # tells whether two runs ask for the same
 
     @property
     def name(self) -> str:

@@ -15,19 +15,12 @@ PREDICTIONS = 'predictions.pkl'
 
 @dataclass(frozen=True)
 class RunState:
-    """Progress of a run.
+    """Progress of a run."""
 
-    Attributes:
-        epochs: Epochs that are saved.
-        checkpoint: The newest one.
-        tested: The newest checkpoint was tested.
-        other: The directory holds a run of other settings.
-    """
-
-    epochs: int = 0
-    checkpoint: Path | None = None
-    tested: bool = False
-    other: bool = False
+    epochs: int = 0  # saved ones
+    checkpoint: Path | None = None  # the newest one
+    tested: bool = False  # the newest checkpoint was
+    other: bool = False  # the directory holds a run of other settings
 
     def words(self, run: Run) -> str:
         """The state in the few words of a table."""

@@ -11,56 +11,34 @@ from cnnlstm_mm.storage import write_json
 
 @dataclass
 class RunResult:
-    """The facts of one run; all of it can be written as JSON.
+    """The facts of one run; all of it can be written as JSON. None stands for what is not known."""
 
-    Attributes:
-        work_dir: Its directory's name.
-        config: Path of the config file.
-        data: Name of the data set.
-        notes: What a reader of the result must know: a subset, another version of the config,
-            another checkpoint, a file that cannot be read.
-        split: Of the data set; 1 where there is one only.
-        seed: None if it was not fixed.
-        frames, resolution, protocol, backbone, neck, pretrain: See
-            :mod:`cnnlstm_mm.lab.report.run_facts`.
-        epochs: How many are saved, or iterations, see ``unit``.
-        max_epochs: How many were asked for.
-        unit: 'epochs' or 'iterations'.
-        loss: The last one logged.
-        seconds: Of training.
-        top1, top5, mean_class: Shares; None if not tested.
-        flops, params: Multiply-adds of a view; parameters.
-        checkpoint, log: Names of the files.
-        predictions: Path of the file that ``per_class`` comes from.
-        per_class: Class name to share of its clips that are right.
-    """
-
-    work_dir: str
-    config: str
-    data: str
-    notes: list[str]
-    split: int
+    work_dir: str  # name of its directory
+    config: str  # path of the config file
+    data: str  # name of the data set
+    notes: list[str]  # a subset, another version of the config, a file that cannot be read, ...
+    split: int  # of the data set; 1 where there is one only
     seed: int | None
-    frames: str
+    frames: str  # see cnnlstm_mm.lab.report.run_facts
     resolution: str
     protocol: str
     backbone: str
     neck: str
     pretrain: str
-    epochs: int
+    epochs: int  # saved ones; or iterations, see unit
     max_epochs: int
     unit: str = 'epochs'
-    loss: float | None = None
-    seconds: float = 0.0
-    top1: float | None = None
+    loss: float | None = None  # the last one logged
+    seconds: float = 0.0  # of training
+    top1: float | None = None  # shares; None if not tested
     top5: float | None = None
     mean_class: float | None = None
-    flops: int | None = None
+    flops: int | None = None  # multiply-adds of a view
     params: int | None = None
-    checkpoint: str | None = None
+    checkpoint: str | None = None  # names of files
     log: str | None = None
-    predictions: str | None = None
-    per_class: dict[str, float] = field(default_factory=dict)
+    predictions: str | None = None  # path of the file that per_class comes from
+    per_class: dict[str, float] = field(default_factory=dict)  # share of right clips by class
 
     @property
     def finished(self) -> bool:
@@ -77,19 +55,12 @@ class RunResult:
 
 @dataclass
 class Curves:
-    """What is drawn but not stored.
+    """Curves of a run, which are drawn but not stored."""
 
-    Attributes:
-        train: A dict for each logged iteration.
-        val: A dict for each evaluated epoch.
-        confusion: Clips, [true class, answer].
-        classes: Their names.
-    """
-
-    train: list[dict]
-    val: list[dict]
-    confusion: np.ndarray | None = None
-    classes: list[str] = field(default_factory=list)
+    train: list[dict]  # one for each logged iteration
+    val: list[dict]  # one for each evaluated epoch
+    confusion: np.ndarray | None = None  # clips [true class, answer]
+    classes: list[str] = field(default_factory=list)  # their names
 
 
 def save_results(path: Path, runs: list[RunResult], planned: list[dict]) -> None:

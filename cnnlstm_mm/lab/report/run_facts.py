@@ -24,24 +24,12 @@ DATA = dict(
 # What makes a run another one. Workers, hooks and paths do not, nor channels, which follow
 # from the part before.
 COMPARED = (
-    'model',
-    'split',
-    'train_dataloader',
-    'test_dataloader',
-    'train_cfg',
-    'optim_wrapper',
-    'param_scheduler',
-)
+    'model split train_dataloader test_dataloader train_cfg optim_wrapper param_scheduler'
+).split()
 NOT_COMPARED = (
-    'in_channels',
-    'num_workers',
-    'persistent_workers',
-    'pin_memory',
-    'prefetch_factor',
-    'ann_file',
-    'data_prefix',
-    'data_root',
-)
+    'in_channels num_workers persistent_workers pin_memory prefetch_factor ann_file data_prefix '
+    'data_root'
+).split()
 
 
 def on_videos(cfg: Config) -> Config:

@@ -27,9 +27,8 @@ def runs_table(runs: Sequence[RunResult], folders: Sequence[Path] | None = None)
         folders: Their work directories, to print the checkpoints' paths; by default their names
             alone.
     """
-    rows = [
-        ['run', 'neck', 'input', 'epochs', 'loss', 'top-1 (test)', 'training', 'checkpoint', 'note']
-    ]
+    heads = 'run,neck,input,epochs,loss,top-1 (test),training,checkpoint,note'
+    rows = [heads.split(',')]
     for k, run in enumerate(runs):
         folder = Path(run.work_dir) if folders is None else folders[k]
         whole = run.epochs >= run.max_epochs
@@ -70,13 +69,10 @@ def results_tables(
             lines = [[*line, note] for line, note in zip(lines, notes)]
         parts.append(f'**{data}**\n\n{markdown_table(lines, padded=False)}')
     if planned:
-        lines = [
-            ['data', 'models', 'top-1', 'command'],
-            *(
-                [item['data'], _models(item['configs']), 'not yet run', f'`{item["command"]}`']
-                for item in planned
-            ),
-        ]
+        lines = [['data', 'models', 'top-1', 'command']]
+        for item in planned:
+            models = _models(item['configs'])
+            lines.append([item['data'], models, 'not yet run', f'`{item["command"]}`'])
         parts.append(markdown_table(lines, padded=False))
     return '\n\n'.join(parts) + '\n'
 
@@ -89,25 +85,14 @@ def _models(names: list[str]) -> str:
 
 def _cells(row: Row, files: bool) -> list[str]:
     run = row.first
-    cells = [
-        run.backbone,
-        run.neck,
-        run.pretrain,
-        run.frames,
-        run.resolution,
-        *(_percent(row, key) for key in ('top1', 'top5', 'mean_class')),
-        run.protocol,
-        _count(run.flops),
-        _count(run.params),
-        row.what,
-        f'[{Path(run.config).stem}]({run.config})',
-    ]
+    cells = [run.backbone, run.neck, run.pretrain, run.frames, run.resolution]
+    cells += [_percent(row, key) for key in ('top1', 'top5', 'mean_class')]
+    cells += [run.protocol, _count(run.flops), _count(run.params), row.what]
+    cells.append(f'[{Path(run.config).stem}]({run.config})')
     if files:
         members = row.runs or row.unfinished
-        cells += [
-            '<br>'.join(f'{m.work_dir}/{m.checkpoint}' for m in members),
-            '<br>'.join(f'{m.work_dir}/{m.log}' for m in members),
-        ]
+        for name in ('checkpoint', 'log'):
+            cells.append('<br>'.join(f'{m.work_dir}/{getattr(m, name)}' for m in members))
     return cells
 
 
@@ -121,12 +106,10 @@ def _percent(row: Row, key: str) -> str:
 def _count(number: int | None) -> str:
     if number is None:
         return '-'
-    size, unit = next(
-        (size, unit)
-        for size, unit in ((1e9, 'G'), (1e6, 'M'), (1e3, 'k'))
-        if number >= size or unit == 'k'
-    )
-    return f'{number / size:.3g} {unit}'
+    for size, unit in ((1e9, 'G'), (1e6, 'M')):
+        if number >= size:
+            return f'{number / size:.3g} {unit}'
+    return f'{number / 1e3:.3g} k'
 
 
 def write_readme(path: Path, text: str) -> None:
@@ -145,20 +128,16 @@ def check_readme(path: Path, text: str) -> str:
         ValueError: If a marker is missing.
     """
     old, new = path.read_text(), _merged(path, text)
-    return '\n'.join(
-        difflib.unified_diff(
-            old.splitlines(), new.splitlines(), str(path), 'report.py', lineterm=''
-        )
-    ) or ('' if old == new else f'{path}: line ends differ')
+    lines = difflib.unified_diff(
+        old.splitlines(), new.splitlines(), str(path), 'report.py', lineterm=''
+    )
+    return '\n'.join(lines) or ('' if old == new else f'{path}: line ends differ')
 
 
 def _merged(path: Path, text: str) -> str:
     content = path.read_text()
-    if (
-        content.count(BEGIN) != 1
-        or content.count(END) != 1
-        or content.index(BEGIN) > content.index(END)
-    ):
+    counts = content.count(BEGIN), content.count(END)
+    if counts != (1, 1) or content.index(BEGIN) > content.index(END):
         raise ValueError(f'{path} needs these two lines, once and in this order:\n{BEGIN}\n{END}')
     before, rest = content.split(BEGIN)
     return f'{before}{BEGIN}\n{text}{END}{rest.split(END)[1]}'
@@ -186,16 +165,13 @@ def write_metafile(path: Path, tables: dict[str, list[Row]]) -> None:
 def _model(data: str, row: Row) -> dict[str, Any]:
     run = row.first
     metrics = {}
-    for name, key in (
-        ('Top 1 Accuracy', 'top1'),
-        ('Top 5 Accuracy', 'top5'),
-        ('Mean Class Accuracy', 'mean_class'),
-    ):
+    keys = {'Top 1': 'top1', 'Top 5': 'top5', 'Mean Class': 'mean_class'}
+    for name, key in keys.items():
         average, spread = row.average(key)
         if average is not None:
-            metrics[name] = round(100 * average, 2)
+            metrics[f'{name} Accuracy'] = round(100 * average, 2)
         if spread is not None:
-            metrics[f'{name} (spread)'] = round(100 * spread, 2)
+            metrics[f'{name} Accuracy (spread)'] = round(100 * spread, 2)
     facts = {
         'Architecture': run.backbone,
         'Neck': run.neck,
