@@ -25,8 +25,8 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 import cnnlstm_mm  # noqa: F401  mends and registers first
+from cnnlstm_mm.features.config import use_features
 from cnnlstm_mm.features.extraction import FeatureExtractor
-from cnnlstm_mm.features.feature_config import use_features
 
 ROOT = Path(__file__).resolve().parent.parent
 FRAMES, SIZE = 16, 224

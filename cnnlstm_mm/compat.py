@@ -23,6 +23,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dist import init_dist, is_distributed, master_only
 from mmengine.logging import print_log
 
+from cnnlstm_mm.config import nested_dicts
 from cnnlstm_mm.safe_loading import allow_runner_checkpoints, explain_refused_checkpoints
 
 
@@ -250,7 +251,7 @@ def apply_opencv_readers(cfg: Config) -> bool:
     """
     if importlib.util.find_spec('decord') is not None:
         return False
-    for node in dicts(cfg._cfg_dict):
+    for node in nested_dicts(cfg._cfg_dict):
         kind = node.get('type')
         if kind in ('DecordInit', 'PathDecordInit'):
             node['type'] = 'OpenCVInit'
@@ -265,20 +266,3 @@ def apply_opencv_readers(cfg: Config) -> bool:
         'current',
     )
     return True
-
-
-def dicts(node: Any) -> Iterator[dict]:
-    """Walk through a config and yield every dict in it.
-
-    Args:
-        node (Any): A config, or any part of one.
-
-    Returns:
-        Iterator[dict]: ``node`` and all dicts below it.
-    """
-    if isinstance(node, dict):
-        yield node
-        node = list(node.values())
-    if isinstance(node, (list, tuple)):
-        for item in node:
-            yield from dicts(item)

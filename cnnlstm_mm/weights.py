@@ -1,7 +1,8 @@
 """Weights of a checkpoint, compared with the model before they are loaded."""
 
+import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -9,7 +10,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner.checkpoint import _load_checkpoint, _load_checkpoint_to_model
 from torch import Tensor, nn
 
-SHOWN = 10
+from cnnlstm_mm.text import truncate_list
 
 
 class Differences(NamedTuple):
@@ -136,10 +137,19 @@ def check_no_nan(model: nn.Module, source: str) -> None:
     _check_values(state, source, torch.isnan)
 
 
-def truncate_list(names: list[str]) -> str:
-    """The first ``SHOWN`` of many names, and the number of the others."""
-    more = f' and {len(names) - SHOWN} more' if len(names) > SHOWN else ''
-    return f'{", ".join(names[:SHOWN])}{more}'
+def state_hash(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the names and bytes of a state dict, the same in every process."""
+    digest = hashlib.sha256()
+    for name, tensor in state.items():
+        digest.update(name.encode())
+        raw = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8)
+        digest.update(raw.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def model_id(model: nn.Module) -> str:
+    """Short name of a model's weights: 16 hexadecimal digits of their hash."""
+    return state_hash(model.state_dict())[:16]
 
 
 def _check_values(

@@ -25,6 +25,10 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument('--ann-file', nargs='+', default=[], help='check these video lists')
     parser.add_argument('--videos', default='', help='the folder that their paths start from')
     parser.add_argument(
+        '--delimiter', default=' ', help=r'between path and label, such as "\t"; default a blank'
+    )
+    parser.add_argument('--multi-class', action='store_true', help='several labels a line')
+    parser.add_argument(
         '--work-dir', default='work_dirs', help='where runs will be written: must be writable'
     )
     parser.add_argument('--json', action='store_true', help='print JSON instead of a table')
@@ -56,7 +60,11 @@ def examine(args: argparse.Namespace) -> list[Result]:
     if args.config:
         checks.append(lambda: package.config_files(args.config))
     for ann_file in args.ann_file:
-        checks.append(lambda path=ann_file: package.list_file(path, args.videos))
+        checks.append(
+            lambda path=ann_file: package.list_file(
+                path, args.videos, args.delimiter, args.multi_class
+            )
+        )
     results: list[Result] = []
     for check in checks:
         try:

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
 from cnnlstm_mm.cli import run_command
+from cnnlstm_mm.config import normalization, read_labels, test_pipeline
 from cnnlstm_mm.export import (
     ClipGraph,
     ListSamples,
@@ -47,14 +48,8 @@ from cnnlstm_mm.export import (
 )
 from cnnlstm_mm.export.parity import prepared
 from cnnlstm_mm.export.samples import one_view
-from cnnlstm_mm.streaming import (
-    FrameTransform,
-    OnnxStreamingRecognizer,
-    StreamingRecognizer,
-    read_labels,
-)
-from cnnlstm_mm.streaming.facts import fingerprint, normalization, test_pipeline
-from cnnlstm_mm.weights import load_complete
+from cnnlstm_mm.streaming import FrameTransform, OnnxStreamingRecognizer, StreamingRecognizer
+from cnnlstm_mm.weights import load_complete, model_id
 from mmaction.registry import MODELS
 
 TOLERANCE = 1e-4
@@ -160,7 +155,7 @@ class Exporter:
             dict(
                 mode='clip',
                 labels=self.labels,
-                model_id=fingerprint(self.model),
+                model_id=model_id(self.model),
                 clip=dict(views=len(views), length=views.shape[2]),
                 probabilities=graph.probabilities,
                 preprocessing=preprocessing(

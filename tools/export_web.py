@@ -21,6 +21,8 @@ from typing import Any
 
 import onnx
 
+from cnnlstm_mm.storage import write_json
+
 ORT_VERSION = '1.30.0'
 ORT_FILES = ('ort.wasm.min.js', 'ort-wasm-simd-threaded.mjs', 'ort-wasm-simd-threaded.wasm')
 TOOLS = Path(__file__).resolve().parent
@@ -166,7 +168,7 @@ def write(args: argparse.Namespace) -> Path:
             shutil.copy(args.model, model)
         title = Path(args.model).stem
     facts = dict(read_facts(model), title=title)
-    (out / 'model.json').write_text(json.dumps(facts))
+    write_json(out / 'model.json', facts)
     for file in (TOOLS / 'web').iterdir():
         shutil.copy(file, out / file.name)
     if args.ort_dir:

@@ -31,8 +31,8 @@ from cnnlstm_mm.engine.launch import (
     leave_process_group,
     load_config,
 )
+from cnnlstm_mm.features.config import SPLITS
 from cnnlstm_mm.features.extraction import DTYPES, FeatureExtractor
-from cnnlstm_mm.features.feature_config import SPLITS
 from cnnlstm_mm.memory import keep_freed_memory
 
 

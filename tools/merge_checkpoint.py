@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 
 import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
 from cnnlstm_mm.cli import run_command
-from cnnlstm_mm.features.feature_config import check_fingerprint
-from cnnlstm_mm.features.feature_store import BACKBONE, read_manifest
+from cnnlstm_mm.features.config import check_fingerprint
+from cnnlstm_mm.features.store import BACKBONE, read_manifest
 from cnnlstm_mm.weights import check_no_nan
 from mmaction.registry import MODELS
 

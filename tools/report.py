@@ -17,8 +17,9 @@ from mmengine.config import Config
 from rich.progress import track
 
 from cnnlstm_mm.cli import run_command
+from cnnlstm_mm.config import datasets_of, read_config, test_pipeline
 from cnnlstm_mm.lab.benchmark import read_benchmark
-from cnnlstm_mm.lab.benchmark.plan import read_config
+from cnnlstm_mm.lab.figures import save_figure
 from cnnlstm_mm.lab.report import (
     check_readme,
     group_runs,
@@ -32,7 +33,8 @@ from cnnlstm_mm.lab.report import (
     write_page,
     write_readme,
 )
-from cnnlstm_mm.lab.report.run_facts import data_name, innermost
+from cnnlstm_mm.lab.report.run_facts import data_name, list_of
+from cnnlstm_mm.storage import write_text
 
 
 def argument_parser() -> argparse.ArgumentParser:
@@ -116,8 +118,8 @@ def planned_rows(lists: list[Path], done: list[str]) -> list[dict[str, Any]]:
         for config in read_benchmark(path).configs:
             if config.stem not in done:
                 cfg = read_config(config)
-                ann = innermost(cfg.test_dataloader.dataset)['ann_file']
-                found.setdefault(data_name(ann), []).append(config.stem)
+                lists = [list_of(dataset) for dataset in datasets_of(cfg, 'test')]
+                found.setdefault(data_name(lists), []).append(config.stem)
         rows += [
             dict(
                 data=data,
@@ -136,7 +138,7 @@ def counter() -> Any:
     known: dict[str, dict] = {}
 
     def count(cfg: Config) -> dict:
-        key = str(cfg.model) + str(cfg.test_dataloader.dataset.pipeline)
+        key = str(cfg.model) + str(test_pipeline(cfg))
         if key not in known:
             known[key] = complexity(cfg)
         return known[key]
@@ -169,23 +171,25 @@ def report(args: argparse.Namespace) -> int:
         print(f'{args.readme} has the tables of these runs.')
         return 0
     print(runs_table(runs, args.work_dirs or None))
+    for run in runs:
+        if run.predictions:
+            print(f'{run.work_dir}: classes and confusion matrix from {run.predictions}')
     if args.json:
         save_results(args.json, runs, planned)
     if args.markdown:
-        args.markdown.parent.mkdir(parents=True, exist_ok=True)
-        args.markdown.write_text(results_tables(tables, planned))
+        write_text(args.markdown, results_tables(tables, planned))
     if args.metafile:
         write_metafile(args.metafile, tables)
     if args.readme:
         write_readme(args.readme, results_tables(tables, planned, files=False))
     if args.pictures:
         for name, figure in plots.all_pictures(read, tables):
-            plots.save(figure, args.pictures / f'{name}.png')
+            save_figure(figure, args.pictures / f'{name}.png')
     if args.html:
         write_page(args.html, read, tables, planned)
         print(f'Page: {args.html}')
     if args.plot:
-        plots.save(plots.plot_curves(read), args.plot)
+        save_figure(plots.plot_curves(read), args.plot)
         print(f'Curves: {args.plot}')
     return 0
 

@@ -1,4 +1,4 @@
-"""Video data sets and readers that name what is broken."""
+"""Video data sets, and readers that name broken videos."""
 
 from .checked_video_dataset import CheckedVideoDataset
 from .path_decord_init import PathDecordInit

@@ -5,37 +5,33 @@ import re
 
 from mmengine.fileio import list_from_file
 
-SHOWN = 10  # of many faults, so many are named
+from cnnlstm_mm.text import truncate_list
+
 NUMBER = re.compile('-?[0-9]{1,18}')
+Row = tuple[int, str, list[int]]  # line number from 1, path, labels
 
 
-def read_list(
-    ann_file: str, delimiter: str = ' ', multi_class: bool = False
-) -> list[tuple[int, str, list]]:
+def read_list(ann_file: str, delimiter: str = ' ', multi_class: bool = False) -> list[Row]:
     """Read an annotation list of MMAction2's VideoDataset.
 
     Args:
-        ann_file (str): The list: ``path label`` a line, with several labels
-            where ``multi_class``. A path alone has no label, as in lists for
-            inference. Blank lines are passed over.
-        delimiter (str): What stands between path and label. Defaults to ' '.
-        multi_class (bool): Whether a line may have any number of labels.
-            Defaults to False.
-
-    Returns:
-        list[tuple]: Line number from 1, path and labels of each line.
+        ann_file: The list: ``path label`` a line, with any number of labels where
+            ``multi_class``. A path alone has no label, as in lists for inference. Blank lines
+            are passed over.
+        delimiter: Between path and label.
+        multi_class: Several labels a line are allowed.
 
     Raises:
-        ValueError: If the list is empty, or a line has a space in its path or
-            a label that is no integer; with file, line and cure.
+        ValueError: If the list is empty, or a line has a space in its path or a label that is
+            not an integer; with file, line and cure.
     """
     rows, faults = [], []
     try:
         lines = list_from_file(ann_file, encoding='utf-8-sig')
     except UnicodeDecodeError as error:
         raise ValueError(
-            f'{ann_file} is no UTF-8 text ({error.reason} at byte '
-            f'{error.start}): write the list anew, or convert it with iconv.'
+            f'{ann_file} is no UTF-8 text ({error.reason} at byte {error.start}): write the list '
+            'anew, or convert it with iconv.'
         ) from None
     for number, line in enumerate(lines, start=1):
         tokens = line.strip().split(delimiter)
@@ -45,35 +41,29 @@ def read_list(
         # Not int() alone, which takes 1_0 for 10.
         if not path or not all(map(NUMBER.fullmatch, labels)):
             faults.append((number, f'{line.strip()!r} is not "path label"'))
-            continue
-        labels = [int(label) for label in labels]
-        if len(labels) > 1 and not multi_class:
+        elif len(labels) > 1 and not multi_class:
             faults.append((number, f'{line.strip()!r} has {len(labels)} labels'))
-            continue
-        rows.append((number, path, labels))
+        else:
+            rows.append((number, path, [int(label) for label in labels]))
     if faults:
         raise ValueError(
-            f'{fault_lines(ann_file, faults)}\nA path must not hold the '
-            f'delimiter ({delimiter!r}): rename the files, or write the list '
-            "with tabs and set the data set's delimiter='\\t'. Lists with "
-            'several labels a line need multi_class=True.'
+            f'{fault_lines(ann_file, faults)}\nA path must not hold the delimiter '
+            f'({delimiter!r}): rename the files, or write the list with tabs and set the data '
+            "set's delimiter='\\t'. Lists with several labels a line need multi_class=True."
         )
     if not rows:
         raise ValueError(f'{ann_file} is empty: it must hold "path label" lines.')
     return rows
 
 
-def check_labels(
-    ann_file: str, rows: list[tuple[int, str, list]], num_classes: int, labelled: bool = True
-) -> None:
+def check_labels(ann_file: str, rows: list[Row], num_classes: int, labelled: bool = True) -> None:
     """Refuse labels that the classifier has no output for.
 
     Args:
-        ann_file (str): The list's name, for the message.
-        rows (list[tuple]): See :func:`read_list`.
-        num_classes (int): Outputs of the classifier.
-        labelled (bool): Whether a line without a label is a fault. Defaults
-            to True.
+        ann_file: The list's name, for the message.
+        rows: See :func:`read_list`.
+        num_classes: Outputs of the classifier.
+        labelled: A line without a label is a fault.
 
     Raises:
         ValueError: With file and lines.
@@ -88,20 +78,18 @@ def check_labels(
         faults += [(number, f'{path} has no label') for number, path, labels in rows if not labels]
     if faults:
         raise ValueError(
-            f'{fault_lines(ann_file, faults)}\nThe head has num_classes='
-            f'{num_classes}: labels go from 0 to {num_classes - 1}. Mend the '
-            'list, or set model.cls_head.num_classes.'
+            f'{fault_lines(ann_file, faults)}\nThe head has num_classes={num_classes}: labels go '
+            f'from 0 to {num_classes - 1}. Mend the list, or set model.cls_head.num_classes.'
         )
 
 
-def check_there(ann_file: str, rows: list[tuple[int, str, list]], root: str | None) -> None:
-    """Refuse a list that names local files which are not there.
+def check_there(ann_file: str, rows: list[Row], root: str | None) -> None:
+    """Refuse a list that names missing local files.
 
     Args:
-        ann_file (str): The list's name, for the message.
-        rows (list[tuple]): See :func:`read_list`.
-        root (str, optional): The folder that the paths start from. Nothing
-            is looked up where it is an address with ``://``.
+        ann_file: The list's name, for the message.
+        rows: See :func:`read_list`.
+        root: The folder that the paths start from; nothing is looked up in an address ('://').
 
     Raises:
         FileNotFoundError: With file, lines and cure.
@@ -115,28 +103,20 @@ def check_there(ann_file: str, rows: list[tuple[int, str, list]], root: str | No
             faults.append((number, f'{full} is not there'))
     if faults:
         raise FileNotFoundError(
-            f'{fault_lines(ann_file, faults)}\nSet data_prefix to the folder '
-            'that the paths start from, or write the list anew with '
-            'tools/data/prepare_*.py, which leaves missing clips out and '
-            'reports them.'
+            f'{fault_lines(ann_file, faults)}\nSet data_prefix to the folder that the paths '
+            'start from, or write the list anew with tools/data/prepare_*.py, which leaves '
+            'missing clips out and reports them.'
         )
 
 
-def load_files(ann_file: str, root: str | None, delimiter: str, multi_class: bool) -> list[dict]:
-    """Read a list and check that its files are there.
-
-    Args:
-        ann_file (str): See :func:`read_list`.
-        root (str, optional): See :func:`check_there`.
-        delimiter (str): See :func:`read_list`.
-        multi_class (bool): See :func:`read_list`.
+def load_files(
+    ann_file: str, root: str | None, delimiter: str = ' ', multi_class: bool = False
+) -> list[dict]:
+    """Read a list and check its files; see :func:`read_list` and :func:`check_there`.
 
     Returns:
-        list[dict]: ``filename`` and ``label`` of each line; the label is -1
-        where there is none, and a list where ``multi_class``.
-
-    Raises:
-        ValueError, FileNotFoundError: See there.
+        ``filename`` and ``label`` of each line; the label is -1 where the line has none, and a
+        list where ``multi_class``.
     """
     rows = read_list(ann_file, delimiter, multi_class)
     check_there(ann_file, rows, root)
@@ -150,8 +130,6 @@ def load_files(ann_file: str, root: str | None, delimiter: str, multi_class: boo
 
 
 def fault_lines(ann_file: str, faults: list[tuple[int, str]]) -> str:
-    """Name faults as ``file, line: fault``, the first ``SHOWN`` of many."""
-    lines = [f'{ann_file}, line {number}: {fault}' for number, fault in sorted(faults)[:SHOWN]]
-    if len(faults) > SHOWN:
-        lines.append(f'and {len(faults) - SHOWN} more lines')
-    return '\n'.join(lines)
+    """Name faults as ``file, line: fault``, the first 10 of many."""
+    lines = [f'{ann_file}, line {number}: {fault}' for number, fault in sorted(faults)]
+    return truncate_list(lines, separator='\n')

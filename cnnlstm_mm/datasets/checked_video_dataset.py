@@ -1,4 +1,4 @@
-"""MMAction2's video data set that survives broken videos and names them."""
+"""Video data set that survives broken videos and names them."""
 
 from typing import Any
 
@@ -7,35 +7,31 @@ from mmaction.datasets import VideoDataset
 from mmaction.registry import DATASETS
 
 from .annotation_list import load_files
-from .decoder_guard import note_reading, within
+from .decoder_guard import note_reading, run_with_timeout
+from .path_decord_init import read_by_path
 from .replacing import BrokenSampleError, ReplacingMixin
 
 
 @DATASETS.register_module()
 class CheckedVideoDataset(ReplacingMixin, VideoDataset):
-    """VideoDataset with a checked list, in which broken videos kill no run.
+    """VideoDataset with a checked list, in which broken videos end no run.
 
-    A video that cannot be opened, has no frames or ends early is replaced in
-    training and named in testing, see :class:`ReplacingMixin` and
-    :class:`BrokenVideoHook`. All that fails before the frames are decoded
-    counts as a broken video; what fails after that is an error of the
-    pipeline and is raised.
-
-    ``DecordInit`` in the pipeline becomes :class:`PathDecordInit` for local
-    files. A decoder that does not return within ``decode_timeout`` counts as
-    a broken video; for one that ends its process see
-    :func:`name_dead_decoders`.
+    A video that cannot be opened, has no frames or ends early is replaced in training and named
+    in testing, see :class:`ReplacingMixin` and :class:`BrokenVideoHook`. Every failure before
+    the frames are decoded counts as a broken video; a later one is an error of the pipeline and
+    is raised. Local files are read by :class:`PathDecordInit` and :class:`VideoReader`. For a
+    decoder that ends its process see :func:`name_dead_decoders`.
 
     Args:
-        ann_file (str): See :func:`read_list`.
-        pipeline (list[dict]): As upstream.
-        decode_timeout (float, optional): Seconds for the transforms up to the
-            decoded frames of one video; None for no limit. Defaults to 120.
+        ann_file: See :func:`read_list`.
+        pipeline: As upstream.
+        decode_timeout: Seconds for the transforms up to the decoded frames of one video, after
+            which it counts as broken; None for no limit.
         **kwargs: As upstream's VideoDataset.
 
     Raises:
         ValueError: If the list is empty or a line cannot be read.
-        FileNotFoundError: If a video of the list is not there.
+        FileNotFoundError: If a video of the list is missing.
     """
 
     def __init__(
@@ -48,26 +44,16 @@ class CheckedVideoDataset(ReplacingMixin, VideoDataset):
         if decode_timeout is not None:
             check_number(0, decode_timeout=decode_timeout)
         self.decode_timeout = decode_timeout
-        super().__init__(ann_file, list(map(_by_path, pipeline)), **kwargs)
+        super().__init__(ann_file, read_by_path(pipeline), **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """Read and check the list.
-
-        Returns:
-            list[dict]: ``filename`` and ``label`` of each video.
-        """
+        """Read and check the list: ``filename`` and ``label`` of each video."""
         return load_files(
             self.ann_file, self.data_prefix['video'], self.delimiter, self.multi_class
         )
 
     def read(self, idx: int) -> Any:
         """Run the pipeline on one video.
-
-        Args:
-            idx (int): The video.
-
-        Returns:
-            dict: What the pipeline gives.
 
         Raises:
             BrokenSampleError: If the video cannot be read.
@@ -76,7 +62,7 @@ class CheckedVideoDataset(ReplacingMixin, VideoDataset):
         name = results['filename']
         note_reading(name)
         try:
-            results, left = within(self.decode_timeout, self._decode, results)
+            results, left = run_with_timeout(self.decode_timeout, self._decode, results)
         except (ImportError, MemoryError):
             raise
         except Exception as error:
@@ -90,9 +76,7 @@ class CheckedVideoDataset(ReplacingMixin, VideoDataset):
             if results is None:
                 return None
             results = transform(results)
-        if results is None:
-            return None
-        if 'data_samples' in results:
+        if results is not None and 'data_samples' in results:
             # Whatever meta_keys PackActionInputs has, a batch can be named.
             results['data_samples'].set_metainfo(dict(filename=name))
         return results
@@ -103,13 +87,3 @@ class CheckedVideoDataset(ReplacingMixin, VideoDataset):
         while left and results is not None and 'imgs' not in results:
             results = left.pop(0)(results)
         return results, left
-
-
-def _by_path(transform: Any) -> Any:
-    if (
-        not isinstance(transform, dict)
-        or transform.get('type') != 'DecordInit'
-        or transform.get('io_backend', 'disk') != 'disk'
-    ):
-        return transform
-    return dict(type='PathDecordInit', num_threads=transform.get('num_threads', 1))

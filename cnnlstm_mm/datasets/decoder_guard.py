@@ -1,6 +1,7 @@
-"""Decoders that hang or end their process, and the video that did it."""
+"""Time limit for hanging decoders, and the name of the video that crashed a worker."""
 
 import contextlib
+import logging
 import os
 import re
 import tempfile
@@ -9,35 +10,30 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from mmengine.logging import print_log
 from torch.utils.data import get_worker_info
 
 FOLDER_VARIABLE = 'CNNLSTM_MM_READING'
 _notes: dict = {}  # of this process: its id, and its open file
 
 
-class DecodeTimeout(RuntimeError):
+class DecodeTimeoutError(RuntimeError):
     """A decoder that did not return in time."""
 
 
-def within(seconds: float | None, function: Callable, *args: Any) -> Any:
-    """Call a function that may hang in foreign code.
+def run_with_timeout(seconds: float | None, function: Callable, *args: Any) -> Any:
+    """Call a function that may hang in foreign code, with its positional arguments.
 
-    It runs in a thread of its own; one that does not return is left behind
-    and holds its memory until the process ends. Nothing else can interrupt
-    foreign code without ending the process.
+    It runs in a thread of its own. A thread that does not return keeps its memory until the
+    process ends; nothing else can interrupt foreign code without ending the process.
 
     Args:
-        seconds (float, optional): How long it may take; None calls it as it
-            is.
-        function (Callable): The function.
+        seconds: Time limit; None calls the function directly.
+        function: The function; its errors are raised unchanged.
         *args: Its arguments.
 
-    Returns:
-        Any: What it returns.
-
     Raises:
-        DecodeTimeout: If it takes longer. Its own errors are raised as they
-            are.
+        DecodeTimeoutError: If it takes longer.
     """
     if seconds is None:
         return function(*args)
@@ -46,14 +42,16 @@ def within(seconds: float | None, function: Callable, *args: Any) -> Any:
     def run() -> None:
         try:
             done.append((function(*args), None))
-        except BaseException as error:  # raised where the result is wanted
+        except BaseException as error:  # raised below, in the caller's thread
             done.append((None, error))
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     thread.join(seconds)
     if not done:
-        raise DecodeTimeout(f'the decoder did not return within decode_timeout={seconds:g} seconds')
+        raise DecodeTimeoutError(
+            f'the decoder did not return within decode_timeout={seconds:g} seconds'
+        )
     result, error = done[0]
     if error is not None:
         raise error
@@ -61,13 +59,10 @@ def within(seconds: float | None, function: Callable, *args: Any) -> Any:
 
 
 def note_reading(name: str) -> None:
-    """Write down which file a data loader's worker decodes.
+    """Write down which file a data loader's worker decodes; '' when it is decoded.
 
-    It costs a write to a small file. Outside of :func:`name_dead_decoders`,
-    and elsewhere than in a worker, it does nothing: nobody would read it.
-
-    Args:
-        name (str): The file; '' when it was decoded.
+    It costs a write to a small file. Outside of :func:`name_dead_decoders`, and in other
+    processes than workers, nothing is written.
     """
     folder = os.environ.get(FOLDER_VARIABLE)
     if folder is None or get_worker_info() is None:
@@ -80,6 +75,18 @@ def note_reading(name: str) -> None:
     os.ftruncate(_notes['file'], 0)
     os.lseek(_notes['file'], 0, os.SEEK_SET)
     os.write(_notes['file'], os.fsencode(name))
+
+
+def warn_once(key: str, text: str) -> None:
+    """Log a warning, once for all workers inside of :func:`name_dead_decoders`."""
+    if key in _notes:
+        return
+    _notes[key] = True
+    folder = os.environ.get(FOLDER_VARIABLE)
+    with contextlib.suppress(FileExistsError):  # another worker was first
+        if folder is not None:
+            Path(folder, key).touch(exist_ok=False)
+        print_log(text, 'current', logging.WARNING)
 
 
 @contextlib.contextmanager
@@ -100,10 +107,9 @@ def name_dead_decoders() -> Iterator[None]:
             listed = ''.join(f'\n  {name}' for name in names)
             raise RuntimeError(
                 f'the decoder ended the process of a data loader on{listed}\n'
-                '(or the machine had no memory left: see dmesg). Take it off '
-                'the list; tools/data/prepare_*.py decode every video in '
-                'processes of their own and leave such ones out. Then go on '
-                'with --resume.'
+                '(or the machine had no memory left: see dmesg). Take it off the list; '
+                'tools/data/prepare_*.py decode every video in processes of their own and leave '
+                'such ones out. Then go on with --resume.'
             ) from error
         finally:
             del os.environ[FOLDER_VARIABLE]

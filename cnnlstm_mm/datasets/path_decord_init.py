@@ -1,37 +1,30 @@
-"""Videos opened by their path, with their length checked."""
+"""Videos opened by their path."""
 
 import os.path as osp
+from collections.abc import Sequence
 from typing import Any
-
-import cv2
 
 from cnnlstm_mm.options import check_int, check_number
 from mmaction.datasets.transforms import DecordInit
 from mmaction.registry import TRANSFORMS
 
-# Containers that write the number of frames down.
-COUNTED = ('.avi', '.mp4', '.m4v', '.mov')
+from .video_reader import VideoReader
 
 
 @TRANSFORMS.register_module()
 class PathDecordInit(DecordInit):
-    """DecordInit for files on this machine.
+    """DecordInit for local files, read by :class:`VideoReader`; for DecordDecode.
 
-    Upstream hands decord the bytes of the file; decord 0.6.0 then ends the
-    process (segmentation fault) on an .avi that was cut short, and with it
-    the training. Opened by its path the same file can be read.
-
-    A few frames fewer than the header says are usual (UCF101 has such clips);
-    decord repeats the last frame in their place.
+    Upstream hands decord the bytes of the file; decord 0.6.0 then ends the process
+    (segmentation fault) on an .avi that was cut short, and with it the training. Opened by its
+    path the same file can be read.
 
     Args:
-        num_threads (int): Threads of decord. Defaults to 1.
-        min_share (float): The least share of the header's frames that a file
-            must hold. Defaults to 0.9.
+        num_threads: Of the decoder.
+        min_share: Least share of the promised frames that a file must hold.
 
     Raises:
-        ValueError: In the transform, if the file has no frames or fewer than
-            ``min_share`` of those in its header.
+        ValueError: In the transform, if the file has no frames or too few.
     """
 
     def __init__(self, num_threads: int = 1, min_share: float = 0.9) -> None:
@@ -40,48 +33,24 @@ class PathDecordInit(DecordInit):
         super().__init__(io_backend='disk', num_threads=num_threads)
         self.min_share = min_share
 
-    def _get_video_reader(self, filename: str) -> Any:
-        import decord
-
+    def _get_video_reader(self, filename: str) -> VideoReader:
         if osp.splitext(filename)[0] == filename:
             filename += '.mp4'  # as upstream
-        if not osp.getsize(filename):
-            raise ValueError('the file has 0 bytes')
-        return decord.VideoReader(filename, num_threads=self.num_threads)
-
-    def transform(self, results: dict) -> dict:
-        """Add ``video_reader``, ``total_frames`` and ``avg_fps``.
-
-        Args:
-            results (dict): With the path in ``filename``.
-
-        Returns:
-            dict: The same dict.
-        """
-        results = super().transform(results)
-        frames = results['total_frames']
-        promised = frames_in_header(results['filename'])
-        if not frames:
-            raise ValueError('the file has no frames')
-        if frames < self.min_share * promised:
-            raise ValueError(
-                f'the file ends early: {frames} frames of the {promised} in its header'
-            )
-        return results
+        return VideoReader(filename, self.num_threads, self.min_share)
 
 
-def frames_in_header(filename: str) -> int:
-    """How many frames the file's header promises.
+def read_by_path(pipeline: Sequence[Any]) -> list[Any]:
+    """Configs of a pipeline whose decord and OpenCV transforms read local files by path."""
+    inits = [t for t in pipeline if _is(t, 'DecordInit', 'OpenCVInit')]
+    if not inits or inits[0].get('io_backend', 'disk') != 'disk':
+        return list(pipeline)
+    threads = inits[0].get('num_threads', 1)
+    done = [
+        dict(type='PathDecordInit', num_threads=threads) if transform in inits else transform
+        for transform in pipeline
+    ]
+    return [dict(type='DecordDecode') if _is(t, 'OpenCVDecode') else t for t in done]
 
-    Args:
-        filename (str): A video file.
 
-    Returns:
-        int: The number, or 0 for containers that do not write it down.
-    """
-    if osp.splitext(filename)[1].lower() not in COUNTED:
-        return 0
-    capture = cv2.VideoCapture(filename)
-    promised = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-    capture.release()
-    return max(promised, 0)
+def _is(transform: Any, *kinds: str) -> bool:
+    return isinstance(transform, dict) and transform.get('type') in kinds

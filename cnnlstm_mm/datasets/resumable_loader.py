@@ -1,4 +1,4 @@
-"""A data loader that can begin anywhere in an epoch, with the same samples."""
+"""Data loader that can begin anywhere in an epoch, with the same samples."""
 
 import copy
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ class SeededDataset(Dataset):
     """Reads a sample with a random state that comes with its number.
 
     Args:
-        dataset (Dataset): The data set; its attributes can be reached here.
+        dataset: The data set; its attributes can be reached here.
     """
 
     def __init__(self, dataset: Any) -> None:
@@ -30,15 +30,9 @@ class SeededDataset(Dataset):
         return _attribute(self, 'dataset', name)
 
     def __getitem__(self, item: Any) -> Any:
-        """Read one sample.
+        """Read a sample, given as its number and the key of :func:`seed_everything`.
 
-        Args:
-            item (tuple or int): The sample and the key of its random state,
-                see :func:`seed_everything`; or the sample alone, which
-                leaves the random state as it is.
-
-        Returns:
-            Any: What the data set gives.
+        The number alone leaves the random state as it is.
         """
         if isinstance(item, tuple):
             item, key = item
@@ -49,17 +43,16 @@ class SeededDataset(Dataset):
 class ResumableBatchSampler:
     """The batches of another sampler, from any of them on.
 
-    Each sample carries the key (seed, epoch, place in the epoch) for
-    :class:`SeededDataset`. The place counts the samples of all processes, so
-    that N processes augment a sample as one process does.
+    Each sample carries the key (seed, epoch, place in the epoch) for :class:`SeededDataset`. The
+    place counts the samples of all processes, so that N processes augment a sample as one
+    process does.
 
-    ``DefaultSampler`` repeats the first samples of an epoch where the data
-    set cannot be divided by the number of processes. They are left out here,
-    and :meth:`weight` says how much the loss of each process counts then. A
-    process that would have none at all keeps one, with weight 0.
+    ``DefaultSampler`` repeats the first samples of an epoch where the data set cannot be divided
+    by the number of processes. They are left out here, and :meth:`weight` says how much the loss
+    of each process counts then. A process that would have none at all keeps one, with weight 0.
 
     Args:
-        batch_sampler (BatchSampler): Of the data loader.
+        batch_sampler: Of the data loader.
     """
 
     def __init__(self, batch_sampler: Any) -> None:
@@ -80,12 +73,12 @@ class ResumableBatchSampler:
         return self.batch_size * self.processes
 
     def start(self, seed: int, epoch: int, first: int = 0) -> None:
-        """Say what the next iteration over the batches begins with.
+        """Set where the next iteration over the batches begins.
 
         Args:
-            seed (int): Of the run.
-            epoch (int): Counted from 0.
-            first (int): How many batches of it are left out.
+            seed: Of the run.
+            epoch: Counted from 0.
+            first: Batches of the epoch to leave out.
         """
         self.key = (seed, epoch)
         self.first = first
@@ -106,20 +99,17 @@ class ResumableBatchSampler:
                 ]
 
     def weight(self, number: int) -> float:
-        """How much the mean loss of this process counts in a batch.
-
-        Args:
-            number (int): The batch, counted from 0 in the epoch.
+        """Weight of this process's mean loss in a batch, counted from 0 in the epoch.
 
         Returns:
-            float: 1 where all processes have as many samples, 0 where this
-            one has only a sample that another one counts.
+            1 where all processes have as many samples, 0 where this one has only a sample that
+            another one counts.
         """
-        own, all_ = self._counts(number)
-        return own * self.processes / all_
+        own, total = self._counts(number)
+        return own * self.processes / total
 
     def _counts(self, number: int) -> tuple[int, int]:
-        """Samples of a batch in this and in all processes, each once."""
+        """Samples of a batch in this process and in all, each counted once."""
         full = self.batch_size, self.global_batch
         if not self._repeats:
             return full
@@ -146,15 +136,7 @@ def _attribute(wrapper: Any, wrapped: str, name: str) -> Any:
 
 
 def resumable(loader: DataLoader) -> DataLoader:
-    """Make a loader whose epochs can begin anywhere.
-
-    Args:
-        loader (DataLoader): Any with a batch sampler.
-
-    Returns:
-        DataLoader: The same with :class:`SeededDataset` and
-        :class:`ResumableBatchSampler` around its own.
-    """
+    """Copy a loader with :class:`SeededDataset` and :class:`ResumableBatchSampler` in it."""
     loader = copy.copy(loader)
     # DataLoader refuses to set them, and has too many options to build anew.
     vars(loader).update(

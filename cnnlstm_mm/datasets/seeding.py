@@ -1,4 +1,4 @@
-"""Random numbers that are a function of where they are drawn."""
+"""Random state as a function of a key."""
 
 import random
 
@@ -8,15 +8,12 @@ from torch.utils.data import get_worker_info
 
 
 def seed_everything(*key: int) -> None:
-    """Set Python's, numpy's and PyTorch's random state.
+    """Set Python's, numpy's and PyTorch's random state; in data workers the CPU's alone.
 
-    Data workers set that of the CPU alone.
-
-    The state depends on ``key`` alone: not on what was drawn before, the
-    process, or a restart.
+    The state depends on the key only: not on earlier draws, the process, or a restart.
 
     Args:
-        *key (int): Numbers from 0, such as a seed, an epoch and a position.
+        *key: Numbers from 0, such as a seed, an epoch and a position.
     """
     numbers = np.random.SeedSequence(key).generate_state(3)
     random.seed(int(numbers[0]))

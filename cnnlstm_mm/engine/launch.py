@@ -7,8 +7,7 @@ those named ``check_*`` raise, those named ``apply_*`` change the config.
 import argparse
 import os
 import os.path as osp
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -19,13 +18,20 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 import cnnlstm_mm.compat as compat
-from cnnlstm_mm.datasets.annotation_list import check_labels, read_list
-from cnnlstm_mm.features.feature_config import use_features
+from cnnlstm_mm.config import (
+    SPLIT_VARIABLE,
+    datasets_of,
+    list_path,
+    named_weights,
+    rows_of,
+    split_variable,
+)
+from cnnlstm_mm.datasets.annotation_list import check_labels
+from cnnlstm_mm.features.config import use_features
 from cnnlstm_mm.models.fit import check_channels, check_fit
 from cnnlstm_mm.weights import unwrap_model
 from mmaction.registry import RUNNERS
 
-SPLIT_VARIABLE = 'CNNLSTM_MM_SPLIT'
 DEFAULT_HOOKS = dict(
     broken_videos='BrokenVideoHook',
     finite_loss='FiniteLossHook',
@@ -84,20 +90,6 @@ def load_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
-@contextmanager
-def split_variable(split: int | str | None) -> Iterator[None]:
-    """Set the environment variable from which configs compute their lists' names, or unset it."""
-    before = os.environ.pop(SPLIT_VARIABLE, None)
-    if split is not None:
-        os.environ[SPLIT_VARIABLE] = str(split)
-    try:
-        yield
-    finally:
-        os.environ.pop(SPLIT_VARIABLE, None)
-        if before is not None:
-            os.environ[SPLIT_VARIABLE] = before
-
-
 def build_runner(cfg: Config, modes: Iterable[str]) -> Runner:
     """Check the config and the files that it needs, then build its Runner.
 
@@ -139,8 +131,7 @@ def check_files(cfg: Config, modes: Iterable[str]) -> None:
         FileNotFoundError: With each missing path and how to get it.
         ValueError: For a broken list or a label without an output; with file and line.
     """
-    loaders = [cfg.get(f'{mode}_dataloader') for mode in modes]
-    datasets = [d for loader in loaders if loader is not None for d in _innermost(loader.dataset)]
+    datasets = [dataset for mode in modes for dataset in datasets_of(cfg, mode)]
     data = [path for dataset in datasets for path in _data_files(dataset)]
     weights = [path for path in _checkpoints(cfg) if '://' not in path]
     messages = [
@@ -203,26 +194,13 @@ def leave_process_group() -> None:
         torch.distributed.destroy_process_group()
 
 
-def _innermost(dataset: dict) -> list[dict]:
-    """The data sets that RepeatDataset, ConcatDataset and the like hold."""
-    if 'datasets' in dataset:
-        return [d for part in dataset['datasets'] for d in _innermost(part)]
-    if 'dataset' in dataset:
-        return _innermost(dataset['dataset'])
-    return [dataset]
-
-
 def _check_list(cfg: Config, dataset: dict) -> None:
     head = cfg.model.get('cls_head') or {}
-    if (
-        not dataset.get('ann_file')
-        or 'num_classes' not in head
-        or dataset.get('type') not in ('CheckedVideoDataset', 'CachedFeatureDataset')
-    ):
-        return
-    path = osp.join(dataset.get('data_root') or '', dataset['ann_file'])
-    rows = read_list(path, dataset.get('delimiter', ' '), dataset.get('multi_class', False))
-    check_labels(path, rows, head['num_classes'])
+    if 'num_classes' not in head or dataset.get('type') == 'VideoDataset':
+        return  # upstream's takes lines without a label
+    rows = rows_of(dataset)
+    if rows is not None:
+        check_labels(list_path(dataset), rows, head['num_classes'])
 
 
 def _data_files(dataset: dict) -> list[str]:
@@ -237,10 +215,7 @@ def _checkpoints(cfg: Config) -> list[str]:
         return [cfg.load_from]
     if cfg.get('resume'):
         return []
-    nodes = list(compat.dicts(cfg.get('model', {})))
-    paths = [node.get('checkpoint') for node in nodes if node.get('type') == 'Pretrained']
-    paths += [node.get('pretrained') for node in nodes]
-    return [path for path in paths if isinstance(path, str) and path]
+    return named_weights(cfg.get('model', {}))
 
 
 def _missing_message(kind: str, paths: list[str], fix: str | None) -> str:

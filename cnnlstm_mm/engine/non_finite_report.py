@@ -10,7 +10,8 @@ from mmengine.runner import Runner
 from mmengine.runner.checkpoint import get_state_dict, weights_to_cpu
 from torch import Tensor, nn
 
-from cnnlstm_mm.weights import truncate_list, unwrap_model
+from cnnlstm_mm.text import truncate_list
+from cnnlstm_mm.weights import unwrap_model
 
 
 def describe_samples(data_batch: Any) -> list[str]:

@@ -1,15 +1,13 @@
 """Per-rank buffers and gradients that a rank-0 checkpoint misses."""
 
 import contextlib
-import hashlib
 from typing import Any
 
-import torch
 from mmengine.dist import all_gather_object, get_backend, get_rank, get_world_size
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from cnnlstm_mm.weights import unwrap_model
+from cnnlstm_mm.weights import state_hash, unwrap_model
 
 State = dict[str, dict[str, Tensor]]
 
@@ -40,7 +38,7 @@ def gather_rank_states(model: nn.Module) -> list[State] | None:
     state = rank_state(model)
     if get_world_size() == 1:
         return [dict(state, buffers={})] if state['grads'] else None
-    if not state['grads'] and len(set(all_gather_object(_hash(state)))) == 1:
+    if not state['grads'] and len(set(all_gather_object(state_hash(state['buffers'])))) == 1:
         return None
     return all_gather_object(state)
 
@@ -103,11 +101,3 @@ def _load(model: nn.Module, state: State) -> None:
     parameters = dict(model.named_parameters())
     for name, grad in state['grads'].items():
         parameters[name].grad = grad.to(parameters[name])
-
-
-def _hash(state: State) -> str:
-    digest = hashlib.sha256()
-    for name, buffer in state['buffers'].items():
-        digest.update(name.encode())
-        digest.update(buffer.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()

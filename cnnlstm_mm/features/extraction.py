@@ -1,6 +1,6 @@
 """Run a frozen backbone once over the clips of a config."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,54 +12,56 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from cnnlstm_mm.compat import apply_opencv_readers
-from cnnlstm_mm.weights import check_no_nan
+from cnnlstm_mm.storage import atomic_path
+from cnnlstm_mm.weights import check_no_nan, state_hash
 from mmaction.registry import DATASETS, MODELS
 
-from .feature_config import fingerprint, load_backbone, plain
-from .feature_store import (
+from .config import fingerprint, load_backbone, plain, video_dataset
+from .packed_sample import pack, pack_sample
+from .seeded_views import SeededViews, one_thread, shard_batches
+from .store import (
     BACKBONE,
+    FORMAT,
     MANIFEST,
     read_manifest,
     shard_path,
-    state_hash,
-    write_atomically,
     write_manifest,
     write_shard,
 )
-from .seeded_views import SeededViews, shard_batches
 
 DTYPES = dict(float16=torch.float16, bfloat16=torch.bfloat16, float32=torch.float32)
+# Keys of a config that say how and where it was run.
+HOW_IT_RAN = ('launcher', 'model_wrapper_cfg', 'work_dir', 'features')
 
 
 class FeatureExtractor:
     """Extracts the features of a config into a store.
 
     Args:
-        cfg (Config): A config of videos with a ``Recognizer3D``.
-        out (Path): The folder of the store.
-        splits (list[str]): Of 'train', 'val' and 'test'.
-        train_views (int): Augmented views of each training clip. Defaults
-            to 1.
-        dtype (str): What is stored, see ``DTYPES``. Defaults to 'float16'.
-        pool (str): 'avg' stores the mean over each frame, 'none' the maps,
-            'auto' what the neck of the config needs. Defaults to 'auto'.
-        batch_size (int): Views that run together. Defaults to 2.
-        num_workers (int): Processes that decode. Defaults to 2.
-        shard_clips (int): Clips of a file. Defaults to 32.
-        seed (int): Of the augmentation. Defaults to 0.
-        checkpoint (str, optional): A recognizer's checkpoint whose backbone
-            is used. Defaults to None, the weights that the config names.
-        device (str, optional): Defaults to None: CUDA where there is any.
+        cfg: A config of videos with a ``Recognizer3D``.
+        out: The folder of the store.
+        splits: Of 'train', 'val' and 'test'.
+        train_views: Augmented views of each training clip.
+        dtype: What is stored, see ``DTYPES``.
+        pool: 'avg' stores the mean over each frame, 'none' the maps, 'auto' what the neck of the
+            config needs.
+        batch_size: Views that run together.
+        num_workers: Processes that decode.
+        shard_clips: Clips of a file.
+        seed: Of the augmentation.
+        checkpoint: A recognizer's checkpoint whose backbone is used instead of the weights that
+            the config names.
+        device: None for CUDA where it is available.
 
     Raises:
-        ValueError: If ``out`` holds the features of something else, or the
-            config blends the frames of several clips.
+        ValueError: If ``out`` holds the features of something else, or the config blends the
+            frames of several clips.
     """
 
     def __init__(
         self,
         cfg: Config,
-        out: Path,
+        out: str | Path,
         splits: list[str],
         train_views: int = 1,
         dtype: str = 'float16',
@@ -75,21 +77,17 @@ class FeatureExtractor:
         self.dtype = DTYPES[dtype]
         self.batch_size = batch_size
         self.num_workers = num_workers
+        self.shard_clips = shard_clips
         self.device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
 
         if cfg.model.data_preprocessor.get('blending'):
             raise ValueError(
-                'model.data_preprocessor.blending mixes clips, which features '
-                'of single clips cannot hold: set it to None.'
+                'model.data_preprocessor.blending mixes clips, which features of single clips '
+                'cannot hold: set it to None.'
             )
         torch.manual_seed(seed)  # of a backbone without pretrained weights
-        model = MODELS.build(
-            dict(
-                type='Recognizer3D',
-                backbone=cfg.model.backbone,
-                data_preprocessor=cfg.model.data_preprocessor,
-            )
-        )
+        parts = {key: cfg.model[key] for key in ('backbone', 'data_preprocessor')}
+        model = MODELS.build(dict(type='Recognizer3D', **parts))
         model.init_weights()
         if checkpoint is not None:
             load_backbone(model, checkpoint)
@@ -97,36 +95,19 @@ class FeatureExtractor:
         self.model: nn.Module = model.to(self.device)
         self.model.train(False)
 
-        made_of, text = fingerprint(cfg), config_text(cfg)
+        made_of = fingerprint(cfg)
+        kept = {key: value for key, value in cfg._cfg_dict.items() if key not in HOW_IT_RAN}
+        text = Config(kept).pretty_text
         apply_opencv_readers(cfg)
         if pool != 'auto':
             made_of['pool'] = pool
-        self.pool = made_of['pool']
-        self.in_index = made_of['in_index']
-        self.datasets, entries = {}, {}
-        folders: dict[str, Any] = {}
-        for split in splits:
-            dataset = cfg[f'{split}_dataloader'].dataset
-            same = repr(plain(dataset))
-            entries[split] = dict(folder=folders.get(same, split))
-            if same in folders:  # as where the test list is the val list
-                entries[split]['clips'] = entries[folders[same]]['clips']
-                continue
-            folders[same] = split
-            built = DATASETS.build(dataset)
-            if not hasattr(built, 'read'):
-                raise ValueError(
-                    f'{split}_dataloader.dataset is a {type(built).__name__}: '
-                    "set its type to 'CheckedVideoDataset'."
-                )
-            views = train_views if split == 'train' else 1
-            entries[split]['clips'] = len(built)
-            self.datasets[split] = SeededViews(built, views, seed)
+        self.pool, self.in_index = made_of['pool'], made_of['in_index']
         made_of['splits'] = {split: made_of['splits'][split] for split in splits}
+        self.datasets: dict[str, SeededViews] = {}
         self.manifest = dict(
-            format=1,
+            format=FORMAT,
             made_of=made_of,
-            splits=entries,
+            splits=self._open(cfg, splits, train_views, seed),
             dtype=dtype,
             seed=seed,
             train_views=train_views,
@@ -135,10 +116,30 @@ class FeatureExtractor:
             config=text,
             weights_sha256=state_hash(self.model.backbone.state_dict()),
         )
-        self.shard_clips = shard_clips
+
+    def _open(self, cfg: Config, splits: list[str], train_views: int, seed: int) -> dict[str, dict]:
+        """Open the data sets; folder and number of clips of each split."""
+        entries: dict[str, dict] = {}
+        folders: dict[str, str] = {}
+        for split in splits:
+            dataset = video_dataset(cfg, split)
+            same = repr(plain(dataset))
+            if same in folders:  # as where the test list is the val list
+                entries[split] = entries[folders[same]]
+                continue
+            folders[same] = split
+            built = DATASETS.build(dataset)
+            if not hasattr(built, 'read'):
+                raise ValueError(
+                    f'{split}_dataloader.dataset is a {type(built).__name__}: set its type to '
+                    "'CheckedVideoDataset'."
+                )
+            entries[split] = dict(folder=split, clips=len(built))
+            self.datasets[split] = SeededViews(built, train_views if split == 'train' else 1, seed)
+        return entries
 
     def prepare(self) -> None:
-        """Write the manifest and the weights, or check those that are there.
+        """Write the manifest and the weights, or check the existing manifest.
 
         Raises:
             ValueError: If the store was begun with other settings.
@@ -147,78 +148,73 @@ class FeatureExtractor:
             for path in self.out.rglob('.*.safetensors.*'):
                 path.unlink()
         if (self.out / MANIFEST).is_file():
-            old = read_manifest(self.out)
             # The text of the config holds paths, which may change.
-            different = sorted(
-                key
-                for key in self.manifest
-                if key != 'config' and old.get(key) != self.manifest[key]
-            )
+            old = dict(read_manifest(self.out), config=self.manifest['config'])
+            different = sorted(key for key, value in self.manifest.items() if old.get(key) != value)
             if different:
                 raise ValueError(
-                    f'{self.out} holds features made with another '
-                    f'{", ".join(different)}: name another --out, or remove '
-                    'that folder.'
+                    f'{self.out} holds features made with another {", ".join(different)}: name '
+                    'another --out, or remove that folder.'
                 )
-            return
-        if get_rank() == 0:
+        elif get_rank() == 0:
             state = {
                 key: value.cpu().contiguous()
                 for key, value in self.model.backbone.state_dict().items()
             }
-            write_atomically(self.out / BACKBONE, lambda path: save_file(state, str(path)))
+            with atomic_path(self.out / BACKBONE) as path:
+                save_file(state, str(path))
             write_manifest(self.out, self.manifest)
 
     def run(self, advance: Callable[[int], None]) -> dict[str, str]:
-        """Extract what is not there yet; each process takes every n-th shard.
+        """Extract the missing shards; each process takes every n-th of them.
 
         Args:
-            advance (callable): Called with the number of views that are done.
+            advance: Called with the number of views that are done.
 
         Returns:
-            dict: File and reason of each clip that could not be read, in the
-            shards that this process wrote.
+            File and reason of each clip that could not be read, in the shards that this process
+            wrote.
         """
         self.prepare()
-        # One list for all processes: each would miss what the others have written by then.
+        barrier()
+        # One process looks: the others may see what the first ones have written since.
         plan = [{split: self.todo(split) for split in self.datasets}]
         broadcast_object_list(plan)
         broken: dict[str, str] = {}
         for split, views in self.datasets.items():
             todo = plan[0][split][get_rank() :: get_world_size()]
-            if todo:
-                for shard, features, clips in self._shards(views, todo, advance):
-                    write_shard(self.out / split, shard, features, clips)
-                    broken.update(
-                        (clip['filename'], clip['broken']) for clip in clips if 'broken' in clip
-                    )
+            for shard, rows in self._shards(views, todo, advance):
+                features, clips = self._shard(views, shard, rows)
+                write_shard(self.out / split, shard, features, clips)
+                broken.update((c['filename'], c['broken']) for c in clips if 'broken' in c)
         barrier()
         return broken
 
     def todo(self, split: str) -> list[int]:
-        """The shards of a split that are not there."""
+        """Numbers of a split's missing shards."""
         count = -(-len(self.datasets[split].dataset) // self.shard_clips)
         return [
             shard for shard in range(count) if not shard_path(self.out / split, shard).is_file()
         ]
 
     def num_views(self) -> tuple[int, int]:
-        """How many views there are in all, and how many are done."""
-        total = done = 0
-        for split, views in self.datasets.items():
-            total += len(views)
-            left = shard_batches(
-                len(views.dataset), views.views, self.todo(split), self.shard_clips, self.batch_size
-            )
-            done += len(views) - sum(map(len, left))
-        return total, done
+        """Number of views in all, and of those that are done."""
+        total = sum(map(len, self.datasets.values()))
+        left = sum(
+            sum(map(len, self._batches(views, self.todo(split))))
+            for split, views in self.datasets.items()
+        )
+        return total, total - left
+
+    def _batches(self, views: SeededViews, shards: list[int]) -> list[list[int]]:
+        clips = len(views.dataset)
+        return shard_batches(clips, views.views, shards, self.shard_clips, self.batch_size)
 
     def _shards(
         self, views: SeededViews, todo: list[int], advance: Callable[[int], None]
-    ) -> Iterator[tuple]:
-        batches = shard_batches(
-            len(views.dataset), views.views, todo, self.shard_clips, self.batch_size
-        )
+    ) -> Iterator[tuple[int, dict[int, list]]]:
+        """Number of each shard, and by clip the features and data samples of its views."""
+        batches = self._batches(views, todo)
         loader = DataLoader(
             views,
             batch_sampler=batches,
@@ -227,60 +223,45 @@ class FeatureExtractor:
             worker_init_fn=one_thread,
             prefetch_factor=4 if self.num_workers else None,
         )
-        parts: dict[int, list[Tensor]] = {}
-        reasons: dict[int, str] = {}
-        shard = None
+        rows: dict[int, list] = {}
         for items, batch in zip(batches, loader):
-            now = items[0] // views.views // self.shard_clips
-            if shard not in (None, now):
-                yield self._shard(views, shard, parts, reasons)
-                parts, reasons = {}, {}
-            shard = now
-            for item, feature in zip(items, self.features(batch)):
-                clip = item // views.views
-                if isinstance(feature, str):
-                    reasons[clip] = feature
-                else:
-                    parts.setdefault(clip, []).append(feature)
+            clips = [item // views.views for item in items]
+            if rows and clips[0] // self.shard_clips != next(iter(rows)) // self.shard_clips:
+                yield next(iter(rows)) // self.shard_clips, rows
+                rows = {}
+            for clip, feature, item in zip(clips, self.features(batch), batch):
+                rows.setdefault(clip, []).append((feature, item.get('data_samples')))
             advance(len(items))
-        yield self._shard(views, shard, parts, reasons)
+        if rows:
+            yield next(iter(rows)) // self.shard_clips, rows
 
     def _shard(
-        self,
-        views: SeededViews,
-        shard: int,
-        parts: dict[int, list[Tensor]],
-        reasons: dict[int, str],
-    ) -> tuple:
-        first = shard * self.shard_clips
-        last = min(first + self.shard_clips, len(views.dataset))
+        self, views: SeededViews, shard: int, rows: dict[int, list]
+    ) -> tuple[dict[int, Tensor], list[dict]]:
+        """Features by clip, and the clips' entries in the shard's header."""
         clips, features = [], {}
-        for index in range(first, last):
+        for index, parts in rows.items():
             info = views.dataset.get_data_info(index)
-            label = info['label']
-            clips.append(
-                dict(
-                    index=index,
-                    filename=info['filename'],
-                    label=label if isinstance(label, int) else list(label),
-                )
-            )
-            if index in reasons:
-                clips[-1]['broken'] = reasons[index]
+            clip = dict(index=index, filename=info['filename'], label=pack(info['label']))
+            broken = [feature for feature, _ in parts if isinstance(feature, str)]
+            if broken:
+                clip['broken'] = broken[-1]
             else:
-                features[index] = torch.cat(parts[index])
-        return shard, features, clips
+                features[index] = torch.cat([feature for feature, _ in parts])
+                clip['views'] = [pack_sample(sample) for _, sample in parts]
+            clips.append(clip)
+        return features, clips
 
     @torch.no_grad()
     def features(self, batch: list[dict]) -> list[Any]:
         """Run the backbone on a batch.
 
         Args:
-            batch (list[dict]): Items of :class:`SeededViews`.
+            batch: Items of :class:`SeededViews`.
 
         Returns:
-            list: For each item a tensor [V, C, T, h, w] of the stored type,
-            or the reason why it could not be read.
+            For each item a tensor [V, C, T, h, w] of the stored type, or the reason why it could
+            not be read.
 
         Raises:
             ValueError: If a feature is too large for the stored type, or NaN.
@@ -301,11 +282,11 @@ class FeatureExtractor:
                 feature = feature.mean(dim=(3, 4), keepdim=True)
             stored = feature.to('cpu', self.dtype)
             if not stored.isfinite().all():
+                files = sorted({s.metainfo.get('filename', 'a video') for s in samples})
                 raise ValueError(
-                    f'features of {named(samples)} reach '
-                    f'{feature.abs().max():.3g}, which {self.dtype} cannot '
-                    'hold: extract with --dtype float32, or mend the weights '
-                    'if that is no number.'
+                    f'features of {", ".join(files)} reach {feature.abs().max():.3g}, which '
+                    f'{self.dtype} cannot hold: extract with --dtype float32, or mend the '
+                    'weights if that is NaN.'
                 )
             parts.append(stored)
         done: Iterator[Tensor] = iter(())
@@ -313,26 +294,3 @@ class FeatureExtractor:
             # [N*V, C, T, h, w] -> N of [V, C, T, h, w]
             done = iter(torch.cat(parts).split([len(item['inputs']) for item in good]))
         return [item['broken'] if 'broken' in item else next(done) for item in batch]
-
-
-def named(samples: Sequence[Any]) -> str:
-    """The files of a batch."""
-    return ', '.join(sorted({sample.metainfo.get('filename', 'a video') for sample in samples}))
-
-
-def config_text(cfg: Config) -> str:
-    """The config as text, without how and where it was run."""
-    kept = {
-        key: value
-        for key, value in cfg._cfg_dict.items()
-        if key not in ('launcher', 'model_wrapper_cfg', 'work_dir', 'features')
-    }
-    return Config(kept).pretty_text
-
-
-def one_thread(worker: int) -> None:
-    """Let a worker that decodes use one thread; there is one a core."""
-    import cv2
-
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)

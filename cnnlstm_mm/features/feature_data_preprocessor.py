@@ -5,31 +5,31 @@ from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
 from mmaction.registry import MODELS
+from mmaction.structures import ActionDataSample
 
 
 @MODELS.register_module()
 class FeatureDataPreprocessor(BaseDataPreprocessor):
     """Stack sequences of features; shorter ones end in NaN.
 
-    Recognizer3D hands the backbone one tensor and no lengths, so they travel
-    inside it: ``PrecomputedFeatures`` reads them from the NaNs. A module that
-    does not know of them gives NaN instead of wrong numbers.
+    Recognizer3D hands the backbone one tensor and no lengths, so they travel inside it:
+    ``PrecomputedFeatures`` reads them from the NaNs. A module that does not know of them gives
+    NaN instead of wrong numbers.
     """
 
     def forward(self, data: dict, training: bool = False) -> dict | tuple[dict]:
         """Stack the sequences of a batch.
 
         Args:
-            data (dict): ``inputs``, a list of [views, C, T, h, w] whose T may
-                differ, and ``data_samples``.
-            training (bool): Not used. Defaults to False.
+            data: ``inputs``, a list of [views, C, T, h, w] whose T may differ, and
+                ``data_samples``.
+            training: Not used.
 
         Returns:
-            dict: ``inputs`` float32 [N, views, C, max(T), h, w].
+            The same, with ``inputs`` float32 [N, views, C, max(T), h, w].
 
         Raises:
-            ValueError: If shapes differ in more than T, or a sequence holds
-                NaN; with the file.
+            ValueError: If shapes differ in more than T, or a sequence holds NaN; with the file.
         """
         data = self.cast_data(data)
         inputs, samples = data['inputs'], data['data_samples']
@@ -38,22 +38,20 @@ class FeatureDataPreprocessor(BaseDataPreprocessor):
         steps = max(sequence.shape[2] for sequence in inputs)
         views, channels, _, *size = inputs[0].shape
         # [N, views, C, T, h, w]
-        batch = inputs[0].new_empty(
-            (len(inputs), views, channels, steps, *size), dtype=torch.float32
+        batch = inputs[0].new_full(
+            (len(inputs), views, channels, steps, *size), torch.nan, dtype=torch.float32
         )
         for row, sequence in zip(batch, inputs):
             row[:, :, : sequence.shape[2]] = sequence
-            row[:, :, sequence.shape[2] :] = torch.nan
         return dict(data, inputs=batch)
 
     @staticmethod
-    def _check(sequence: Tensor, first: Tensor, sample: object) -> None:
+    def _check(sequence: Tensor, first: Tensor, sample: ActionDataSample) -> None:
         name = sample.metainfo.get('filename', 'a sequence')
         if sequence.dim() != 5 or sequence[:, :, 0].shape != first[:, :, 0].shape:
             raise ValueError(
-                f'{name} has the shape {tuple(sequence.shape)}, but the batch '
-                f'has {tuple(first.shape)}: [views, C, T, h, w] may differ in '
-                'T alone.'
+                f'{name} has the shape {tuple(sequence.shape)}, but the batch has '
+                f'{tuple(first.shape)}: [views, C, T, h, w] may differ in T alone.'
             )
         if sequence[:, 0].isnan().any():
             raise ValueError(f'{name} holds NaN: make the file anew.')

@@ -1,4 +1,4 @@
-"""Stands where the backbone is, when its features are there already."""
+"""Identity backbone for precomputed features."""
 
 from mmengine.model import BaseModule
 from torch import Tensor
@@ -9,21 +9,19 @@ from mmaction.registry import MODELS
 
 @MODELS.register_module()
 class PrecomputedFeatures(BaseModule):
-    """Hand features on; tell the neck where sequences of a batch end.
+    """Hand features on, with the lengths of the sequences of a batch.
 
-    It belongs to ``FeatureDataPreprocessor``, which ends short sequences in
-    NaN.
+    It belongs to ``FeatureDataPreprocessor``, which ends short sequences in NaN.
     """
 
     def forward(self, x: Tensor) -> Tensor | PaddedFeature:
         """Hand features on.
 
         Args:
-            x (Tensor): [N, C, T, h, w], NaN after the end of a sequence.
+            x: [N, C, T, h, w], NaN after the end of a sequence.
 
         Returns:
-            Tensor or PaddedFeature: ``x`` if all sequences have T steps, or
-            ``x`` with their lengths.
+            ``x`` if all sequences have T steps, or ``x`` with their lengths.
         """
         ended = x[:, 0, :, 0, 0].isnan()  # [N, T]
         if not ended.any():

@@ -1,4 +1,4 @@
-"""Sequences of vectors or maps that other tools wrote."""
+"""Sequences of vectors or maps in files of other tools."""
 
 import io
 import pickle
@@ -30,6 +30,7 @@ class ArrayUnpickler(pickle.Unpickler):
     """Reads lists, numbers, numpy arrays and tensors, and nothing else."""
 
     def find_class(self, module: str, name: str) -> Any:
+        """Allow what is needed for arrays and tensors; UnpicklingError for the rest."""
         if (module, name) == ('torch.storage', '_load_from_bytes'):
             # torch's own would unpickle anything.
             return lambda data: torch.load(io.BytesIO(data), weights_only=True)
@@ -42,12 +43,11 @@ def read_sequence(path: str) -> Tensor:
     """Read a sequence of any length.
 
     Args:
-        path (str): .npy, .pkl (as MMAction2's clip_feature_extraction.py
-            writes it: an array, a tensor or a list of them) or .safetensors
-            with one tensor. It holds [T, C] or [T, C, h, w].
+        path: .npy, .pkl (as MMAction2's clip_feature_extraction.py writes it: an array, a tensor
+            or a list of them) or .safetensors with one tensor. It holds [T, C] or [T, C, h, w].
 
     Returns:
-        Tensor: [1, C, T, h, w], h = w = 1 for vectors; float.
+        Float [1, C, T, h, w], h = w = 1 for vectors.
 
     Raises:
         ValueError: If the file holds anything else; with the path.

@@ -16,7 +16,7 @@ _HOMES = dict(
     StreamingRecognizer='recognizer',
     StreamState='state',
     VideoSource='source',
-    read_labels='facts',
+    read_labels='.config',
 )
 
 __all__ = list(_HOMES)

@@ -9,13 +9,13 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
+from cnnlstm_mm.config import normalization, test_pipeline
 from cnnlstm_mm.models.acceleration.stream_packing import pack_backbone
 from cnnlstm_mm.models.fit import check_channels
-from cnnlstm_mm.weights import load_complete
+from cnnlstm_mm.weights import load_complete, model_id
 from mmaction.registry import MODELS
 
 from .base_recognizer import BaseStreamingRecognizer
-from .facts import fingerprint, normalization, test_pipeline
 from .frames import FrameTransform
 from .state import StreamState
 from .state_checks import Layout, layout
@@ -103,7 +103,7 @@ class StreamingRecognizer(BaseStreamingRecognizer):
         self.frame_interval = next(
             (t['frame_interval'] for t in pipeline if 'frame_interval' in t), 1
         )
-        self.model_id = fingerprint(model)
+        self.model_id = model_id(model)
         self.model = StepModel(model, self.device, dtype == torch.bfloat16)
         self.num_classes = model.cls_head.num_classes
         self.normalization = normalization(model.data_preprocessor)

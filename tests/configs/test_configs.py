@@ -9,7 +9,7 @@ from helpers.support import ROOT
 from mmengine.config import Config
 from mmengine.dataset import Compose
 
-from cnnlstm_mm import compat
+from cnnlstm_mm.config import nested_dicts
 from cnnlstm_mm.engine.launch import check_files
 from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
@@ -52,7 +52,7 @@ def test_classes_views_and_frames(path):
     for mode in MODES:
         pipeline = cfg[f'{mode}_dataloader'].dataset.pipeline
         assert cfg[f'{mode}_pipeline'] == pipeline
-        for node in compat.dicts(cfg.model):
+        for node in nested_dicts(cfg.model):
             if 'num_segments' in node:
                 assert pipeline[1].clip_len == node.num_segments
 
@@ -66,7 +66,7 @@ def test_config_trains_one_step(path):
     side = crop.crop_size if crop else pipeline['Resize'].scale[0]
     if side == 224:
         side = shrink(cfg.model)
-    for node in compat.dicts(cfg.model):
+    for node in nested_dicts(cfg.model):
         if 'num_segments' in node:
             node.num_segments = 2  # the frames below
 
@@ -95,11 +95,11 @@ def test_config_says_how_to_get_what_is_missing(path):
     cfg = load(path)
     assert cfg.data_help.startswith('fix: ') and 'data/' in cfg.data_help
     weights = [
-        node.checkpoint for node in compat.dicts(cfg.model) if node.get('type') == 'Pretrained'
+        node.checkpoint for node in nested_dicts(cfg.model) if node.get('type') == 'Pretrained'
     ]
     weights += [
         node.pretrained
-        for node in compat.dicts(cfg.model)
+        for node in nested_dicts(cfg.model)
         if '://' not in (node.get('pretrained') or '://')
     ]
     assert bool(weights) == cfg.get('weights_help', '').startswith('fix: ')

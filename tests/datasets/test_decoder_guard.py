@@ -8,7 +8,7 @@ import pytest
 from torch.utils.data import DataLoader
 
 from cnnlstm_mm.datasets import CheckedVideoDataset
-from cnnlstm_mm.datasets.decoder_guard import name_dead_decoders, within
+from cnnlstm_mm.datasets.decoder_guard import name_dead_decoders, run_with_timeout
 from cnnlstm_mm.datasets.replacing import BrokenSampleError
 from mmaction.registry import TRANSFORMS
 
@@ -59,8 +59,8 @@ def test_wrong_limits_are_named(tmp_path, limit):
 
 def test_errors_in_the_thread_are_raised():
     with pytest.raises(ZeroDivisionError):
-        within(5, lambda: 1 / 0)
-    assert within(5, lambda a, b: a + b, 1, 2) == 3
+        run_with_timeout(5, lambda: 1 / 0)
+    assert run_with_timeout(5, lambda a, b: a + b, 1, 2) == 3
 
 
 def test_a_video_that_ends_the_process_is_named(tmp_path):

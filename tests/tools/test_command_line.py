@@ -70,7 +70,7 @@ def fake(folder, body):
     path.write_text(
         'import argparse, os, sys\n'
         'from cnnlstm_mm.cli import run_command\n'
-        'from cnnlstm_mm.options import check_whole\n'
+        'from cnnlstm_mm.options import check_int\n'
         f'def tool(args):\n    {body}\n'
         'def main(argv=None):\n'
         "    return run_command(tool, argparse.ArgumentParser('fake.py'), argv)\n"
@@ -86,7 +86,7 @@ def test_the_exit_code_of_a_tool_is_passed_on(tmp_path):
 @pytest.mark.parametrize(
     'body, message',
     [
-        ('check_whole(size="x")', "fake.py: error: size must be an int from 1 to 1000000, got 'x'"),
+        ('check_int(size="x")', "fake.py: error: size: expected an int from 1 to 1000000, got 'x'"),
         ('open("absent.txt")', "fake.py: error: [Errno 2] No such file or directory: 'absent.txt'"),
         ('args.unknown', None),  # a fault of the tool itself
         ('int("x")', None),  # raised by Python

@@ -2,21 +2,29 @@
 
 import json
 import pickle
+import re
+from dataclasses import asdict
 from statistics import mean, stdev
 
 import pytest
 import torch
 import yaml
 from helpers.support import ROOT, run_tool
+from markdown_it import MarkdownIt
 from mmengine.config import Config
 
+from cnnlstm_mm.features.store import FORMAT, write_manifest
+from cnnlstm_mm.lab import figures
+from cnnlstm_mm.lab.markdown import markdown_table
 from cnnlstm_mm.lab.report import (
     RunResult,
     check_readme,
     group_runs,
     load_results,
+    plots,
     read_run,
     results_tables,
+    runs_table,
     save_results,
     write_metafile,
     write_readme,
@@ -298,9 +306,173 @@ def test_the_readme_has_the_stored_results():
 
 def test_predictions_run_no_code(tmp_path):
     work_dir = write_run(tmp_path / 'a', 5)
-    (work_dir / 'predictions.pkl').write_bytes(b'cos\nsystem\n(S"false"\ntR.')
-    with pytest.raises(ValueError, match='predictions.pkl.*os.system'):
-        read(work_dir)
+    ran = tmp_path / 'ran'
+    (work_dir / 'predictions.pkl').write_bytes(f'cos\nsystem\n(S"touch {ran}"\ntR.'.encode())
+    run, curves = read(work_dir)
+    assert re.search('predictions.pkl left out: .*os.system', run.notes[0])
+    assert not ran.exists() and curves.confusion is None and run.predictions is None
+
+
+def test_a_cut_line_is_left_out_and_counted(tmp_path):
+    write_run(tmp_path / 'whole', 5, tested=0.5, seed=0)
+    cut = write_run(tmp_path / 'cut', 5, tested=0.5, seed=1)
+    log = cut / 'now/vis_data/scalars.json'
+    lines = log.read_text().splitlines()
+    log.write_text('\n'.join(lines[:-2]) + '\n' + lines[-2][:20])
+    (cut / 'b/b.json').write_text('{"acc/to')
+    (whole, _), (run, curves) = read(tmp_path / 'whole'), read(cut)
+    assert run.notes[0] == '1 damaged line of scalars.json left out'
+    assert 'b.json left out' in run.notes[1] and run.top1 == 0.1
+    assert [line['step'] for line in curves.train] == [*range(5, 50, 5)]
+    assert run.loss == pytest.approx(1 / 45) and run.seconds == pytest.approx(22.5)
+    ((row,),) = group_runs([whole, run]).values()
+    assert row.average('top1')[0] == pytest.approx(0.3), 'damage makes no other model'
+    done = run_tool('tools/report.py', cut, '--html', tmp_path / 'page.html')
+    assert done.returncode == 0 and '1 damaged line' in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize('place', ['work dir', 'elsewhere', 'moved'])
+def test_predictions_are_found_under_any_name(tmp_path, monkeypatch, place):
+    work_dir = write_run(tmp_path / 'a', 5, tested=0.5, answers=[(0, 0), (1, 0)])
+    dumped = work_dir / 'predictions.pkl'
+    if place != 'work dir':
+        (tmp_path / 'out').mkdir()
+        wanted = tmp_path / 'out/result.pickle'
+        dumped.rename(wanted if place == 'elsewhere' else work_dir / 'result.pickle')
+        dumped = wanted if place == 'elsewhere' else work_dir / 'result.pickle'
+        write_run(tmp_path / 'other', 1, answers=[(3, 3)])
+        (tmp_path / 'other/predictions.pkl').rename(work_dir / 'older.pkl')
+        cfg = Config.fromfile(work_dir / CONFIG)
+        cfg.test_evaluator = [
+            cfg.test_evaluator,
+            dict(type='DumpResults', out_file_path=str(wanted)),
+        ]
+        (work_dir / 'b/vis_data').mkdir()
+        cfg.dump(work_dir / 'b/vis_data/config.py')
+    else:
+        dumped = dumped.rename(work_dir / 'result.pkl')
+    run, curves = read(work_dir)
+    assert run.predictions == dumped.as_posix()
+    assert list(run.per_class.values()) == [1.0, 0.0] and curves.confusion.sum() == 2
+
+
+def test_names_of_classes_with_dollars_and_bars(tmp_path):
+    names = ['costs $5 or $6', r'$\nosuch$', 'left|right', '$', '_a', 'b', 'c', 'd']
+    (tmp_path / 'label_map.txt').write_text('\n'.join(names) + '\n')
+    work_dir = write_run(
+        tmp_path / 'a',
+        5,
+        tested=0.5,
+        change=dict(data_root=str(tmp_path)),
+        answers=[(k, k) for k in range(8)],
+    )
+    run, curves = read(work_dir)
+    tables = group_runs([run])
+    pictures = dict(plots.all_pictures([(run, curves)], tables))
+    assert len(pictures) == 3
+    for name, figure in pictures.items():
+        figures.save_figure(figure, tmp_path / f'{name}.png')
+        assert (tmp_path / f'{name}.png').read_bytes()[1:4] == b'PNG'
+    (axes,) = pictures['confusion_' + CONFIG[:-3]].axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == names
+    assert not any(label.get_parse_math() for label in axes.get_yticklabels())
+    rows = [['class', 'share'], *([name, '1'] for name in names)]
+    page = MarkdownIt('commonmark').enable('table').render(markdown_table(rows))
+    assert page.count('<td>') == 2 * len(names) and '<td>left|right</td>' in page
+
+
+def list_kinds(folder):
+    (folder / 'tabs.txt').write_text('a b.avi\t0\nc d.avi\t1\n')
+    (folder / 'several.txt').write_text('a.avi 0 1\nb.avi 2\nc.avi\n')
+    (folder / 'ucf101_val_split_1_videos.txt').write_text('a b.avi 0\n')
+    (folder / 'frames.txt').write_text('folder 30 0\n')
+    video = dict(type='CheckedVideoDataset')
+    tabs = dict(video, ann_file=str(folder / 'tabs.txt'), delimiter='\t')
+    several = dict(video, ann_file=str(folder / 'several.txt'), multi_class=True, num_classes=8)
+    return dict(
+        tabs=(tabs, 'the list tabs.txt', ''),
+        several=(several, 'the list several.txt', ''),
+        broken=(
+            dict(video, ann_file=str(folder / 'ucf101_val_split_1_videos.txt')),
+            'UCF101',
+            'ucf101_val_split_1_videos.txt left out: ',
+        ),
+        frames=(
+            dict(type='RawframeDataset', ann_file=str(folder / 'frames.txt')),
+            'the list frames.txt',
+            '',
+        ),
+        missing=(dict(video, ann_file='gone.txt'), 'the list gone.txt', ''),
+        repeated=(
+            dict(
+                type='RepeatDataset',
+                times=2,
+                dataset=dict(type='ClassBalancedDataset', dataset=tabs),
+            ),
+            'the list tabs.txt',
+            '',
+        ),
+        joined=(
+            dict(type='ConcatDataset', datasets=[tabs, several]),
+            'the list tabs.txt + the list several.txt',
+            '',
+        ),
+        store=(
+            dict(type='CachedFeatureDataset', store=str(folder / 'gone'), split='train'),
+            'the list gone',
+            '',
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    'kind', ['tabs', 'several', 'broken', 'frames', 'missing', 'repeated', 'joined', 'store']
+)
+def test_every_kind_of_list_is_read_or_left_out(tmp_path, kind):
+    dataset, name, note = list_kinds(tmp_path)[kind]
+    work_dir = write_run(tmp_path / 'a', 5, tested=0.5)
+    cfg = Config.fromfile(work_dir / CONFIG)
+    cfg.train_dataloader.dataset = cfg.test_dataloader.dataset = dataset
+    cfg.dump(work_dir / CONFIG)
+    run = read(work_dir)[0]
+    assert run.data == name and run.frames == '16x1x1'
+    assert any(note in n for n in run.notes)
+    assert not any('trained on' in n for n in run.notes)
+
+
+def test_predictions_of_several_labels_are_left_out(tmp_path):
+    work_dir = write_run(tmp_path / 'a', 5, tested=0.5)
+    samples = [dict(gt_label=torch.eye(8)[k], pred_score=torch.eye(8)[k]) for k in range(3)]
+    (work_dir / 'predictions.pkl').write_bytes(pickle.dumps(samples))
+    assert 'predictions.pkl left out' in read(work_dir)[0].notes[0]
+
+
+def test_a_run_on_features_counts_as_one_on_its_videos(tmp_path):
+    work_dir = write_run(tmp_path / 'videos', 5, tested=0.5)
+    videos = Config.fromfile(work_dir / CONFIG)
+    write_manifest(tmp_path / 'store', dict(format=FORMAT, config=videos.pretty_text))
+    work_dir = write_run(tmp_path / 'features', 5, tested=0.5)
+    cfg = Config.fromfile(work_dir / CONFIG)
+    for split in ('train', 'val', 'test'):
+        cfg[f'{split}_dataloader'].dataset = dict(
+            type='CachedFeatureDataset', store=str(tmp_path / 'store'), split=split
+        )
+    cfg.model.backbone = dict(type='PrecomputedFeatures')
+    cfg.model.data_preprocessor = dict(type='FeatureDataPreprocessor')
+    cfg.dump(work_dir / CONFIG)
+    want, got = (asdict(read(tmp_path / name)[0]) for name in ('videos', 'features'))
+    assert dict(got, work_dir='') == dict(want, work_dir='')
+
+
+def test_a_training_by_iterations(tmp_path):
+    work_dir = write_run(tmp_path / 'a', 3)
+    cfg = Config.fromfile(work_dir / CONFIG)
+    cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=50)
+    cfg.dump(work_dir / CONFIG)
+    (work_dir / 'last_checkpoint').write_text('/far/iter_30.pth')
+    run = read(work_dir)[0]
+    assert run.state == '30 of 50 iterations, unfinished'
+    assert '30 of 50 iterations' in runs_table([run])
 
 
 @pytest.mark.parametrize('name', ['absent', ''])

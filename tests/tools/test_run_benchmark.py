@@ -15,6 +15,7 @@ import pytest
 from helpers.support import ROOT, run_tool
 from rich.console import Console
 
+from cnnlstm_mm.config import read_config
 from cnnlstm_mm.lab.benchmark import (
     Launch,
     commands,
@@ -24,7 +25,6 @@ from cnnlstm_mm.lab.benchmark import (
     read_state,
 )
 from cnnlstm_mm.lab.benchmark import commands as commands_module
-from cnnlstm_mm.lab.benchmark.plan import read_config
 
 TOOL = 'tools/run_benchmark.py'
 CONFIG = 'configs/mobilenetv2_avgpool_quickstart.py'

@@ -11,7 +11,6 @@ frame by frame. Weights are random and no data is read.
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,9 @@ import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
 from cnnlstm_mm.cli import run_command
 from cnnlstm_mm.lab.analysis.complexity import complexity
 from cnnlstm_mm.lab.analysis.latency import latency
+from cnnlstm_mm.lab.markdown import markdown_table
 from cnnlstm_mm.memory import keep_freed_memory
+from cnnlstm_mm.storage import write_json
 
 COLUMNS = ('part', 'parameters', 'of them trained', 'G multiply-adds a view', 'M a frame')
 
@@ -107,13 +108,11 @@ def table(result: dict[str, Any]) -> str:
                 frame,
             ]
         )
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    rows.insert(1, ['-' * width for width in widths])
     lines = [
         f'{Path(result["config"]).stem}: {view["views"]} views of '
         f'{view["frames"]} x {view["height"]} x {view["width"]}'
     ]
-    lines += [f'| {" | ".join(c.ljust(w) for c, w in zip(row, widths))} |' for row in rows]
+    lines.append(markdown_table(rows))
     if not streamed:
         lines.append(f'No stream: {result["per_frame"]["reason"]}')
     times = result.get('latency')
@@ -146,8 +145,7 @@ def report(args: argparse.Namespace) -> None:
         results.append(measure(config, args))
         print(table(results[-1]), flush=True)
     if args.json:
-        Path(args.json).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.json).write_text(json.dumps(dict(models=results), indent=1))
+        write_json(args.json, dict(models=results), indent=1)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -11,7 +11,6 @@ there. --modes chooses otherwise.
 
 import argparse
 import copy
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,21 +18,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from rich.progress import track
 
 import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
 from cnnlstm_mm.cli import run_command
+from cnnlstm_mm.config import test_pipeline
+from cnnlstm_mm.datasets.path_decord_init import read_by_path
 from cnnlstm_mm.lab.analysis.cli import (
     add_model_arguments,
     chosen_videos,
     load_test_config,
     model_pairs,
 )
+from cnnlstm_mm.lab.figures import Figure, save_figure
+from cnnlstm_mm.lab.markdown import markdown_table
+from cnnlstm_mm.storage import write_json
 from cnnlstm_mm.streaming import StreamingRecognizer
-from cnnlstm_mm.streaming.facts import test_pipeline
 from cnnlstm_mm.weights import check_no_nan
 from mmaction.apis import init_recognizer
 from mmaction.registry import DATASETS
@@ -73,7 +75,7 @@ class TestVideos:
 
     def __init__(self, cfg: Config, max_videos: int | None = None) -> None:
         dataset = copy.deepcopy(cfg.test_dataloader.dataset)
-        self.pipeline = test_pipeline(cfg)
+        self.pipeline = read_by_path(test_pipeline(cfg))
         # It sets total_frames; a list of frame folders has them already.
         self.opens = [t for t in self.pipeline if t['type'].endswith('Init')]
         self.rest = Compose([t for t in self.pipeline if t not in self.opens])
@@ -187,15 +189,12 @@ def measure(config: str, checkpoint: str, mode: str, args: argparse.Namespace) -
 
 def table(parts: Sequence[float], curves: Sequence[dict]) -> str:
     """The curves as a Markdown table."""
-    heads = ['observed', *(f'{c["name"]} ({c["mode"]})' for c in curves)]
-    rows = [heads, ['-' * len(head) for head in heads]]
+    rows = [['observed', *(f'{c["name"]} ({c["mode"]})' for c in curves)]]
     rows += [
         [f'{part:g} %', *(f'{100 * c["top1"][k]:.1f} %' for c in curves)]
         for k, part in enumerate(parts)
     ]
-    return '\n'.join(
-        f'| {" | ".join(cell.ljust(len(head)) for cell, head in zip(row, heads))} |' for row in rows
-    )
+    return markdown_table(rows)
 
 
 def plot(parts: Sequence[float], curves: Sequence[dict], path: str) -> None:
@@ -212,8 +211,7 @@ def plot(parts: Sequence[float], curves: Sequence[dict], path: str) -> None:
     axes.set(xlabel='observed part of the video, %', ylabel='top-1, %', ylim=(0, 102))
     axes.grid(alpha=0.3)
     axes.legend(loc='best', fontsize='small')
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path)
 
 
 def compare(args: argparse.Namespace) -> None:
@@ -228,8 +226,7 @@ def compare(args: argparse.Namespace) -> None:
     curves = [measure(*pair, mode, args) for pair, mode in zip(pairs, modes)]
     print(table(args.parts, curves))
     if args.json:
-        Path(args.json).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.json).write_text(json.dumps(dict(parts=args.parts, curves=curves), indent=1))
+        write_json(args.json, dict(parts=args.parts, curves=curves), indent=1)
     if args.plot:
         plot(args.parts, curves, args.plot)
 

@@ -10,20 +10,19 @@ three. The table of the classes tells which ones need the order.
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from mmengine.runner import Runner
 from rich.progress import track
 from torch.utils.data import Subset
 
 import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
 from cnnlstm_mm.cli import run_command
+from cnnlstm_mm.config import read_labels
 from cnnlstm_mm.lab.analysis.cli import (
     add_model_arguments,
     chosen_videos,
@@ -31,7 +30,9 @@ from cnnlstm_mm.lab.analysis.cli import (
     model_pairs,
 )
 from cnnlstm_mm.lab.analysis.frame_orders import OrderScores, frame_orders, reorder
-from cnnlstm_mm.streaming.facts import read_labels
+from cnnlstm_mm.lab.figures import Figure, save_figure
+from cnnlstm_mm.lab.markdown import markdown_table
+from cnnlstm_mm.storage import write_json
 from cnnlstm_mm.weights import check_no_nan
 from mmaction.apis import init_recognizer
 from mmaction.registry import DATASETS
@@ -104,21 +105,11 @@ def measure(config: str, checkpoint: str, args: argparse.Namespace) -> dict[str,
     return dict(name=name, config=config, checkpoint=checkpoint, **scores.summary())
 
 
-def markdown(rows: list[list[str]]) -> str:
-    """A table, its columns aligned."""
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    rows = [rows[0], ['-' * width for width in widths], *rows[1:]]
-    return '\n'.join(
-        '| ' + ' | '.join(cell.ljust(width) for cell, width in zip(row, widths)) + ' |'
-        for row in rows
-    )
-
-
 def tables(models: list[dict]) -> str:
     """All models, then the classes of each, those that need order first."""
     orders = list(models[0]['top1'])
     parts = [
-        markdown(
+        markdown_table(
             [
                 ['top-1', *orders],
                 *([m['name'], *(f'{100 * m["top1"][o]:.1f} %' for o in orders)] for m in models),
@@ -140,7 +131,7 @@ def tables(models: list[dict]) -> str:
                     shares['reversed_as'],
                 ]
             )
-        text = f'\n{m["name"]}\n{markdown(rows)}'
+        text = f'\n{m["name"]}\n{markdown_table(rows)}'
         if len(classes) > MAX_CLASSES:
             text += f'\n{len(classes) - MAX_CLASSES} more in the JSON'
         parts.append(text)
@@ -189,8 +180,7 @@ def plot(models: list[dict], path: str) -> None:
     right.set(ylabel='points lost when shuffled')
     for axes in (left, right):
         axes.grid(alpha=0.3, axis='y')
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100)
+    save_figure(figure, path)
 
 
 def probe(args: argparse.Namespace) -> None:
@@ -198,10 +188,7 @@ def probe(args: argparse.Namespace) -> None:
     models = [measure(*pair, args) for pair in model_pairs(args.models)]
     print(tables(models))
     if args.json:
-        Path(args.json).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.json).write_text(
-            json.dumps(dict(shuffles=args.shuffles, models=models), indent=1)
-        )
+        write_json(args.json, dict(shuffles=args.shuffles, models=models), indent=1)
     if args.plot:
         plot(models, args.plot)
 

@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from preparation import write_lines
 
 GOOD = 'good great lovely clever moving funny'.split()
 BAD = 'bad dull weak silly boring noisy'.split()
@@ -83,15 +84,15 @@ def write(args: argparse.Namespace) -> None:
             for label, words in enumerate(pair(rng)):
                 name = f'{part}_{len(lines):05d}.npy'
                 np.save(args.out / 'vectors' / name, np.stack([vectors[word] for word in words]))
-                lines.append(f'{name} {label}\n')
-                reviews.append(' '.join(words) + '\n')
-        (args.out / f'embeddings_{part}_list.txt').write_text(''.join(lines))
-        (args.out / f'reviews_{part}.txt').write_text(''.join(reviews))
-    (args.out / 'label_map.txt').write_text('\n'.join(CLASSES) + '\n')
+                lines.append(f'{name} {label}')
+                reviews.append(' '.join(words))
+        write_lines(args.out / f'embeddings_{part}_list.txt', lines)
+        write_lines(args.out / f'reviews_{part}.txt', reviews)
+    write_lines(args.out / 'label_map.txt', CLASSES)
     print(
         f'{2 * args.train_pairs} reviews to train on and '
         f'{2 * args.val_pairs} to test on in {args.out}, such as\n'
-        f'  negative: {reviews[0]}  positive: {reviews[1]}'
+        f'  negative: {reviews[0]}\n  positive: {reviews[1]}\n'
         'Next: python tools/train.py configs/lstm_embeddings_quickstart.py'
     )
 

@@ -31,6 +31,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from preparation import write_lines, write_text
 from rich.progress import track
 
 STEPS = dict(Right=(0, 1), Left=(0, -1), Up=(-1, 0), Down=(1, 0))  # (y, x)
@@ -297,7 +298,7 @@ def prepare(out: Path, settings: Settings, overwrite: bool) -> None:
         raise FileExistsError(f'{videos} was not made by this tool. Pass another --out.')
     for name in CLASSES:
         (videos / name).mkdir(parents=True, exist_ok=True)
-    record.write_text(json.dumps(wanted, indent=2) + '\n')
+    write_text(record, json.dumps(wanted, indent=2) + '\n')
 
 
 def make_quickstart(
@@ -329,13 +330,12 @@ def make_quickstart(
         written = sum(track(jobs, 'Making videos', total=len(scenes)))
     for split, members in splits.items():
         lines = [
-            f'{video_path(name, scene)} {label}\n'
+            f'{video_path(name, scene)} {label}'
             for scene in members
             for label, name in enumerate(CLASSES)
         ]
-        list_path = out / f'quickstart_{split}_split_1_videos.txt'
-        list_path.write_text(''.join(lines))
-    (out / 'label_map.txt').write_text('\n'.join(CLASSES) + '\n')
+        write_lines(out / f'quickstart_{split}_split_1_videos.txt', lines)
+    write_lines(out / 'label_map.txt', CLASSES)
     write_preview(out / 'preview.png', 1, settings)
     return written
 

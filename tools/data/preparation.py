@@ -58,7 +58,7 @@ def unpack(source: Path, out: Path) -> Path:
         _unpack_with_program(source, out)
     else:
         shutil.unpack_archive(source, out, filter='data')
-    stamp.write_text(f'{source.name} {size}')
+    write_text(stamp, f'{source.name} {size}')
     return out
 
 
@@ -193,9 +193,7 @@ def _read_log(log: Path) -> dict[str, dict]:
                 continue
             known[entry.pop('name')] = entry
     if known:  # end a line that was cut short
-        log.write_text(
-            ''.join(json.dumps(dict(entry, name=name)) + '\n' for name, entry in known.items())
-        )
+        write_lines(log, (json.dumps(dict(entry, name=name)) for name, entry in known.items()))
     return known
 
 
@@ -239,10 +237,17 @@ def _probe_alone(path: Path) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically."""
+    # Here: this module is imported by the processes that decode, the package takes seconds.
+    from cnnlstm_mm.storage import write_text
+
+    write_text(path, text)
+
+
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Write a text file, one item a line."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(''.join(f'{line}\n' for line in lines))
+    write_text(path, ''.join(f'{line}\n' for line in lines))
 
 
 def link_videos(source: Path, out: Path) -> None:
@@ -305,8 +310,7 @@ def write_report(report: dict, path: Path) -> None:
         report (dict): See :func:`summarize`.
         path (Path): The file to write.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(report, indent=2) + '\n')
+    write_text(path, json.dumps(report, indent=2) + '\n')
     there = report['clips'] - len(report['missing']) - len(report['broken'])
     print(
         f'{there} of {report["clips"]} clips in {report["classes"]} classes '

@@ -72,10 +72,11 @@ import json, sys
 import cnnlstm_mm
 from cnnlstm_mm.datasets.annotation_list import load_files
 try:
-    rows = load_files(sys.argv[1], sys.argv[2], ' ', False)
-    labels = {row['label'] for row in rows}
-    print(f'{len(rows)} videos, {len(labels)} labels from {min(labels)} to '
-          f'{max(labels)}')
+    path, videos, delimiter, several = sys.argv[1:]
+    rows = load_files(path, videos, delimiter, bool(several))
+    labels = [row['label'] if several else [row['label']] for row in rows]
+    labels = sorted({label for part in labels for label in part}) or ['none']
+    print(f'{len(rows)} videos, {len(labels)} labels from {labels[0]} to {labels[-1]}')
 except Exception as error:
     sys.exit(json.dumps(f'{error}'))
 """
@@ -112,9 +113,10 @@ def config_files(config: str) -> list[Result]:
     return [_files(f'files of {config}', good, said)]
 
 
-def list_file(path: str, videos: str) -> list[Result]:
+def list_file(path: str, videos: str, delimiter: str = ' ', several: bool = False) -> list[Result]:
     """A list and its videos."""
-    good, said = tried(LIST, 300.0, path, videos)
+    delimiter = delimiter.replace('\\t', '\t')  # as a shell passes it
+    good, said = tried(LIST, 300.0, path, videos, delimiter, 'several' * several)
     return [_files(path, good, said)]
 
 

@@ -1,1 +1,1 @@
-"""What a model costs and what it uses."""
+"""Cost of a model, and its use of the order of frames."""

@@ -1,4 +1,4 @@
-"""What the analysis tools share: pairs of config and checkpoint, test data."""
+"""Arguments and test data that the analysis tools share."""
 
 import argparse
 
@@ -6,17 +6,13 @@ import numpy as np
 from mmengine.config import Config, DictAction
 
 from cnnlstm_mm import compat
+from cnnlstm_mm.config import datasets_of, list_path
 from cnnlstm_mm.engine.launch import check_files
 from cnnlstm_mm.memory import keep_freed_memory
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the models and the options that the analysis tools share.
-
-    Args:
-        parser (ArgumentParser): Receives ``models``, --max-videos, --device,
-            --cfg-options, --json and --plot.
-    """
+    """Add ``models``, --max-videos, --device, --cfg-options, --json and --plot."""
     parser.add_argument(
         'models',
         nargs='+',
@@ -45,22 +41,23 @@ def model_pairs(models: list[str]) -> list[tuple[str, str]]:
 
 
 def load_test_config(path: str, options: dict | None) -> Config:
-    """Read a config whose test data are there.
-
-    Args:
-        path (str): The config file.
-        options (dict, optional): Settings that override its own.
-
-    Returns:
-        Config: The config; its test data can be read on this machine.
+    """Read a config whose test data are on this machine, with one label a video.
 
     Raises:
-        FileNotFoundError: If the list or the videos are not there.
+        FileNotFoundError: If the list or the videos are missing.
+        ValueError: If the list has several labels a video.
     """
     keep_freed_memory()
     cfg = Config.fromfile(path)
     cfg.merge_from_dict(options or {})
     check_files(Config(dict(cfg, model={})), ['test'])
+    for dataset in datasets_of(cfg, 'test'):
+        if dataset.get('multi_class'):
+            raise ValueError(
+                f'expected one label a video, got the list {list_path(dataset)} with '
+                'multi_class=True; fix: name a list of single labels with --cfg-options '
+                'test_dataloader.dataset.ann_file=LIST test_dataloader.dataset.multi_class=False'
+            )
     compat.apply_opencv_readers(cfg)
     return cfg
 

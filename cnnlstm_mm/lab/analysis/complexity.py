@@ -1,8 +1,8 @@
 """Parameters and multiply-adds of a config's model.
 
-mmengine's counter traces the model and counts what it finds. It has no entry
-for ``nn.LSTM`` and for attention in one operator; these are added here. A
-ConvLSTM is traced as the plain loop that it is tested against.
+mmengine's counter traces the model and counts what it finds. It has no entry for ``nn.LSTM`` and
+for attention in one operator; these are added here. A ConvLSTM is traced as the plain loop that
+it is tested against.
 """
 
 import copy
@@ -30,31 +30,26 @@ def complexity(
 ) -> dict[str, Any]:
     """Count parameters and multiply-adds of one run on a black view.
 
-    Convolutions and matrix products count one for each multiplication with
-    its addition, as in MMAction2's tables. Normalization and resizing count
-    as mmengine's counter has them (2 a value for a batch norm in testing),
-    pointwise operations and averages next to nothing. No weights and no videos
-    are read.
+    Convolutions and matrix products count one for each multiplication with its addition, as in
+    MMAction2's tables. Normalization and resizing count as mmengine's counter has them (2 a value
+    for a batch norm in testing), pointwise operations and averages next to nothing. No weights
+    and no videos are read.
 
     Args:
-        cfg (Config): The config of a Recognizer3D or Recognizer2D. It is left
-            as it is.
-        shape (tuple[int], optional): Frames, height and width of a view.
-            Defaults to None, those of the config's test pipeline.
-        video_size (tuple[int]): Height and width of the videos, for pipelines
-            that do not crop. Defaults to those of UCF101.
+        cfg: The config of a Recognizer3D or Recognizer2D; it is not changed.
+        shape: Frames, height and width of a view; by default those of the test pipeline.
+        video_size: Height and width of the videos, for pipelines that do not crop; by default
+            those of UCF101.
 
     Returns:
-        dict: ``flops`` of one view and ``params`` of the model, integers;
-        ``trainable_params``; ``parts`` with these three of backbone, neck and
-        cls_head; ``view`` with ``views``, ``frames``, ``height``, ``width``;
-        ``per_frame`` with ``flops`` and ``parts`` of one frame of a stream,
-        or with ``reason``, why the model does not run frame by frame.
+        ``flops`` of one view and ``params`` of the model, integers; ``trainable_params``;
+        ``parts`` with these three of backbone, neck and cls_head; ``view`` with ``views``,
+        ``frames``, ``height``, ``width``; ``per_frame`` with ``flops`` and ``parts`` of one frame
+        of a stream, or with ``reason``, why the model does not run frame by frame.
 
     Raises:
-        ValueError: If the config is not of a recognizer of videos, its parts
-            do not go together, or the size of a view is neither given nor in
-            the config.
+        ValueError: If the config is not of a recognizer of videos, its parts do not fit, or the
+            size of a view is neither given nor in the config.
     """
     kind = (cfg.get('model') or {}).get('type')
     if kind not in RECOGNIZERS:
@@ -66,13 +61,8 @@ def complexity(
     init_default_scope(cfg.get('default_scope', 'mmaction'))
     model = MODELS.build(copy.deepcopy(cfg.model))
     params = {name: _params(getattr(model, name, None)) for name in PARTS}
-    channels = first_channels(model)
-    size = (view.height, view.width)
-    clip = (
-        (1, view.frames, channels, *size)
-        if kind == 'Recognizer2D'
-        else (1, 1, channels, view.frames, *size)
-    )
+    channels, size = first_channels(model), (view.height, view.width)
+    clip = (view.frames, channels) if kind == 'Recognizer2D' else (1, channels, view.frames)
     try:
         step = StepModel(model, torch.device('cpu'))
     except ValueError as error:
@@ -80,7 +70,7 @@ def complexity(
     else:
         frame = torch.zeros(1, channels, 1, *size)
         per_frame = _flops(_OneStep(step), frame, dict(cls_head='head'))
-    flops = _flops(_Scores(model), torch.zeros(clip), {})
+    flops = _flops(_Scores(model), torch.zeros(1, *clip, *size), {})
     parts = {
         name: dict(params[name], flops=flops['parts'][name])
         for name in PARTS
@@ -96,14 +86,9 @@ def complexity(
 
 
 def first_channels(model: nn.Module) -> int:
-    """Channels of a model's input: those of its first convolution.
+    """Channels of a recognizer's input: those of its first convolution.
 
-    Args:
-        model (nn.Module): A recognizer.
-
-    Returns:
-        int: 3 for RGB; those of a stored feature if there is no backbone that
-        has weights.
+    They are those of a stored feature if the backbone has no weights.
     """
     for module in model.backbone.modules():
         if isinstance(module, (nn.Conv2d, nn.Conv3d)):
@@ -144,15 +129,14 @@ def _params(module: nn.Module | None) -> dict[str, int]:
 
 
 def count(module: nn.Module, inputs: Tensor) -> FlopAnalyzer:
-    """Mmengine's counter, with the operators that it lacks.
+    """Count with mmengine's counter and the operators that it lacks.
 
     Args:
-        module (nn.Module): Put into evaluation mode.
-        inputs (Tensor): What it is called with.
+        module: Put into evaluation mode.
+        inputs: Its argument.
 
     Returns:
-        FlopAnalyzer: Ask it for ``total()``, ``by_module()``, ``by_operator``
-        or ``unsupported_ops()``.
+        Ask it for ``total()``, ``by_module()``, ``by_operator`` or ``unsupported_ops()``.
     """
     module.train(False)
     analyzer = FlopAnalyzer(module, inputs)
@@ -175,8 +159,9 @@ def _shape(value: torch._C.Value) -> list[int]:
 
 
 def _lstm(inputs: list[torch._C.Value], outputs: list[torch._C.Value]) -> int:
-    """aten::lstm(input, hx, params, ...): each weight matrix meets each step
-    of each sample once.
+    """Multiply-adds of ``aten::lstm(input, hx, params, ...)``.
+
+    Each weight matrix meets each step of each sample once.
     """
     steps = prod(_shape(inputs[0])[:2])
     weights = [_shape(value) for value in inputs[2].node().inputs()]
@@ -184,9 +169,7 @@ def _lstm(inputs: list[torch._C.Value], outputs: list[torch._C.Value]) -> int:
 
 
 def _attention(inputs: list[torch._C.Value], outputs: list[torch._C.Value]) -> int:
-    """softmax(q k') v, each a matrix product: q [..., L, E], k [..., S, E],
-    v [..., S, V].
-    """
+    """Multiply-adds of softmax(q k') v: q [..., L, E], k [..., S, E], v [..., S, V]."""
     *batch, length, size = _shape(inputs[0])
     *_, sources, values = _shape(inputs[2])
     return prod(batch) * length * sources * (size + values)

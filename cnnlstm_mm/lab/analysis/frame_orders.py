@@ -1,4 +1,4 @@
-"""Orders of a clip's frames, and what a model answers to each."""
+"""Orders of a clip's frames, and the accuracy in each."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,15 +13,14 @@ def frame_orders(clip_len: int, number: int, seeds: Sequence[int]) -> dict[str, 
     """The orders in which a clip is shown to the model.
 
     Args:
-        clip_len (int): Frames T of a clip.
-        number (int): Of the video in its list: each has its own shuffles.
-        seeds (Sequence[int]): One shuffle for each.
+        clip_len: Frames T of a clip.
+        number: Of the video in its list: each has its own shuffles.
+        seeds: One shuffle for each.
 
     Returns:
-        dict[str, np.ndarray]: Indices [T] by name: 'in order', 'reversed',
-        'shuffled S' for each seed, 'frozen' (the middle frame all the time)
-        and 'half' (every second frame, each twice, so that models for T
-        frames take it).
+        Indices [T] by name: 'in order', 'reversed', 'shuffled S' for each seed, 'frozen' (the
+        middle frame all the time) and 'half' (every second frame, each twice, so that models for
+        T frames take it).
     """
     steps = np.arange(clip_len)
     orders = {'in order': steps, 'reversed': steps[::-1]}
@@ -33,32 +32,24 @@ def frame_orders(clip_len: int, number: int, seeds: Sequence[int]) -> dict[str, 
 
 
 def reorder(inputs: torch.Tensor, order: np.ndarray) -> torch.Tensor:
-    """Bring the frames of a video's views into an order.
-
-    Args:
-        inputs (Tensor): [views, C, T, H, W].
-        order (np.ndarray): Indices [T].
-
-    Returns:
-        Tensor: Of the same shape.
+    """Bring the frames of a video's views [views, C, T, H, W] into an order of indices [T].
 
     Raises:
-        ValueError: If the inputs are no clips.
+        ValueError: If the inputs are not clips.
     """
     if inputs.dim() != 5:
         raise ValueError(
-            f'the test pipeline gives inputs of shape {tuple(inputs.shape)}: '
-            'the probe needs clips [views, C, T, H, W], of '
-            'FormatShape(input_format="NCTHW").'
+            f'the test pipeline gives inputs of shape {tuple(inputs.shape)}: the probe needs '
+            'clips [views, C, T, H, W], of FormatShape(input_format="NCTHW").'
         )
     return inputs[:, :, torch.from_numpy(order.copy())]
 
 
 class OrderScores:
-    """Counts right answers for each order and class.
+    """Counter of right answers by order and class.
 
     Args:
-        classes (Sequence[str]): Their names.
+        classes: Their names.
     """
 
     def __init__(self, classes: Sequence[str]) -> None:
@@ -70,34 +61,27 @@ class OrderScores:
         self.answers.setdefault(name, []).append((label, answer))
 
     def summary(self) -> dict[str, Any]:
-        """Sum up.
+        """Accuracy by order and class.
 
         Returns:
-            dict: ``top1``, a share for each order, with 'shuffled' the mean
-            over seeds; ``shuffled_by_seed``; ``per_class``, for each class
-            the same shares, ``videos``, and ``reversed_as``, the answer that
-            its videos get most when they run backwards.
+            ``top1``, a share for each order, with 'shuffled' the mean over seeds;
+            ``shuffled_by_seed``; ``per_class``, for each class the same shares, ``videos``, and
+            ``reversed_as``, the most frequent answer to its videos when they run backwards.
         """
-        shares: dict[str, dict[str, Any]] = {}
         right = {
             name: np.array([a == b for a, b in pairs], float)
             for name, pairs in self.answers.items()
         }
         labels = np.array([label for label, _ in self.answers['in order']])
-        by_seed = {
-            name.split()[1]: float(hits.mean())
-            for name, hits in right.items()
-            if name.startswith(SHUFFLED)
-        }
-        merged = {name: hits for name, hits in right.items() if not name.startswith(SHUFFLED)}
-        if by_seed:
-            merged[SHUFFLED] = np.mean(
-                [hits for name, hits in right.items() if name.startswith(SHUFFLED)], axis=0
-            )
+        shuffled = {name: hits for name, hits in right.items() if name.startswith(SHUFFLED)}
+        merged = {name: hits for name, hits in right.items() if name not in shuffled}
+        if shuffled:
+            merged[SHUFFLED] = np.mean(list(shuffled.values()), axis=0)
         names = [
             name for name in ('in order', 'reversed', SHUFFLED, 'frozen', 'half') if name in merged
         ]
-        backwards = np.array([b for _, b in self.answers['reversed']])
+        backwards = np.array([answer for _, answer in self.answers['reversed']])
+        shares: dict[str, dict[str, Any]] = {}
         for k, cls in enumerate(self.classes):
             chosen = labels == k
             if chosen.any():
@@ -108,6 +92,8 @@ class OrderScores:
             videos=len(labels),
             chance=1 / len(self.classes),
             top1={name: float(merged[name].mean()) for name in names},
-            shuffled_by_seed=by_seed,
+            shuffled_by_seed={
+                name.split()[1]: float(hits.mean()) for name, hits in shuffled.items()
+            },
             per_class=shares,
         )

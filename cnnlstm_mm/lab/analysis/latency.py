@@ -1,4 +1,4 @@
-"""How long a config's model takes."""
+"""Latency of a config's model."""
 
 import copy
 import platform
@@ -34,21 +34,18 @@ def latency(
     """Time testing, from normalized frames to scores, with random weights.
 
     Args:
-        cfg (Config): The config; it is left as it is.
-        device (str): Such as 'cpu' or 'cuda'. Defaults to 'cpu', on as many
-            threads as ``torch.get_num_threads()``.
-        batch_size (int): Views, or streams, that run together. Defaults to 1.
-        repeats (int): Runs that are timed. Defaults to 20.
-        warmup (int): Runs before them. Defaults to 3.
-        shape (tuple[int], optional): Frames, height and width of a view.
-            Defaults to None, those of the config's test pipeline.
-        video_size (tuple[int]): See :func:`cnnlstm_mm.lab.analysis.view_size.view_of`.
+        cfg: The config; it is not changed.
+        device: Such as 'cpu' (on ``torch.get_num_threads()`` threads) or 'cuda'.
+        batch_size: Views, or streams, that run together.
+        repeats: Timed runs.
+        warmup: Runs before them.
+        shape: Frames, height and width of a view; by default those of the test pipeline.
+        video_size: See :func:`cnnlstm_mm.lab.analysis.view_size.view_of`.
 
     Returns:
-        dict: ``view`` and, for a model that runs frame by frame, ``frame``
-        (one frame of each stream, from prepared frames), each with
-        ``median_ms`` and ``p95_ms`` of a batch and ``frames_per_s``;
-        ``views_per_s``; and the ``device``, ``threads``, ``batch_size``,
+        ``view`` and, for a model that runs frame by frame, ``frame`` (one frame of each stream,
+        from prepared frames), each with ``median_ms`` and ``p95_ms`` of a batch and
+        ``frames_per_s``; ``views_per_s``; and the ``device``, ``threads``, ``batch_size``,
         ``repeats`` and ``warmup`` of the measurement.
 
     Raises:
@@ -98,14 +95,7 @@ def latency(
 
 
 def device_name(device: str) -> str:
-    """The name of a device that a person knows.
-
-    Args:
-        device (str): Such as 'cpu' or 'cuda:0'.
-
-    Returns:
-        str: The card's name, or the processor's as far as the system says it.
-    """
+    """Name of the card of a device such as 'cuda:0', or the processor's as the system has it."""
     if torch.device(device).type == 'cuda':
         return torch.cuda.get_device_name(device)
     return f'{device} {platform.machine()}'

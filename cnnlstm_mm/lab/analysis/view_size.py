@@ -1,4 +1,4 @@
-"""How large a view of a config's test pipeline is."""
+"""Size of the views of a config's test pipeline."""
 
 from typing import NamedTuple
 
@@ -7,20 +7,13 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 
-from cnnlstm_mm.streaming.facts import test_pipeline
+from cnnlstm_mm.config import test_pipeline
 
 FORMATS = ('NCTHW', 'NCHW')
 
 
 class View(NamedTuple):
-    """What a test gives to the model.
-
-    Attributes:
-        views (int): Crops x clips of a video.
-        frames (int): Frames of a view, T.
-        height (int): Of a frame, in pixels.
-        width (int): The same.
-    """
+    """Crops x clips of a video, frames T of each, and their size in pixels."""
 
     views: int
     frames: int
@@ -32,28 +25,17 @@ def view_of(cfg: Config, video_size: tuple[int, int] = (240, 320), video_frames:
     """Run a config's test pipeline on a black video; no file is read.
 
     Args:
-        cfg (Config): The config.
-        video_size (tuple[int]): Height and width of the video, which matter
-            where the pipeline does not crop. Defaults to those of UCF101.
-        video_frames (int): Its length. Defaults to 300.
-
-    Returns:
-        View: What comes out.
+        cfg: The config.
+        video_size: Height and width of the video, which matter where the pipeline does not crop;
+            by default those of UCF101.
+        video_frames: Its length.
 
     Raises:
         ValueError: If the pipeline does not make frames of a video.
     """
     init_default_scope(cfg.get('default_scope', 'mmaction'))
-    results = dict(
-        filename='',
-        frame_dir='',
-        filename_tmpl='',
-        modality='RGB',
-        label=0,
-        start_index=0,
-        total_frames=video_frames,
-        avg_fps=30.0,
-    )
+    results = dict(modality='RGB', label=0, start_index=0, total_frames=video_frames, avg_fps=30.0)
+    results.update(dict.fromkeys(('filename', 'frame_dir', 'filename_tmpl'), ''))
     try:
         pipeline = test_pipeline(cfg)
         for step in pipeline:
@@ -72,9 +54,8 @@ def view_of(cfg: Config, video_size: tuple[int, int] = (240, 320), video_frames:
             raise ValueError(f'input_format={kind!r} is none of {FORMATS}')
     except Exception as error:
         raise ValueError(
-            'the size of a view cannot be read from the test pipeline '
-            f'({type(error).__name__}: {error}): say it, shape=(frames, '
-            'height, width), or --shape FRAMES HEIGHT WIDTH.'
+            f'the size of a view cannot be read from the test pipeline ({type(error).__name__}: '
+            f'{error}): say it, shape=(frames, height, width), or --shape FRAMES HEIGHT WIDTH.'
         ) from error
     if kind == 'NCTHW':
         return View(shape[0], *shape[2:])  # [views, 3, T, H, W]

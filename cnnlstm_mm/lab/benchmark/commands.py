@@ -1,4 +1,4 @@
-"""The commands of a run."""
+"""Commands that train and test a run."""
 
 import sys
 from dataclasses import dataclass
@@ -12,19 +12,12 @@ TOOLS = Path(__file__).resolve().parents[3] / 'tools'
 
 @dataclass(frozen=True)
 class Launch:
-    """How to start training and testing.
+    """How to start training and testing."""
 
-    Args:
-        launcher (str): 'none', 'pytorch' or 'slurm'.
-        gpus (int): Processes, one a GPU, of each run.
-        partition (str, optional): Of Slurm.
-        train_flags (tuple[str]): More flags of tools/train.py.
-    """
-
-    launcher: str = 'none'
-    gpus: int = 1
-    partition: str | None = None
-    train_flags: tuple = ()
+    launcher: str = 'none'  # or 'pytorch' or 'slurm'
+    gpus: int = 1  # processes, one a GPU, of each run
+    partition: str | None = None  # of Slurm
+    train_flags: tuple[str, ...] = ()  # more flags of tools/train.py
 
     def __post_init__(self) -> None:
         if self.launcher == 'slurm' and not self.partition:
@@ -35,19 +28,13 @@ class Launch:
             raise ValueError(f'--gpus must be at least 1, got {self.gpus}.')
 
     def start(self, what: str, run: Run) -> list[str]:
-        """The beginning of a command, up to the config."""
+        """The beginning of a command, up to the config; ``what`` is train or test."""
         script = str(TOOLS / f'{what}.py')
         if self.launcher == 'slurm':
             return ['bash', str(TOOLS / f'slurm_{what}.sh'), str(self.partition), run.work_dir.name]
         if self.launcher == 'pytorch':
-            return [
-                sys.executable,
-                '-m',
-                'torch.distributed.run',
-                '--standalone',
-                f'--nproc_per_node={self.gpus}',
-                script,
-            ]
+            run_processes = ['-m', 'torch.distributed.run', '--standalone']
+            return [sys.executable, *run_processes, f'--nproc_per_node={self.gpus}', script]
         return [sys.executable, script]
 
 
@@ -55,39 +42,23 @@ def commands(run: Run, launch: Launch, checkpoint: Path | None = None) -> list[l
     """Make the commands that train and test.
 
     Args:
-        run (Run): What to run.
-        launch (Launch): How.
-        checkpoint (Path, optional): What to test. Defaults to None, that of
-            the last epoch.
+        run: The run.
+        launch: How to start it.
+        checkpoint: What to test; by default that of the last epoch.
 
     Returns:
-        list[list[str]]: The command that trains, goes on with what is there
-        and does nothing if all epochs are there; and the one that tests.
+        The command that trains from the newest checkpoint on, if epochs are left; and the one
+        that tests.
     """
     common = ['--work-dir', str(run.work_dir)]
-    if launch.launcher != 'none':
+    if launch.launcher == 'pytorch':  # Slurm's scripts add theirs
         common += ['--launcher', launch.launcher]
-    if launch.launcher == 'slurm':
-        common = common[:2]  # the script adds it
     options = {**run.cfg_options, **({} if run.split is None else {'split': run.split})}
     if options:
         common += ['--cfg-options', *(f'{key}={value}' for key, value in options.items())]
     checkpoint = checkpoint or run.work_dir / f'epoch_{run.max_epochs}.pth'
-    train = [
-        *launch.start('train', run),
-        str(run.config),
-        '--resume',
-        '--seed',
-        str(run.seed),
-        *launch.train_flags,
-        *common,
-    ]
-    test = [
-        *launch.start('test', run),
-        str(run.config),
-        str(checkpoint),
-        '--dump',
-        str(run.work_dir / PREDICTIONS),
-        *common,
-    ]
+    train = [*launch.start('train', run), str(run.config), '--resume', '--seed', str(run.seed)]
+    train += [*launch.train_flags, *common]
+    test = [*launch.start('test', run), str(run.config), str(checkpoint)]
+    test += ['--dump', str(run.work_dir / PREDICTIONS), *common]
     return [train, test]

@@ -1,4 +1,4 @@
-"""Runs, several at once, with a display; one that fails stops no other."""
+"""Several runs at once, with a display; one that fails stops no other."""
 
 import json
 import os
@@ -18,25 +18,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from .commands import Launch, commands
 from .plan import Run
-from .run_state import RunState, read_state, saved_epochs, write_record
+from .run_state import read_state, saved_epochs, write_record
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a run.
-
-    Args:
-        run (Run): The run.
-        words (str): 'done', 'was done', 'failed' or 'stopped'.
-        seconds (float): How long it took this time.
-        error (str): The last line of its log if it failed.
-        log (Path, optional): That log.
-    """
+    """Result of a run."""
 
     run: Run
-    words: str
-    seconds: float = 0.0
-    error: str = ''
+    words: str  # 'done', 'was done', 'failed' or 'stopped'
+    seconds: float = 0.0  # how long it took this time
+    error: str = ''  # the last line of its log if it failed
     log: Path | None = None
 
     @property
@@ -55,16 +47,15 @@ def execute(
     """Train and test what is not done yet.
 
     Args:
-        runs (Sequence[Run]): What to do, in this order.
-        launch (Launch): How to start each of them.
-        jobs (int): How many at once. Defaults to 1.
-        devices (Sequence[str], optional): CUDA device numbers; each job takes
-            ``launch.gpus`` of its own. Defaults to None, all jobs see all.
-        console (Console, optional): Where to show progress.
+        runs: In this order.
+        launch: How to start each of them.
+        jobs: How many at once.
+        devices: CUDA device numbers; each job takes ``launch.gpus`` of its own. None lets all
+            jobs see all.
+        console: Where to show progress.
 
     Returns:
-        list[Outcome]: One a run. Ctrl-C stops what runs; those and the ones
-        that were not begun are 'stopped'.
+        One a run. Ctrl-C stops what runs; those and the ones that were not begun are 'stopped'.
     """
     slots: queue.Queue[str | None] = queue.Queue()
     for job in range(jobs):
@@ -72,13 +63,8 @@ def execute(
         slots.put(None if devices is None else ','.join(devices[first : first + launch.gpus]))
     stop = Event()
     outcomes: dict[str, Outcome] = {}
-    columns = (
-        TextColumn('{task.description}'),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console) as progress:
+    columns = TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn()
+    with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
         overall = progress.add_task('Runs', total=len(runs))
 
         def work(run: Run) -> None:
@@ -105,8 +91,9 @@ def execute(
 
 
 def stop_on_signals() -> None:
-    """Let SIGTERM stop as Ctrl-C does, and Ctrl-C's signal work in the
-    background of a script too, where it is ignored by default.
+    """Let SIGTERM stop as Ctrl-C does.
+
+    Ctrl-C's signal, which a script's background jobs ignore by default, works again, too.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
@@ -125,15 +112,11 @@ def _one(run: Run, launch: Launch, slot: str | None, progress: Progress, stop: E
     started = time.monotonic()
     state = read_state(run)
     if state.other:
-        return Outcome(
-            run,
-            'failed',
-            error=(
-                f'{run.work_dir} holds a run of other settings or of another '
-                'version of the config: move it away, or name another '
-                '--work-root.'
-            ),
+        error = (
+            f'{run.work_dir} holds a run of other settings or of another version of the config: '
+            'move it away, or name another --work-root.'
         )
+        return Outcome(run, 'failed', error=error)
     if state.tested:
         return Outcome(run, 'was done')
     if stop.is_set():
@@ -155,25 +138,15 @@ def _one(run: Run, launch: Launch, slot: str | None, progress: Progress, stop: E
             code = _follow(command, log, slot, launch, stop, partial(show, what))
             if stop.is_set():
                 return Outcome(run, 'stopped', time.monotonic() - started)
-            if code or (what == 'train' and not _trained(run)):
-                return Outcome(
-                    run,
-                    'failed',
-                    time.monotonic() - started,
-                    _last_line(log) or f'exit code {code}',
-                    log,
-                )
+            if code or (what == 'train' and saved_epochs(run.work_dir).epochs < run.max_epochs):
+                reason = _last_line(log) or f'exit code {code}'
+                return Outcome(run, 'failed', time.monotonic() - started, reason, log)
         # 'train' fails above where there is no checkpoint.
         checkpoint = saved_epochs(run.work_dir).checkpoint
         write_record(run, checkpoint.name if checkpoint else None)
         return Outcome(run, 'done', time.monotonic() - started)
     finally:
         progress.remove_task(task)
-
-
-def _trained(run: Run) -> bool:
-    state: RunState = saved_epochs(run.work_dir)
-    return state.epochs >= run.max_epochs
 
 
 def _follow(
@@ -189,10 +162,8 @@ def _follow(
     if slot is not None:
         env['CUDA_VISIBLE_DEVICES'] = slot
     if launch.launcher == 'slurm':
-        env.update(
-            GPUS=str(launch.gpus),
-            GPUS_PER_NODE=str(min(launch.gpus, int(env.get('GPUS_PER_NODE', 8)))),
-        )
+        node = min(launch.gpus, int(env.get('GPUS_PER_NODE', 8)))
+        env.update(GPUS=str(launch.gpus), GPUS_PER_NODE=str(node))
     with log.open('a') as output:
         # A group of its own: data loader and launcher processes end with it.
         process = subprocess.Popen(

@@ -7,54 +7,34 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from mmengine.config import Config
 
-from cnnlstm_mm.engine.launch import split_variable
+from cnnlstm_mm.config import read_config
 
 KEYS = ('configs', 'splits', 'seeds', 'cfg_options')
 
 
 @dataclass(frozen=True)
 class BenchmarkList:
-    """A file of configs/benchmarks.
+    """A file of configs/benchmarks."""
 
-    Args:
-        name (str): The file's, without its ending.
-        configs (list[Path]): What to train and to test.
-        splits (list[int]): Which splits, for data sets that have several.
-            Defaults to [], the config's own.
-        seeds (list[int]): A run for each. Defaults to [0].
-        cfg_options (dict): Settings that override those of all configs.
-    """
-
-    name: str
+    name: str  # the file's, without its ending
     configs: list[Path]
-    splits: list[int] = field(default_factory=list)
-    seeds: list[int] = field(default_factory=lambda: [0])
-    cfg_options: dict[str, Any] = field(default_factory=dict)
+    splits: list[int] = field(default_factory=list)  # [] for the config's own
+    seeds: list[int] = field(default_factory=lambda: [0])  # a run for each
+    cfg_options: dict[str, Any] = field(default_factory=dict)  # override those of all configs
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training and its test.
-
-    Args:
-        config (Path): The config file.
-        split (int, optional): None if the data set has one split only.
-        seed (int): Of training.
-        work_dir (Path): Where the run leaves everything.
-        cfg_options (dict): Settings that override the config's.
-        max_epochs (int): When the run is over.
-        fingerprint (str): Tells whether two runs ask for the same.
-    """
+    """One training and its test."""
 
     config: Path
-    split: int | None
+    split: int | None  # None if the data set has one split only
     seed: int
     work_dir: Path
     cfg_options: dict[str, Any]
     max_epochs: int
-    fingerprint: str
+    fingerprint: str  # tells whether two runs ask for the same
 
     @property
     def name(self) -> str:
@@ -67,15 +47,11 @@ def read_benchmark(path: Path) -> BenchmarkList:
     """Read a list file.
 
     Args:
-        path (Path): YAML with ``configs`` (paths, as seen from the current
-            directory) and, if wanted, ``splits``, ``seeds`` and
-            ``cfg_options``.
-
-    Returns:
-        BenchmarkList: What it says.
+        path: YAML with ``configs`` (paths, as seen from the current directory) and, if wanted,
+            ``splits``, ``seeds`` and ``cfg_options``.
 
     Raises:
-        FileNotFoundError: If the file or a config in it is not there.
+        FileNotFoundError: If the file or a config in it is missing.
         ValueError: For anything else in it; with the file and the key.
     """
     if not path.is_file():
@@ -92,8 +68,8 @@ def read_benchmark(path: Path) -> BenchmarkList:
     for config in configs:
         if not config.is_file():
             raise FileNotFoundError(
-                f'{path} lists {config}, which is not there: paths are those '
-                'seen from the current directory.'
+                f'{path} lists {config}, which is not there: paths are those seen from the '
+                'current directory.'
             )
     twice = {str(c) for c in configs if configs.count(c) > 1}
     if twice:
@@ -103,25 +79,6 @@ def read_benchmark(path: Path) -> BenchmarkList:
         if not isinstance(numbers, list) or not numbers or not all(type(n) is int for n in numbers):
             raise ValueError(f'{path}: {key} must be a list of whole numbers, got {numbers!r}.')
     return BenchmarkList(path.stem, **{**content, 'configs': configs})
-
-
-def read_config(
-    path: Path, split: int | None = None, cfg_options: dict[str, Any] | None = None
-) -> Config:
-    """Read a config as tools/train.py does with ``--cfg-options``.
-
-    Args:
-        path (Path): The config file.
-        split (int, optional): Which split. Defaults to None, its own.
-        cfg_options (dict, optional): Settings that override its own.
-
-    Returns:
-        Config: The config.
-    """
-    with split_variable(split):
-        cfg = Config.fromfile(path, import_custom_modules=False)
-    cfg.merge_from_dict({**(cfg_options or {}), **({} if split is None else {'split': split})})
-    return cfg
 
 
 def plan_runs(
@@ -134,17 +91,15 @@ def plan_runs(
     """List the runs: seeds outermost, so that each config soon has one.
 
     Args:
-        benchmark (BenchmarkList): What to run.
-        root (Path): The runs' work directories are ROOT/LIST/CONFIG...
-        splits (Sequence[int], optional): Instead of those of the list.
-        seeds (Sequence[int], optional): Instead of those of the list.
-        cfg_options (dict, optional): Beside those of the list.
-
-    Returns:
-        list[Run]: Of all configs, splits and seeds.
+        benchmark: What to run.
+        root: The runs' work directories are ROOT/LIST/CONFIG...
+        splits: Instead of those of the list.
+        seeds: Instead of those of the list.
+        cfg_options: Beside those of the list.
 
     Raises:
-        ValueError: If splits are asked of a config that has none.
+        ValueError: If splits are asked of a config that has none, or a config trains by
+            iterations.
     """
     chosen: list[int | None] = [*(splits or benchmark.splits)] or [None]
     options = {**benchmark.cfg_options, **(cfg_options or {})}
@@ -152,12 +107,17 @@ def plan_runs(
     for config in benchmark.configs:
         if chosen != [None] and 'split' not in read_config(config):
             raise ValueError(
-                f'{config} has no splits, but {chosen} are asked of it: '
-                'leave "splits" out of its list.'
+                f'{config} has no splits, but {chosen} are asked of it: leave "splits" out of '
+                'its list.'
             )
         for split in chosen:
             cfg = read_config(config, split, options)
             texts[config, split] = cfg.pretty_text
+            if 'max_epochs' not in cfg.train_cfg:
+                raise ValueError(
+                    f'expected train_cfg.max_epochs in {config}, got {dict(cfg.train_cfg)}: a '
+                    'benchmark counts epochs; fix: train by epochs'
+                )
             epochs[config, split] = cfg.train_cfg.max_epochs
     runs = []
     for seed in benchmark.seeds if seeds is None else seeds:

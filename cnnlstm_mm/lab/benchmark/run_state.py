@@ -1,9 +1,11 @@
-"""How far a run has come, from what it left in its work directory."""
+"""Progress of a run, read from its work directory."""
 
 import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+
+from cnnlstm_mm.storage import write_json
 
 from .plan import Run
 
@@ -13,22 +15,15 @@ PREDICTIONS = 'predictions.pkl'
 
 @dataclass(frozen=True)
 class RunState:
-    """How far a run has come.
+    """Progress of a run."""
 
-    Args:
-        epochs (int): Epochs that are saved.
-        checkpoint (Path, optional): The newest one.
-        tested (bool): Whether that one was tested as well.
-        other (bool): Whether the directory holds a run of other settings.
-    """
-
-    epochs: int = 0
-    checkpoint: Path | None = None
-    tested: bool = False
-    other: bool = False
+    epochs: int = 0  # saved ones
+    checkpoint: Path | None = None  # the newest one
+    tested: bool = False  # the newest checkpoint was
+    other: bool = False  # the directory holds a run of other settings
 
     def words(self, run: Run) -> str:
-        """Say it, in the few words of a table."""
+        """The state in the few words of a table."""
         if self.other:
             return 'other settings'
         if self.tested:
@@ -55,15 +50,7 @@ def saved_epochs(work_dir: Path) -> RunState:
 
 
 def read_state(run: Run) -> RunState:
-    """Say how far a run has come.
-
-    Args:
-        run (Run): The run.
-
-    Returns:
-        RunState: Its state; ``tested`` only if the predictions of the newest
-        checkpoint are there.
-    """
+    """Progress of a run; ``tested`` only with the predictions of the newest checkpoint."""
     record = read_record(run.work_dir)
     state = saved_epochs(run.work_dir)
     if record.get('fingerprint', run.fingerprint) != run.fingerprint:
@@ -84,14 +71,5 @@ def read_record(work_dir: Path) -> dict:
 
 
 def write_record(run: Run, tested: str | None = None) -> None:
-    """Note what a directory's run is, and which checkpoint was tested.
-
-    Args:
-        run (Run): The run.
-        tested (str, optional): Name of the checkpoint. Defaults to None.
-    """
-    run.work_dir.mkdir(parents=True, exist_ok=True)
-    record = dict(fingerprint=run.fingerprint, tested=tested)
-    part = run.work_dir / f'{RECORD}.part'
-    part.write_text(json.dumps(record))
-    part.replace(run.work_dir / RECORD)
+    """Note a directory's run, and the name of the checkpoint that was tested."""
+    write_json(run.work_dir / RECORD, dict(fingerprint=run.fingerprint, tested=tested))

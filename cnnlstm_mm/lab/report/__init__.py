@@ -1,7 +1,8 @@
 """From work directories to tables, pictures and a page: tools/report.py."""
 
 from .page import write_page
-from .read import Curves, RunResult, load_results, read_run, save_results
+from .read import read_run
+from .result import Curves, RunResult, load_results, save_results
 from .rows import Row, group_runs
 from .tables import check_readme, results_tables, runs_table, write_metafile, write_readme
 

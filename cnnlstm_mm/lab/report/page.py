@@ -2,15 +2,17 @@
 
 import base64
 import html
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from markdown_it import MarkdownIt
 
+from cnnlstm_mm.lab.figures import png_bytes
+from cnnlstm_mm.storage import write_text
+
 from . import plots
-from .read import Curves, RunResult
+from .result import Curves, RunResult
 from .rows import Row
 from .tables import results_tables, runs_table
 
@@ -36,10 +38,10 @@ def write_page(
     """Write the page.
 
     Args:
-        path (Path): The .html file.
-        runs (Sequence[tuple]): Of :func:`read_run`.
-        tables (dict[str, list[Row]]): Of :func:`group_runs`.
-        planned (Sequence[dict]): The lists that are not yet run.
+        path: The .html file.
+        runs: Of :func:`read_run`.
+        tables: Of :func:`group_runs`.
+        planned: The lists that are not yet run.
     """
     parser = MarkdownIt('commonmark', dict(html=False)).enable('table')
     drawn = ''.join(
@@ -52,14 +54,13 @@ def write_page(
     body = parser.render(results).replace('&lt;br&gt;', '<br>')
     listed = parser.render(each)
     listed = '\n'.join(_marked(row) for row in listed.split('<tr>'))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(
+    write_text(
+        path,
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width">'
         f'<title>Results</title><style>{STYLE}</style></head><body>\n'
         f'<h1>Results</h1>\n{body}\n<h2>Runs</h2>\n{listed}\n'
         f'<h2>Pictures</h2>\n{drawn}</body></html>\n',
-        encoding='utf-8',
     )
 
 
@@ -72,7 +73,4 @@ def _marked(row: str) -> str:
 
 
 def _inline(figure: Any) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format='png', dpi=plots.DPI)
-    plots.plt.close(figure)
-    return 'data:image/png;base64,' + base64.b64encode(buffer.getvalue()).decode()
+    return 'data:image/png;base64,' + base64.b64encode(png_bytes(figure)).decode()

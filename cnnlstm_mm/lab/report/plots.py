@@ -2,30 +2,19 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-import matplotlib
 import numpy as np
 
-from .read import Curves, RunResult
+from cnnlstm_mm.lab.figures import Figure
+
+from .result import Curves, RunResult
 from .rows import Row
 
-matplotlib.use('Agg')
-import matplotlib.pyplot as plt
 
-DPI = 110
-
-
-def plot_curves(runs: Sequence[tuple[RunResult, Curves]]) -> Any:
-    """Draw training loss and validation accuracy; a colour a config.
-
-    Args:
-        runs (Sequence[tuple]): Of :func:`read_run`.
-
-    Returns:
-        Figure: Of matplotlib.
-    """
-    figure, (loss, accuracy) = plt.subplots(1, 2, figsize=(11, 4), layout='constrained')
+def plot_curves(runs: Sequence[tuple[RunResult, Curves]]) -> Figure:
+    """Draw training loss and validation accuracy of the runs; a colour a config."""
+    figure = Figure(figsize=(11, 4), layout='constrained')
+    loss, accuracy = figure.subplots(1, 2)
     colours: dict[str, str] = {}
     for run, curves in runs:
         name = Path(run.config).stem
@@ -52,22 +41,20 @@ def plot_curves(runs: Sequence[tuple[RunResult, Curves]]) -> Any:
     return figure
 
 
-def plot_confusion(title: str, matrices: Sequence[np.ndarray], classes: Sequence[str]) -> Any:
+def plot_confusion(title: str, matrices: Sequence[np.ndarray], classes: Sequence[str]) -> Figure:
     """Draw the share of each true class's clips that got each answer.
 
     Args:
-        title (str): Of the picture.
-        matrices (Sequence[np.ndarray]): Clips [true, answer]; added up.
-        classes (Sequence[str]): Their names.
-
-    Returns:
-        Figure: Of matplotlib.
+        title: Of the picture.
+        matrices: Clips [true, answer]; added up.
+        classes: Their names.
     """
     counts = np.sum(matrices, axis=0)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     many = len(classes) > 25
     side = 9 if many else 2.5 + 0.35 * len(classes)
-    figure, axes = plt.subplots(figsize=(side, side), layout='constrained')
+    figure = Figure(figsize=(side, side), layout='constrained')
+    axes = figure.subplots()
     axes.imshow(shares, vmin=0, vmax=1, cmap='Blues')
     axes.set(title=title, xlabel='answer', ylabel='class')
     if not many:
@@ -87,14 +74,11 @@ def plot_confusion(title: str, matrices: Sequence[np.ndarray], classes: Sequence
     return figure
 
 
-def plot_classes(rows: Sequence[Row]) -> Any | None:
-    """Draw each model's accuracy in each class, averaged over its runs.
-
-    Args:
-        rows (Sequence[Row]): Of one data set.
+def plot_classes(rows: Sequence[Row]) -> Figure | None:
+    """Draw each model's accuracy in each class, averaged over its runs of one data set.
 
     Returns:
-        Figure or None: None if no run has predictions.
+        None if no run has predictions.
     """
     bars: dict[str, dict[str, float]] = {}
     for row in rows:
@@ -102,17 +86,18 @@ def plot_classes(rows: Sequence[Row]) -> Any | None:
         if runs:
             name = Path(row.first.config).stem
             bars[name] = {
-                c: float(np.mean([r.per_class[c] for r in runs])) for c in runs[0].per_class
+                c: float(np.mean([r.per_class[c] for r in runs if c in r.per_class]))
+                for c in {c: None for r in runs for c in r.per_class}
             }
     if not bars:
         return None
-    names = list(next(iter(bars.values())))
+    names = list({c: None for values in bars.values() for c in values})
     # Worst first, by the mean over models: that is what one looks for.
     names.sort(key=lambda c: np.mean([b.get(c, 0) for b in bars.values()]))
     height = 0.8 / len(bars)
-    figure, axes = plt.subplots(
-        figsize=(8, 1 + 0.28 * len(names) * max(1, len(bars) / 3)), layout='constrained'
-    )
+    size = (8, 1 + 0.28 * len(names) * max(1, len(bars) / 3))
+    figure = Figure(figsize=size, layout='constrained')
+    axes = figure.subplots()
     for k, (name, values) in enumerate(bars.items()):
         axes.barh(
             [y + k * height for y in range(len(names))],
@@ -128,21 +113,10 @@ def plot_classes(rows: Sequence[Row]) -> Any | None:
     return figure
 
 
-def save(figure: Any, path: Path) -> None:
-    """Write a figure as PNG and forget it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=DPI)
-    plt.close(figure)
-
-
 def all_pictures(
     runs: Sequence[tuple[RunResult, Curves]], tables: dict[str, list[Row]]
-) -> Iterator[tuple[str, Any]]:
-    """All pictures of a report, one after the other.
-
-    Yields:
-        tuple[str, Figure]: A file name without ending, and the figure.
-    """
+) -> Iterator[tuple[str, Figure]]:
+    """File name without ending, and figure, of each picture of a report."""
     for number, (data, rows) in enumerate(tables.items(), 1):
         members = [(run, curves) for run, curves in runs if run.data == data]
         yield f'curves_{number}', plot_curves(members)
@@ -150,8 +124,8 @@ def all_pictures(
         if bars is not None:
             yield f'classes_{number}', bars
         for row in rows:
-            found = [curves for run, curves in members if run in row.runs]
-            matrices = [c.confusion for c in found if c.confusion is not None]
+            found = [curves for run, curves in members if run in row.runs and curves.classes]
+            matrices = [curves.confusion for curves in found if curves.confusion is not None]
             if matrices:
                 name = Path(row.first.config).stem
                 yield f'confusion_{name}', plot_confusion(name, matrices, found[0].classes)

@@ -1,162 +1,80 @@
-"""What a run left in its work directory."""
+"""Facts and curves of a run, read from its work directory."""
 
 import json
 import re
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmengine.config import Config
 
-from cnnlstm_mm.datasets.annotation_list import read_list
+from cnnlstm_mm.config import datasets_of, list_path, read_labels, rows_of, test_pipeline
 from cnnlstm_mm.features.sequence_file import ArrayUnpickler
-from cnnlstm_mm.streaming.facts import read_labels
+from cnnlstm_mm.text import truncate_list
 
 from . import run_facts
+from .result import Curves, RunResult
 
 MAX_CHANGES = 3  # settings that a note names
-
-
-@dataclass
-class RunResult:
-    """The facts of one run; all of it can be written as JSON.
-
-    Args:
-        work_dir (str): Its directory's name.
-        config (str): Path of the config file.
-        data (str): Name of the data set.
-        notes (list[str]): What a reader of the result must know: a subset,
-            another version of the config, another checkpoint.
-        split (int): Of the data set; 1 where there is one only.
-        seed (int, optional): None if it was not fixed.
-        frames, resolution, protocol, backbone, neck, pretrain (str): See
-            :mod:`cnnlstm_mm.lab.report.run_facts`.
-        epochs (int): How many are saved.
-        max_epochs (int): How many were asked for.
-        loss (float, optional): The last one logged.
-        seconds (float): Of training.
-        top1, top5, mean_class (float, optional): Shares; None if not tested.
-        flops, params (int, optional): Multiply-adds of a view; parameters.
-        checkpoint, log (str, optional): Names of the files.
-        per_class (dict): Class name to share of its clips that are right.
-    """
-
-    work_dir: str
-    config: str
-    data: str
-    notes: list[str]
-    split: int
-    seed: int | None
-    frames: str
-    resolution: str
-    protocol: str
-    backbone: str
-    neck: str
-    pretrain: str
-    epochs: int
-    max_epochs: int
-    loss: float | None = None
-    seconds: float = 0.0
-    top1: float | None = None
-    top5: float | None = None
-    mean_class: float | None = None
-    flops: int | None = None
-    params: int | None = None
-    checkpoint: str | None = None
-    log: str | None = None
-    per_class: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def finished(self) -> bool:
-        """Whether it is trained to the end and tested."""
-        return self.epochs >= self.max_epochs and self.top1 is not None
-
-    @property
-    def state(self) -> str:
-        """'finished', or what is missing."""
-        if self.epochs < self.max_epochs:
-            return f'{self.epochs} of {self.max_epochs} epochs, unfinished'
-        return 'finished' if self.top1 is not None else 'not tested'
-
-
-@dataclass
-class Curves:
-    """What is drawn but not stored.
-
-    Args:
-        train (list[dict]): A dict for each logged iteration.
-        val (list[dict]): A dict for each evaluated epoch.
-        confusion (np.ndarray, optional): Clips, [true class, answer].
-        classes (list[str]): Their names.
-    """
-
-    train: list[dict]
-    val: list[dict]
-    confusion: np.ndarray | None = None
-    classes: list[str] = field(default_factory=list)
+LEFT_OUT = 'left out'  # in notes on files that cannot be read
 
 
 def read_run(
     work_dir: Path, configs: Path = Path('configs'), count: Any = None
 ) -> tuple[RunResult, Curves]:
-    """Read what a run left in its work directory.
+    """Read the facts and the curves of a run; a file that cannot be read makes a note.
 
     Args:
-        work_dir (Path): The directory that tools/train.py wrote.
-        configs (Path): Where the config files are, to compare with.
-        count (callable, optional): From a config to a dict with ``flops`` and
-            ``params``. Defaults to None, they are left out.
-
-    Returns:
-        tuple[RunResult, Curves]: Its facts and its curves.
+        work_dir: The directory that tools/train.py wrote.
+        configs: Folder of the config files, to compare with.
+        count: Function from a config to a dict with ``flops`` and ``params``.
 
     Raises:
-        FileNotFoundError: If there is no run in ``work_dir``.
+        FileNotFoundError: If ``work_dir`` holds no run.
     """
     logs = sorted(work_dir.glob('*/vis_data/scalars.json'))
     dumped = sorted(work_dir.glob('*.py'), key=lambda p: p.stat().st_mtime)
     if not logs or not dumped:
         raise FileNotFoundError(
-            f'{work_dir} holds no run: name a work directory of '
-            'tools/train.py, such as work_dirs/CONFIG_NAME.'
+            f'{work_dir} holds no run: name a work directory of tools/train.py, such as '
+            'work_dirs/CONFIG_NAME.'
         )
+    notes: list[str] = []
     path = configs / dumped[-1].name
-    train, val = _scalars(logs)
-    metrics, test_cfg = _newest_test(work_dir)
+    train, val = _scalars(logs, notes)
+    metrics, test_cfg = _newest_test(work_dir, notes)
     cfg = _training_config(logs) or _config(dumped[-1])
     if 'test_dataloader' in test_cfg:
         cfg.test_dataloader = test_cfg.test_dataloader
-    tested = test_cfg.get('load_from')
-    tested = Path(tested).name if tested else None
+    cfg = run_facts.on_videos(cfg)
     last = work_dir / 'last_checkpoint'
-    checkpoint = None
-    if last.is_file():
-        checkpoint = Path(last.read_text().strip()).name
-    saved = re.search(r'epoch_(\d+)', checkpoint or '')
-    split = cfg.get('split', 1)
-    test_list = run_facts.innermost(cfg.test_dataloader.dataset)['ann_file']
-    train_list = run_facts.innermost(cfg.train_dataloader.dataset)['ann_file']
+    checkpoint = Path(last.read_text().strip()).name if last.is_file() else None
+    saved = re.search(r'(?:epoch|iter)_(\d+)', checkpoint or '')
+    split, loop = cfg.get('split', 1), cfg.get('train_cfg') or {}
 
-    labels, answers = _predictions(work_dir / 'predictions.pkl')
-    classes = read_labels(cfg, cfg.model.cls_head.num_classes)
-    confusion, per_class = None, {}
-    if labels is not None:
-        confusion = np.zeros((len(classes), len(classes)), int)
-        np.add.at(confusion, (labels, answers), 1)
-        per_class = {
-            name: float(row[k] / row.sum())
-            for k, (name, row) in enumerate(zip(classes, confusion))
-            if row.sum()
-        }
-    notes = [
-        run_facts.subset(train_list, 'train', split, _length(train_list)),
-        run_facts.subset(
-            test_list, 'test', split, _length(test_list) if labels is None else len(labels)
-        ),
-    ]
-    if run_facts.list_name(train_list) != run_facts.list_name(test_list):
-        notes.append(f'trained on {run_facts.data_name(train_list)}')
+    curves = Curves(train, val)
+    predictions = _predictions_file(work_dir, test_cfg)
+    if predictions is not None:
+        try:
+            curves.confusion, curves.classes = _confusion(predictions, cfg)
+        except Exception as error:
+            notes.append(f'{predictions} {LEFT_OUT}: {type(error).__name__}: {error}')
+            predictions = None
+    confusion = curves.confusion
+    lists = {}
+    for mode in ('train', 'test'):
+        datasets = datasets_of(cfg, mode)
+        lists[mode] = [run_facts.list_of(dataset) for dataset in datasets]
+        clips = _clips(datasets, notes)
+        if mode == 'test' and confusion is not None:
+            clips = int(confusion.sum())
+        if len(datasets) == 1:
+            notes.append(run_facts.subset(lists[mode][0], mode, split, clips))
+    train_names, test_names = (set(map(run_facts.list_name, names)) for names in lists.values())
+    if train_names != test_names:
+        notes.append(f'trained on {run_facts.data_name(lists["train"])}')
+    tested = Path(test_cfg.load_from).name if test_cfg.get('load_from') else None
     if tested not in (None, checkpoint):
         if tested.startswith('best'):
             notes.append(f'tested: {tested}, chosen on the validation clips')
@@ -164,24 +82,20 @@ def read_run(
             metrics = {}  # of an earlier epoch
     differing = run_facts.changes(cfg, path, cfg.get('split'))
     if differing:
-        more = len(differing) - MAX_CHANGES
-        notes.append(
-            'not the config of today: '
-            + ', '.join(differing[:MAX_CHANGES])
-            + (f', {more} more' if more > 0 else '')
-        )
+        notes.append(f'not the config of today: {truncate_list(differing, MAX_CHANGES)}')
     counts = count(cfg) if count else {}
     result = RunResult(
         work_dir=work_dir.name,
         config=path.as_posix(),
-        data=run_facts.data_name(test_list),
-        notes=[n for n in notes if n],
+        data=run_facts.data_name(lists['test']),
+        notes=list(filter(None, notes)),
         split=split,
         seed=(cfg.get('randomness') or {}).get('seed'),
-        **run_facts.sampling(cfg.test_dataloader.dataset.pipeline),
+        **run_facts.sampling(test_pipeline(cfg)),
         **run_facts.model_names(cfg.model),
         epochs=int(saved[1]) if saved else 0,
-        max_epochs=cfg.train_cfg.max_epochs,
+        max_epochs=loop.get('max_epochs') or loop.get('max_iters') or 0,
+        unit='epochs' if loop.get('max_epochs') else 'iterations',
         loss=train[-1]['loss'] if train else None,
         seconds=sum(
             line['time'] * (line['step'] - before['step'])
@@ -194,43 +108,35 @@ def read_run(
         params=counts.get('params'),
         checkpoint=checkpoint,
         log=next((log.name for log in sorted(work_dir.glob('*/*.log'))), None),
-        per_class=per_class,
+        predictions=None if predictions is None else predictions.as_posix(),
+        per_class={}
+        if confusion is None
+        else {
+            name: float(row[k] / row.sum())
+            for k, (name, row) in enumerate(zip(curves.classes, confusion))
+            if row.sum()
+        },
     )
-    return result, Curves(train, val, confusion, classes)
+    return result, curves
 
 
-def save_results(path: Path, runs: list[RunResult], planned: list[dict]) -> None:
-    """Write the facts of runs, and the lists that are not yet run, as JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(
-        json.dumps(dict(runs=[asdict(run) for run in runs], planned=planned), indent=1) + '\n'
-    )
-
-
-def load_results(path: Path) -> tuple[list[RunResult], list[dict]]:
-    """Read what :func:`save_results` wrote.
-
-    Raises:
-        ValueError: If the file holds anything else; with its path.
-    """
-    try:
-        content = json.loads(path.read_text())
-        return [RunResult(**run) for run in content['runs']], content['planned']
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f'{path} is not what report.py --json wrote: {type(error).__name__}: {error}'
-        ) from error
-
-
-def _scalars(logs: list[Path]) -> tuple[list[dict], list[dict]]:
+def _scalars(logs: list[Path], notes: list[str]) -> tuple[list[dict], list[dict]]:
     train: dict[int, dict] = {}
     val: dict[int, dict] = {}
+    cut = 0
     for log in logs:
-        for line in map(json.loads, log.read_text().splitlines()):
+        for text in log.read_text(errors='replace').splitlines():
+            try:
+                line = json.loads(text)
+            except ValueError:  # a kill or a full disk cut it
+                cut += 1
+                continue
             if 'loss' in line:
                 train[line['step']] = line
             elif 'acc/top1' in line and line['step'] > 0:
                 val[line['step']] = line
+    if cut:
+        notes.append(f'{cut} damaged line{"s" * (cut > 1)} of scalars.json {LEFT_OUT}')
     return [train[k] for k in sorted(train)], [val[k] for k in sorted(val)]
 
 
@@ -245,34 +151,55 @@ def _training_config(logs: list[Path]) -> Config | None:
     return _config(configs[-1]) if configs else None
 
 
-def _newest_test(work_dir: Path) -> tuple[dict, Config]:
-    """Metrics and config of the newest test; empty if there is none."""
-    tests = []
-    for path in sorted(work_dir.glob('*/*.json')):
-        metrics = json.loads(path.read_text())
+def _newest_test(work_dir: Path, notes: list[str]) -> tuple[dict, Config]:
+    """Metrics and config of the newest test; empty without one."""
+    for path in sorted(work_dir.glob('*/*.json'), reverse=True):
+        try:
+            metrics = json.loads(path.read_text())
+        except ValueError as error:
+            notes.append(f'{path} {LEFT_OUT}: {error}')
+            continue
         if 'acc/top1' in metrics:
-            tests.append((path, metrics))
-    if not tests:
-        return {}, Config()
-    path, metrics = tests[-1]
-    config = path.parent / 'vis_data' / 'config.py'
-    return metrics, _config(config) if config.is_file() else Config()
+            config = path.parent / 'vis_data' / 'config.py'
+            return metrics, _config(config) if config.is_file() else Config()
+    return {}, Config()
 
 
-def _predictions(path: Path) -> tuple[Any, Any]:
-    """True and answered classes of ``tools/test.py --dump``, or None."""
-    if not path.is_file():
-        return None, None
-    try:
-        with path.open('rb') as file:
-            samples = ArrayUnpickler(file).load()
-        return (
-            np.array([int(s['gt_label']) for s in samples]),
-            np.array([int(s['pred_score'].argmax()) for s in samples]),
-        )
-    except Exception as error:
-        raise ValueError(f'{path} is not what tools/test.py --dump wrote: {error}') from error
+def _predictions_file(work_dir: Path, test_cfg: Config) -> Path | None:
+    """The file that the newest test dumped, or the newest pickle in the work directory."""
+    evaluators = test_cfg.get('test_evaluator') or []
+    if isinstance(evaluators, dict):
+        evaluators = [evaluators]
+    dumped = [Path(e['out_file_path']) for e in evaluators if e.get('type') == 'DumpResults']
+    named = [place for path in dumped for place in (path, work_dir / path.name)]
+    found = [path for kind in ('*.pkl', '*.pickle') for path in work_dir.glob(kind)]
+    found.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    return next((path for path in (*named, *found) if path.is_file()), None)
 
 
-def _length(ann_file: str) -> int | None:
-    return len(read_list(ann_file)) if Path(ann_file).is_file() else None
+def _confusion(path: Path, cfg: Config) -> tuple[np.ndarray, list[str]]:
+    """Clips [true class, answer] of a file of ``tools/test.py --dump``, and the classes."""
+    with path.open('rb') as file:
+        samples = ArrayUnpickler(file).load()
+    pairs = [(int(s['gt_label']), int(s['pred_score'].argmax())) for s in samples]
+    if any(label < 0 for label, _ in pairs):
+        raise ValueError('clips without a label')
+    classes = read_labels(cfg, len(samples[0]['pred_score']))
+    confusion = np.zeros((len(classes), len(classes)), int)
+    np.add.at(confusion, tuple(np.transpose(pairs)), 1)
+    return confusion, classes
+
+
+def _clips(datasets: Iterable[dict], notes: list[str]) -> int | None:
+    """Lines of the lists; None where one is missing, unreadable or of another format."""
+    total = 0
+    for dataset in datasets:
+        try:
+            rows = rows_of(dataset) if Path(list_path(dataset)).is_file() else None
+        except ValueError as error:
+            notes.append(f'{list_path(dataset)} {LEFT_OUT}: {str(error).splitlines()[0]}')
+            return None
+        if rows is None:
+            return None
+        total += len(rows)
+    return total

@@ -4,16 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
-from .read import RunResult
+from .read import LEFT_OUT
+from .result import RunResult
 
 
 @dataclass
 class Row:
     """A line of the results table.
 
-    Args:
-        runs (list[RunResult]): Those that it averages, all of one model.
-        unfinished (list[RunResult]): Those that it leaves out.
+    Attributes:
+        runs: Those that it averages, all of one model.
+        unfinished: Those that it leaves out.
     """
 
     runs: list[RunResult]
@@ -21,19 +22,18 @@ class Row:
 
     @property
     def first(self) -> RunResult:
-        """Where to read what all runs have in common."""
+        """A run to read what all have in common."""
         return (self.runs or self.unfinished)[0]
 
     def average(self, key: str) -> tuple[float | None, float | None]:
         """Mean over splits and seeds, and spread over seeds.
 
         Args:
-            key (str): 'top1', 'top5' or 'mean_class'.
+            key: 'top1', 'top5' or 'mean_class'.
 
         Returns:
-            tuple: The mean of the splits' means over seeds; and the standard
-            deviation (n - 1) of the seeds' means over splits, None with fewer
-            than two seeds that have all splits.
+            The mean of the splits' means over seeds; and the standard deviation (n - 1) of the
+            seeds' means over splits, None with fewer than two seeds that have all splits.
         """
         runs = [run for run in self.runs if getattr(run, key) is not None]
         if not runs:
@@ -72,22 +72,16 @@ class Row:
 
 
 def group_runs(runs: Sequence[RunResult]) -> dict[str, list[Row]]:
-    """Bring together what may be averaged.
+    """Bring together what may be averaged: rows by data set, in the order of the runs.
 
-    Runs of one config that differ in anything but seed and split (a subset,
-    another version of the config) stay apart.
-
-    Args:
-        runs (Sequence[RunResult]): Any runs.
-
-    Returns:
-        dict[str, list[Row]]: For each data set its rows, in the order of the
-        runs.
+    Runs of one config that differ in anything but seed and split (a subset, another version of
+    the config) stay apart.
     """
     groups: dict[tuple, list[RunResult]] = {}
     for run in runs:
-        # An unfinished run may not have been tested: that is no other model.
-        notes = tuple(n for n in run.notes if not n.startswith('tested:'))
+        # An unfinished run may not have been tested, and a file may be damaged: that makes no
+        # other model.
+        notes = tuple(n for n in run.notes if not n.startswith('tested:') and LEFT_OUT not in n)
         key = (run.data, run.config, run.max_epochs, notes)
         groups.setdefault(key, []).append(run)
     tables: dict[str, list[Row]] = {}

@@ -1,14 +1,15 @@
-"""What a config says about data, model and protocol, in a table's words."""
+"""Data, model and protocol of a config, in a table's words."""
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
-from cnnlstm_mm import compat
+from cnnlstm_mm.config import datasets_of, list_path, named_weights, read_config
 from cnnlstm_mm.engine.launch import apply_exact_resume
-from cnnlstm_mm.lab.benchmark.plan import read_config
+from cnnlstm_mm.features.store import read_manifest
 from cnnlstm_mm.models.fit import neck_class
 
 # Names of annotation lists, as tools/data and the configs call them, and the
@@ -20,25 +21,44 @@ DATA = dict(
     hmdb51=('HMDB51', dict.fromkeys((1, 2, 3), (3570, 1530))),
     kinetics400=('Kinetics-400', {}),
 )
-# What makes a run another one. Workers, hooks and paths do not.
+# What makes a run another one. Workers, hooks and paths do not, nor channels, which follow
+# from the part before.
 COMPARED = (
-    'model',
-    'split',
-    'train_dataloader',
-    'test_dataloader',
-    'train_cfg',
-    'optim_wrapper',
-    'param_scheduler',
-)
+    'model split train_dataloader test_dataloader train_cfg optim_wrapper param_scheduler'
+).split()
 NOT_COMPARED = (
-    'num_workers',
-    'persistent_workers',
-    'pin_memory',
-    'prefetch_factor',
-    'ann_file',
-    'data_prefix',
-    'data_root',
-)
+    'in_channels num_workers persistent_workers pin_memory prefetch_factor ann_file data_prefix '
+    'data_root'
+).split()
+
+
+def on_videos(cfg: Config) -> Config:
+    """The config of a run, with the videos and the backbone instead of their stored features.
+
+    It is unchanged if it reads none, or if their store is gone.
+    """
+    loaders = {mode: f'{mode}_dataloader' for mode in ('train', 'val', 'test')}
+    stores = {
+        mode: data['store']
+        for mode in loaders
+        for data in datasets_of(cfg, mode)
+        if data.get('store')
+    }
+    cfg = copy.deepcopy(cfg)
+    for mode, store in stores.items():
+        try:
+            made_of = Config.fromstring(read_manifest(store)['config'], '.py')
+        except (OSError, ValueError):
+            continue
+        cfg[loaders[mode]] = made_of[loaders[mode]]
+        for part in ('backbone', 'data_preprocessor'):
+            cfg.model[part] = made_of.model[part]
+    return cfg
+
+
+def list_of(dataset: dict[str, Any]) -> str:
+    """Path of a data set's list, or of the feature store that holds it."""
+    return list_path(dataset) or str(dataset.get('store', 'no list'))
 
 
 def list_name(ann_file: str) -> str:
@@ -49,45 +69,38 @@ def list_name(ann_file: str) -> str:
     return stem
 
 
-def data_name(ann_file: str) -> str:
-    """The name under which results on a list are told."""
-    name = list_name(ann_file)
-    return DATA[name][0] if name in DATA else f'the list {Path(ann_file).name}'
+def data_name(ann_files: Sequence[str]) -> str:
+    """Name of the data in the results."""
+    names = [
+        DATA[list_name(file)][0] if list_name(file) in DATA else f'the list {Path(file).name}'
+        for file in ann_files
+    ]
+    return ' + '.join(dict.fromkeys(names))
 
 
 def subset(ann_file: str, which: str, split: int | None, clips: int | None) -> str:
-    """Say so if a list has not as many clips as the official one.
+    """A note if a list has another number of clips than the official one, else ''.
 
     Args:
-        ann_file (str): The list.
-        which (str): 'train' or 'test'.
-        split (int, optional): Of the data set; None for the first.
-        clips (int, optional): How many there were; None if not known.
-
-    Returns:
-        str: '' if all, or none are known.
+        ann_file: The list.
+        which: 'train' or 'test'.
+        split: Of the data set; None for the first.
+        clips: How many there were; None if not known.
     """
     _, sizes = DATA.get(list_name(ann_file), ('', {}))
     wanted = sizes.get(split or 1)
     if wanted is None or clips is None:
         return ''
     total = wanted[which == 'test']
-    return '' if clips == total else (f'subset: {clips} of {total} {which} clips')
+    return '' if clips == total else f'subset: {clips} of {total} {which} clips'
 
 
-def innermost(dataset: dict[str, Any]) -> dict[str, Any]:
-    """The data set that RepeatDataset and the like hold."""
-    while 'dataset' in dataset:
-        dataset = dataset['dataset']
-    return dataset
-
-
-def sampling(pipeline: list[dict]) -> dict[str, Any]:
+def sampling(pipeline: Sequence[dict]) -> dict[str, Any]:
     """Frames, resolution and views of a test pipeline.
 
     Returns:
-        dict: ``frames`` as clip_len x interval x clips (or 'uniform
-        clip_len'), ``resolution`` and ``protocol``.
+        ``frames`` as clip_len x interval x clips (or 'uniform clip_len'), ``resolution`` and
+        ``protocol``.
     """
     clip_len, interval, clips, crops, size = '?', '', 1, 1, '?'
     for transform in pipeline:
@@ -108,7 +121,7 @@ def sampling(pipeline: list[dict]) -> dict[str, Any]:
 
 
 def model_names(model: dict[str, Any]) -> dict[str, str]:
-    """Backbone, neck and weights, in a table's words."""
+    """``backbone``, ``neck`` and ``pretrain``, the weights, in a table's words."""
     wrapper = model['backbone']
     backbone = wrapper.get('backbone', wrapper)
     name = backbone['type'].rpartition('.')[2]
@@ -116,10 +129,10 @@ def model_names(model: dict[str, Any]) -> dict[str, str]:
         name += f'-{backbone["depth"]}'
     if backbone.get('widen_factor', 1) != 1:
         name += f' {backbone["widen_factor"]}'
-    neck = model.get('neck')
-    if not neck:
-        neck_name = 'average'
-    else:
+    if wrapper.get('frozen', False):
+        name += ' (frozen)'
+    neck, neck_name = model.get('neck'), 'average'
+    if neck:
         kind = neck_class(neck)
         # A neck of the user's own file may not be importable where the report is made.
         neck_name = kind.display_name if kind else neck['type'].removesuffix('Neck')
@@ -128,51 +141,32 @@ def model_names(model: dict[str, Any]) -> dict[str, str]:
             neck_name += ' residual'
         if neck.get('gate_conv', 'full') != 'full' or 'reduce_channels' in neck:
             neck_name = f'light {neck_name}'
-    weights = [
-        str(node['checkpoint']) for node in compat.dicts(model) if node.get('type') == 'Pretrained'
-    ]
-    weights += [
-        str(node['pretrained'])
-        for node in compat.dicts(model)
-        if isinstance(node.get('pretrained'), str)
-    ]
-    if not weights:
-        pretrain = 'none'
-    else:
-        pretrain = (
-            'ImageNet'
-            if any(word in weights[0].lower() for word in ('imagenet', 'mmcls', 'torchvision'))
-            else Path(weights[0]).name
-        )
-    frozen = wrapper.get('frozen', False)
-    return dict(
-        backbone=name + (' (frozen)' if frozen else ''), neck=neck_name.strip(), pretrain=pretrain
-    )
+    pretrain = next(iter(named_weights(model)), 'none')
+    if any(word in pretrain.lower() for word in ('imagenet', 'mmcls', 'torchvision')):
+        pretrain = 'ImageNet'
+    return dict(backbone=name, neck=neck_name.strip(), pretrain=Path(pretrain).name)
 
 
 def changes(cfg: Config, path: Path, split: int | None) -> list[str]:
     """The settings in which a run differs from the config file of today.
 
     Args:
-        cfg (Config): What was run.
-        path (Path): The config file.
-        split (int, optional): Which split was run.
+        cfg: What was run.
+        path: The config file.
+        split: Which split was run.
 
     Returns:
-        list[str]: Keys, with the run's values; or that there is no such file.
+        Keys, with the run's values; or that the file is missing.
     """
     if not path.is_file():
         return [f'{path} is not there']
     today, found = (_flat(_as_trained(c).to_dict()) for c in (read_config(path, split), cfg))
-    keys = [
-        key
-        for key in sorted({*today, *found})
-        if key.split('.')[0] in COMPARED and key.split('.')[-1] not in NOT_COMPARED
-    ]
     return [
         f'{key}={found.get(key, "(absent)")!s}'
-        for key in keys
-        if today.get(key, None) != found.get(key, None)
+        for key in sorted({*today, *found})
+        if key.split('.')[0] in COMPARED
+        and key.split('.')[-1] not in NOT_COMPARED
+        and today.get(key) != found.get(key)
     ]
 
 

@@ -1,4 +1,4 @@
-"""Runs and rows as Markdown tables and model-zoo metafiles."""
+"""Markdown tables and model-zoo metafiles of runs and rows."""
 
 import difflib
 from collections.abc import Sequence
@@ -7,37 +7,28 @@ from typing import Any
 
 import yaml
 
-from .read import RunResult
+from cnnlstm_mm.lab.markdown import markdown_table
+from cnnlstm_mm.storage import write_text
+
+from .result import RunResult
 from .rows import Row
 
 BEGIN = '<!-- results: written by tools/report.py, do not edit -->'
 END = '<!-- end of results -->'
-
-
-def markdown(rows: Sequence[Sequence[str]], padded: bool = False) -> str:
-    """A Markdown table of the head row and the others."""
-    widths = [max(map(len, column)) if padded else 0 for column in zip(*rows)]
-    lines = [list(rows[0]), ['-' * max(3, width) for width in widths], *rows[1:]]
-    return '\n'.join(
-        '| ' + ' | '.join(f'{cell:{width}}' for cell, width in zip(line, widths)) + ' |'
-        for line in lines
-    )
+COLUMNS = ['backbone', 'neck', 'pretrain', 'frames', 'resolution', 'top-1', 'top-5', 'mean class']
+COLUMNS += ['protocol', 'FLOPs', 'params', 'runs', 'config']
 
 
 def runs_table(runs: Sequence[RunResult], folders: Sequence[Path] | None = None) -> str:
     """One line a run, for the terminal; unfinished ones say so.
 
     Args:
-        runs (Sequence[RunResult]): The runs.
-        folders (Sequence[Path], optional): Their work directories, to print
-            the checkpoints' paths. Defaults to None, their names alone.
-
-    Returns:
-        str: Markdown.
+        runs: The runs.
+        folders: Their work directories, to print the checkpoints' paths; by default their names
+            alone.
     """
-    rows = [
-        ['run', 'neck', 'input', 'epochs', 'loss', 'top-1 (test)', 'training', 'checkpoint', 'note']
-    ]
+    heads = 'run,neck,input,epochs,loss,top-1 (test),training,checkpoint,note'
+    rows = [heads.split(',')]
     for k, run in enumerate(runs):
         folder = Path(run.work_dir) if folders is None else folders[k]
         whole = run.epochs >= run.max_epochs
@@ -56,59 +47,33 @@ def runs_table(runs: Sequence[RunResult], folders: Sequence[Path] | None = None)
         )
     if not any(row[-1] for row in rows[1:]):
         rows = [row[:-1] for row in rows]
-    return markdown(rows, padded=True)
+    return markdown_table(rows)
 
 
 def results_tables(
     tables: dict[str, list[Row]], planned: Sequence[dict] = (), files: bool = True
 ) -> str:
-    """The results, in MMAction2's columns: a table for each data set.
+    """The results, in MMAction2's columns: a Markdown table for each data set.
 
     Args:
-        tables (dict[str, list[Row]]): Of :func:`group_runs`.
-        planned (Sequence[dict]): ``data``, ``configs`` and ``command`` of the
-            lists that are not yet run.
-        files (bool): With the columns checkpoint and log. Defaults to True.
-
-    Returns:
-        str: Markdown.
+        tables: Of :func:`group_runs`.
+        planned: ``data``, ``configs`` and ``command`` of the lists that are not yet run.
+        files: With the columns checkpoint and log.
     """
-    heads = [
-        'backbone',
-        'neck',
-        'pretrain',
-        'frames',
-        'resolution',
-        'top-1',
-        'top-5',
-        'mean class',
-        'protocol',
-        'FLOPs',
-        'params',
-        'runs',
-        'config',
-        *(['checkpoint', 'log'] if files else []),
-    ]
+    heads = [*COLUMNS, *(['checkpoint', 'log'] if files else [])]
     parts = []
     for data, rows in tables.items():
         lines = [heads, *(_cells(row, files) for row in rows)]
         if any(row.first.notes for row in rows):
-            lines = [
-                [*line, note]
-                for line, note in zip(
-                    lines, ['note', *('; '.join(row.first.notes) for row in rows)]
-                )
-            ]
-        parts.append(f'**{data}**\n\n{markdown(lines)}')
+            notes = ['note', *('; '.join(row.first.notes) for row in rows)]
+            lines = [[*line, note] for line, note in zip(lines, notes)]
+        parts.append(f'**{data}**\n\n{markdown_table(lines, padded=False)}')
     if planned:
-        lines = [
-            ['data', 'models', 'top-1', 'command'],
-            *(
-                [item['data'], _models(item['configs']), 'not yet run', f'`{item["command"]}`']
-                for item in planned
-            ),
-        ]
-        parts.append(markdown(lines))
+        lines = [['data', 'models', 'top-1', 'command']]
+        for item in planned:
+            models = _models(item['configs'])
+            lines.append([item['data'], models, 'not yet run', f'`{item["command"]}`'])
+        parts.append(markdown_table(lines, padded=False))
     return '\n\n'.join(parts) + '\n'
 
 
@@ -120,25 +85,14 @@ def _models(names: list[str]) -> str:
 
 def _cells(row: Row, files: bool) -> list[str]:
     run = row.first
-    cells = [
-        run.backbone,
-        run.neck,
-        run.pretrain,
-        run.frames,
-        run.resolution,
-        *(_percent(row, key) for key in ('top1', 'top5', 'mean_class')),
-        run.protocol,
-        _count(run.flops),
-        _count(run.params),
-        row.what,
-        f'[{Path(run.config).stem}]({run.config})',
-    ]
+    cells = [run.backbone, run.neck, run.pretrain, run.frames, run.resolution]
+    cells += [_percent(row, key) for key in ('top1', 'top5', 'mean_class')]
+    cells += [run.protocol, _count(run.flops), _count(run.params), row.what]
+    cells.append(f'[{Path(run.config).stem}]({run.config})')
     if files:
         members = row.runs or row.unfinished
-        cells += [
-            '<br>'.join(f'{m.work_dir}/{m.checkpoint}' for m in members),
-            '<br>'.join(f'{m.work_dir}/{m.log}' for m in members),
-        ]
+        for name in ('checkpoint', 'log'):
+            cells.append('<br>'.join(f'{m.work_dir}/{getattr(m, name)}' for m in members))
     return cells
 
 
@@ -152,12 +106,10 @@ def _percent(row: Row, key: str) -> str:
 def _count(number: int | None) -> str:
     if number is None:
         return '-'
-    size, unit = next(
-        (size, unit)
-        for size, unit in ((1e9, 'G'), (1e6, 'M'), (1e3, 'k'))
-        if number >= size or unit == 'k'
-    )
-    return f'{number / size:.3g} {unit}'
+    for size, unit in ((1e9, 'G'), (1e6, 'M')):
+        if number >= size:
+            return f'{number / size:.3g} {unit}'
+    return f'{number / 1e3:.3g} k'
 
 
 def write_readme(path: Path, text: str) -> None:
@@ -166,33 +118,26 @@ def write_readme(path: Path, text: str) -> None:
     Raises:
         ValueError: If a marker is missing.
     """
-    path.write_text(_merged(path, text))
+    write_text(path, _merged(path, text))
 
 
 def check_readme(path: Path, text: str) -> str:
-    """Compare the tables between the two markers.
-
-    Returns:
-        str: '' if they are the same to the byte, else the difference.
+    """The difference of the tables between the two markers; '' if they are the same to the byte.
 
     Raises:
         ValueError: If a marker is missing.
     """
     old, new = path.read_text(), _merged(path, text)
-    return '\n'.join(
-        difflib.unified_diff(
-            old.splitlines(), new.splitlines(), str(path), 'report.py', lineterm=''
-        )
-    ) or ('' if old == new else f'{path}: line ends differ')
+    lines = difflib.unified_diff(
+        old.splitlines(), new.splitlines(), str(path), 'report.py', lineterm=''
+    )
+    return '\n'.join(lines) or ('' if old == new else f'{path}: line ends differ')
 
 
 def _merged(path: Path, text: str) -> str:
     content = path.read_text()
-    if (
-        content.count(BEGIN) != 1
-        or content.count(END) != 1
-        or content.index(BEGIN) > content.index(END)
-    ):
+    counts = content.count(BEGIN), content.count(END)
+    if counts != (1, 1) or content.index(BEGIN) > content.index(END):
         raise ValueError(f'{path} needs these two lines, once and in this order:\n{BEGIN}\n{END}')
     before, rest = content.split(BEGIN)
     return f'{before}{BEGIN}\n{text}{END}{rest.split(END)[1]}'
@@ -202,34 +147,31 @@ def write_metafile(path: Path, tables: dict[str, list[Row]]) -> None:
     """Write the finished rows as a metafile.yml, and model-index.yml beside.
 
     Args:
-        path (Path): The metafile, in the form of MMAction2's model zoo.
-        tables (dict[str, list[Row]]): Of :func:`group_runs`.
+        path: The metafile, in the form of MMAction2's model zoo.
+        tables: Of :func:`group_runs`.
     """
     models = [_model(data, row) for data, rows in tables.items() for row in rows if row.runs]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(
+    write_text(
+        path,
         yaml.safe_dump(
             dict(Collections=[dict(Name='cnnlstm_mm', README='README.md')], Models=models),
             sort_keys=False,
             allow_unicode=True,
-        )
+        ),
     )
-    path.with_name('model-index.yml').write_text(yaml.safe_dump(dict(Import=[path.name])))
+    write_text(path.with_name('model-index.yml'), yaml.safe_dump(dict(Import=[path.name])))
 
 
 def _model(data: str, row: Row) -> dict[str, Any]:
     run = row.first
     metrics = {}
-    for name, key in (
-        ('Top 1 Accuracy', 'top1'),
-        ('Top 5 Accuracy', 'top5'),
-        ('Mean Class Accuracy', 'mean_class'),
-    ):
+    keys = {'Top 1': 'top1', 'Top 5': 'top5', 'Mean Class': 'mean_class'}
+    for name, key in keys.items():
         average, spread = row.average(key)
         if average is not None:
-            metrics[name] = round(100 * average, 2)
+            metrics[f'{name} Accuracy'] = round(100 * average, 2)
         if spread is not None:
-            metrics[f'{name} (spread)'] = round(100 * spread, 2)
+            metrics[f'{name} Accuracy (spread)'] = round(100 * spread, 2)
     facts = {
         'Architecture': run.backbone,
         'Neck': run.neck,

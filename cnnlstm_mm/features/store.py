@@ -1,42 +1,29 @@
 """Features on disk: safetensors shards and a manifest in JSON.
 
 ``DIR/manifest.json`` says what the features were made of (see
-:func:`cnnlstm_mm.features.feature_config.fingerprint`), ``DIR/backbone.
-safetensors`` holds the weights that made them, and ``DIR/SPLIT/
-shard_00000.safetensors`` a fixed number of clips each: a tensor
-[views, C, T, h, w] by the clip's number in its list. The header of a shard
-names its clips (file, label, what is broken), so that a shard explains itself.
+:func:`cnnlstm_mm.features.config.fingerprint`), ``DIR/backbone.safetensors`` holds the weights
+that made them, and ``DIR/SPLIT/shard_00000.safetensors`` a fixed number of clips each: a tensor
+[rows, C, T, h, w] by the clip's number in its list. The header of a shard names its clips (file,
+label, the data samples of its views, or why it is broken), so that a shard explains itself.
 """
 
-import hashlib
 import json
 import os
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from cnnlstm_mm.storage import atomic_path, write_json
+from mmaction.structures import ActionDataSample
+
+from .packed_sample import unpack_sample
+
 MANIFEST = 'manifest.json'
 BACKBONE = 'backbone.safetensors'
-
-
-def write_atomically(path: Path, write: Any) -> None:
-    """Write a file so that it is there whole or not at all.
-
-    Args:
-        path (Path): The file.
-        write (callable): Writes to the path that it is given.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+FORMAT = 2  # 1 had one label a clip, whatever the pipeline had made of it
 
 
 def shard_path(folder: Path, shard: int) -> Path:
@@ -48,32 +35,30 @@ def write_shard(folder: Path, shard: int, features: dict[int, Tensor], clips: li
     """Write one shard.
 
     Args:
-        folder (Path): The folder of the split.
-        shard (int): Its number.
-        features (dict[int, Tensor]): [views, C, T, h, w] by clip number;
-            broken clips have none.
-        clips (list[dict]): ``index``, ``filename``, ``label`` and, for
-            a clip that could not be read, ``broken``, the reason.
+        folder: Of the split.
+        shard: Its number.
+        features: [rows, C, T, h, w] by clip number; broken clips have none.
+        clips: ``index``, ``filename`` and ``label`` (of the list) of each clip, and ``views``,
+            :func:`pack_sample` of each view, or ``broken``, why it could not be read.
     """
     # One key: safetensors writes several in no fixed order.
     metadata = dict(clips=json.dumps(clips))
     tensors = {str(index): t.contiguous() for index, t in features.items()}
-    write_atomically(
-        shard_path(folder, shard), lambda path: save_file(tensors, str(path), metadata)
-    )
+    with atomic_path(shard_path(folder, shard)) as path:
+        save_file(tensors, str(path), metadata)
 
 
 def write_manifest(root: Path, manifest: dict) -> None:
     """Write ``manifest.json``."""
-    text = json.dumps(manifest, indent=2, sort_keys=True) + '\n'
-    write_atomically(root / MANIFEST, lambda path: path.write_text(text))
+    write_json(root / MANIFEST, manifest, indent=2, sort_keys=True)
 
 
-def read_manifest(root: Path) -> dict:
+def read_manifest(root: str | Path) -> dict:
     """Read ``manifest.json``.
 
     Raises:
-        FileNotFoundError: If there is none; with the cure.
+        FileNotFoundError: If it is missing; with the cure.
+        ValueError: If an earlier version wrote the store.
     """
     path = Path(root) / MANIFEST
     if not path.is_file():
@@ -81,41 +66,39 @@ def read_manifest(root: Path) -> dict:
             f'{path} is not there: make the features with '
             f'python tools/extract_features.py CONFIG --out {root}'
         )
-    return json.loads(path.read_text())
-
-
-def state_hash(state: dict[str, Tensor]) -> str:
-    """SHA-256 of the names, types, shapes and bytes of a state dict."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(state.items()):
-        tensor = tensor.detach().cpu().contiguous()
-        digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}'.encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+    manifest = json.loads(path.read_text())
+    if manifest.get('format') != FORMAT:
+        raise ValueError(
+            f'expected a feature store of format {FORMAT}, got {root} of format '
+            f'{manifest.get("format")}, in which each view has the label of the list even if a '
+            'transform such as Flip(flip_label_map=...) changes it; fix: extract the features '
+            'anew into another folder with tools/extract_features.py'
+        )
+    return manifest
 
 
 class FeatureStore:
     """The features of one split, memory-mapped.
 
     Args:
-        root (str or Path): The folder of the store.
-        split (str): 'train', 'val' or 'test'.
+        root: The folder of the store.
+        split: 'train', 'val' or 'test'.
 
     Attributes:
         clips (list[dict]): See :func:`write_shard`.
 
     Raises:
-        FileNotFoundError: If the store lacks the split or one of its shards:
-            then the extraction did not end.
+        FileNotFoundError: If the store lacks the split or one of its shards: then the
+            extraction did not end.
     """
 
-    def __init__(self, root: Any, split: str) -> None:
+    def __init__(self, root: str | Path, split: str) -> None:
         manifest = read_manifest(root)
         if split not in manifest['splits']:
             raise FileNotFoundError(
                 f'{root} holds no features of the {split} list, only '
-                f'{sorted(manifest["splits"])}: run tools/extract_features.py '
-                f'again with --splits {split}'
+                f'{sorted(manifest["splits"])}: run tools/extract_features.py again with '
+                f'--splits {split}'
             )
         entry = manifest['splits'][split]
         self.folder = Path(root) / entry['folder']
@@ -125,9 +108,8 @@ class FeatureStore:
         if missing:
             raise FileNotFoundError(
                 f'{self.folder} lacks {len(missing)} of {count} shards, '
-                f'{shard_path(self.folder, missing[0]).name} first: the '
-                'extraction did not end. Run the same '
-                'tools/extract_features.py again; it goes on where it was.'
+                f'{shard_path(self.folder, missing[0]).name} first: the extraction did not end. '
+                'Run the same tools/extract_features.py again; it goes on where it was.'
             )
         self.clips: list[dict] = []
         for shard in range(count):
@@ -150,22 +132,21 @@ class FeatureStore:
         whole = next(k for k, clip in enumerate(self.clips) if not clip.get('broken'))
         return self._slice(whole).get_shape()[1]
 
-    def views(self, index: int) -> int:
-        """How many views of a clip there are."""
+    def rows(self, index: int) -> int:
+        """Rows of a clip: its views times the clips and crops of each."""
         return self._slice(index).get_shape()[0]
 
-    def read(self, index: int, view: int | None = None) -> Tensor:
-        """Read the features of a clip.
-
-        Args:
-            index (int): The clip.
-            view (int, optional): One of its views. Defaults to None, all.
+    def read(self, index: int, row: int | None = None) -> tuple[Tensor, ActionDataSample]:
+        """Read the features of a clip, [rows, C, T, h, w] as stored, or one row of them.
 
         Returns:
-            Tensor: [views, C, T, h, w], as stored.
+            The features, and the data sample of the row's view, or of the first view.
         """
-        part = self._slice(index)
-        return part[:] if view is None else part[view : view + 1]
+        part, clip = self._slice(index), self.clips[index]
+        view = 0 if row is None else row * len(clip['views']) // self.rows(index)
+        sample = unpack_sample(clip['views'][view])
+        sample.set_metainfo(dict(filename=clip['filename']))
+        return part[:] if row is None else part[row : row + 1], sample
 
     def _slice(self, index: int) -> Any:
         if self._pid != os.getpid():  # each worker maps the files itself

@@ -3,8 +3,6 @@
 import copy
 import hashlib
 import json
-import os.path as osp
-from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
@@ -12,10 +10,12 @@ from mmengine.fileio import exists, get
 from mmengine.logging import print_log
 from mmengine.runner.checkpoint import _load_checkpoint
 
+from cnnlstm_mm.config import datasets_of, innermost_datasets, list_path
 from cnnlstm_mm.models.fit import neck_class
+from cnnlstm_mm.weights import state_hash
 from mmaction.registry import MODELS
 
-from .feature_store import FeatureStore, read_manifest, state_hash
+from .store import FeatureStore, read_manifest
 
 SPLITS = ('train', 'val', 'test')
 # Of a backbone's config, these do not change what it computes; its weights
@@ -24,21 +24,18 @@ NOT_COMPARED = ('init_cfg', 'frozen', 'channels_last', 'pretrained')
 
 
 def use_features(cfg: Config, store: str) -> Config:
-    """Let a config read features instead of videos; nothing else changes.
+    """Let a config of a Recognizer3D read features instead of videos; nothing else changes.
 
     Args:
-        cfg (Config): A config of videos with a ``Recognizer3D``.
-        store (str): The folder that ``tools/extract_features.py`` wrote.
-
-    Returns:
-        Config: The same config: data sets, data preprocessor and backbone are
-        those of features.
+        cfg: A config of videos; its data sets, data preprocessor and backbone become those of
+            features, inside of RepeatDataset and the like.
+        store: The folder that ``tools/extract_features.py`` wrote.
 
     Raises:
-        ValueError: If the store was made of anything else than this config
-            would compute; with each difference.
+        ValueError: If the store was made of anything else than this config would compute; with
+            each difference.
     """
-    manifest = read_manifest(Path(store))
+    manifest = read_manifest(store)
     check_fingerprint(cfg, manifest, store)
     for split in SPLITS:
         loader = cfg.get(f'{split}_dataloader')
@@ -46,7 +43,9 @@ def use_features(cfg: Config, store: str) -> Config:
             continue
         # A config may have one loader under two names.
         loader = copy.deepcopy(loader)
-        loader.dataset = ConfigDict(
+        (dataset,) = innermost_datasets(loader.dataset)
+        dataset.clear()
+        dataset.update(
             type='CachedFeatureDataset', store=str(store), split=split, test_mode=split != 'train'
         )
         # Reading a mapped file is quicker than another process.
@@ -64,13 +63,13 @@ def use_features(cfg: Config, store: str) -> Config:
 def check_fingerprint(cfg: Config, manifest: dict, store: str) -> None:
     """Refuse a store that was made of anything else than ``cfg``.
 
-    Weights are compared where the config names some (``init_cfg`` of type
-    Pretrained); a list of clips where it is there.
+    Weights are compared where the config names some (``init_cfg`` of type Pretrained); a list of
+    clips where its file exists.
 
     Args:
-        cfg (Config): A config of videos.
-        manifest (dict): The store's.
-        store (str): Its folder, for the message.
+        cfg: A config of videos.
+        manifest: The store's.
+        store: Its folder, for the message.
 
     Raises:
         ValueError: With each difference.
@@ -86,23 +85,22 @@ def check_fingerprint(cfg: Config, manifest: dict, store: str) -> None:
         )
     if have['in_index'] != want['in_index']:
         differences.append(
-            f'model.neck.in_index: {have["in_index"]} in the '
-            f'store, {want["in_index"]} in the config'
+            f'model.neck.in_index: {have["in_index"]} in the store, {want["in_index"]} in the '
+            'config'
         )
     for split in sorted(set(want['splits']) & set(have['splits'])):
         differences += differing(want['splits'][split], have['splits'][split], f'{split} data')
     weights = pretrained_hash(cfg)
     if weights not in (None, manifest['weights_sha256']):
         differences.append(
-            f'weights: SHA-256 {manifest["weights_sha256"][:12]} in the '
-            f'store, {weights[:12]} in the config'
+            f'weights: SHA-256 {manifest["weights_sha256"][:12]} in the store, {weights[:12]} in '
+            'the config'
         )
     if differences:
         listed = ''.join(f'\n  {line}' for line in differences)
         raise ValueError(
-            f'The features in {store} do not belong to this config:{listed}\n'
-            'Extract them anew into another folder, or use the config that '
-            'they were made with.'
+            f'The features in {store} do not belong to this config:{listed}\nExtract them anew '
+            'into another folder, or use the config that they were made with.'
         )
     if weights is None:
         print_log(
@@ -110,16 +108,28 @@ def check_fingerprint(cfg: Config, manifest: dict, store: str) -> None:
         )
 
 
-def fingerprint(cfg: Config) -> dict[str, Any]:
-    """What the features of a config depend on, beside the weights.
+def video_dataset(cfg: Config, split: str) -> dict[str, Any] | None:
+    """Config of the one data set of a split, without RepeatDataset and the like around it.
 
-    Args:
-        cfg (Config): A config of videos.
+    Raises:
+        ValueError: If the split joins several lists.
+    """
+    datasets = datasets_of(cfg, split)
+    if len(datasets) > 1:
+        lists = ', '.join(map(list_path, datasets))
+        raise ValueError(
+            f'expected one list in {split}_dataloader, got {lists}; fix: join them in one file, '
+            'the feature store holds one list a split'
+        )
+    return datasets[0] if datasets else None
+
+
+def fingerprint(cfg: Config) -> dict[str, Any]:
+    """What the features of a config of videos depend on, beside the weights.
 
     Returns:
-        dict: ``backbone``, ``data_preprocessor``, ``in_index``, ``pool`` and,
-        in ``splits``, each split's pipeline and the SHA-256 of its list (None
-        where the list is not there).
+        ``backbone``, ``data_preprocessor``, ``in_index``, ``pool`` and, in ``splits``, each
+        split's pipeline and the SHA-256 of its list (None where its file is missing).
     """
     model = cfg.model
     neck = model.get('neck') or {}
@@ -127,12 +137,10 @@ def fingerprint(cfg: Config) -> dict[str, Any]:
     averaged = kind is not None and not kind.reads_maps(neck)
     splits = {}
     for split in SPLITS:
-        loader = cfg.get(f'{split}_dataloader')
-        if loader is not None and loader.dataset.get('pipeline'):
-            dataset = loader.dataset
+        dataset = video_dataset(cfg, split)
+        if dataset is not None and dataset.get('pipeline'):
             splits[split] = dict(
-                pipeline=plain(dataset.pipeline),
-                list_sha256=list_hash(osp.join(dataset.get('data_root') or '', dataset.ann_file)),
+                pipeline=plain(dataset['pipeline']), list_sha256=list_hash(list_path(dataset))
             )
     return dict(
         backbone=plain(model.backbone),
@@ -146,34 +154,31 @@ def fingerprint(cfg: Config) -> dict[str, Any]:
 def plain(node: Any) -> Any:
     """A config node as JSON gives it back, less what is not compared."""
     if isinstance(node, dict):
-        return {key: plain(value) for key, value in node.items() if key not in NOT_COMPARED}
+        return {str(key): plain(node[key]) for key in node if key not in NOT_COMPARED}
     if isinstance(node, (list, tuple)):
         return [plain(value) for value in node]
     return node if isinstance(node, (str, int, float, bool)) or node is None else str(node)
 
 
-def list_hash(ann_file: str) -> Any:
-    """SHA-256 of a list, or None where it is not there."""
-    if not exists(ann_file):
-        return None
-    return hashlib.sha256(get(ann_file)).hexdigest()
+def list_hash(ann_file: str) -> str | None:
+    """SHA-256 of a list, or None where its file is missing."""
+    return hashlib.sha256(get(ann_file)).hexdigest() if exists(ann_file) else None
 
 
 def differing(want: Any, have: Any, where: str) -> list[str]:
     """Name each leaf that differs between two plain config nodes."""
     if isinstance(want, dict) and isinstance(have, dict):
-        lines = []
-        for key in sorted(set(want) | set(have)):
-            lines += differing(want.get(key), have.get(key), f'{where}.{key}')
-        return lines
-    if where.endswith('.list_sha256') and None in (want, have):
-        return []
-    if want == have:
+        return [
+            line
+            for key in sorted(set(want) | set(have))
+            for line in differing(want.get(key), have.get(key), f'{where}.{key}')
+        ]
+    if want == have or (where.endswith('.list_sha256') and None in (want, have)):
         return []
     return [f'{where}: {json.dumps(have)} in the store, {json.dumps(want)} in the config']
 
 
-def pretrained_hash(cfg: Config) -> Any:
+def pretrained_hash(cfg: Config) -> str | None:
     """Hash of the backbone's weights that the config names, or None."""
     inner = cfg.model.backbone.get('backbone') or {}
     for node in (cfg.model.backbone, inner):
@@ -186,22 +191,15 @@ def pretrained_hash(cfg: Config) -> Any:
 
 
 def load_backbone(model: Any, checkpoint: str) -> None:
-    """Load the backbone of a recognizer's checkpoint into ``model``.
-
-    Args:
-        model (nn.Module): A recognizer.
-        checkpoint (str): Its checkpoint; keys ``backbone.*`` are taken.
+    """Load the weights ``backbone.*`` of a recognizer's checkpoint into a recognizer.
 
     Raises:
         ValueError: If the checkpoint does not fit; with the keys.
     """
     state = _load_checkpoint(checkpoint, map_location='cpu')
     state = state.get('state_dict', state)
-    state = {
-        key[len('backbone.') :]: value
-        for key, value in state.items()
-        if key.startswith('backbone.')
-    }
+    prefix = 'backbone.'
+    state = {key[len(prefix) :]: state[key] for key in state if key.startswith(prefix)}
     try:
         model.backbone.load_state_dict(state)
     except RuntimeError as error:

@@ -1,0 +1,155 @@
+"""Meaning of a config: data sets and their lists, test pipeline, weights, class names.
+
+Importing it needs mmengine, but neither PyTorch nor MMAction2.
+"""
+
+import os
+import os.path as osp
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+# Environment variable by which configs choose their lists while they are read.
+SPLIT_VARIABLE = 'CNNLSTM_MM_SPLIT'
+# Data sets whose ann_file has 'path label' lines.
+LISTED = ('CheckedVideoDataset', 'VideoDataset', 'CachedFeatureDataset')
+
+
+def read_config(
+    path: str | Path, split: int | None = None, cfg_options: dict[str, Any] | None = None
+) -> Config:
+    """Read a config as tools/train.py does with ``--cfg-options``; modules are not imported."""
+    with split_variable(split):
+        cfg = Config.fromfile(path, import_custom_modules=False)
+    cfg.merge_from_dict({**(cfg_options or {}), **({} if split is None else {'split': split})})
+    return cfg
+
+
+@contextmanager
+def split_variable(split: int | str | None) -> Iterator[None]:
+    """Set the environment variable from which configs compute their lists' names, or unset it."""
+    before = os.environ.pop(SPLIT_VARIABLE, None)
+    if split is not None:
+        os.environ[SPLIT_VARIABLE] = str(split)
+    try:
+        yield
+    finally:
+        os.environ.pop(SPLIT_VARIABLE, None)
+        if before is not None:
+            os.environ[SPLIT_VARIABLE] = before
+
+
+def nested_dicts(node: Any) -> Iterator[dict]:
+    """Yield a config node, if it is a dict, and every dict below it."""
+    if isinstance(node, dict):
+        yield node
+        node = list(node.values())
+    if isinstance(node, (list, tuple)):
+        for item in node:
+            yield from nested_dicts(item)
+
+
+def innermost_datasets(dataset: dict[str, Any]) -> list[dict[str, Any]]:
+    """Configs inside RepeatDataset, ClassBalancedDataset, ConcatDataset and the like."""
+    if 'datasets' in dataset:
+        return [inner for part in dataset['datasets'] for inner in innermost_datasets(part)]
+    return innermost_datasets(dataset['dataset']) if 'dataset' in dataset else [dataset]
+
+
+def datasets_of(cfg: Config, mode: str) -> list[dict[str, Any]]:
+    """Innermost data sets of the 'train', 'val' or 'test' loader; [] without a loader."""
+    dataset = (cfg.get(f'{mode}_dataloader') or {}).get('dataset')
+    return innermost_datasets(dataset) if dataset else []
+
+
+def list_path(dataset: dict[str, Any]) -> str:
+    """Path of an innermost data set's annotation list; '' where it has none."""
+    ann_file = dataset.get('ann_file')
+    return osp.join(dataset.get('data_root') or '', ann_file) if ann_file else ''
+
+
+def rows_of(dataset: dict[str, Any]) -> list[tuple[int, str, list[int]]] | None:
+    """Read the annotation list of an innermost data set, as the data set reads it.
+
+    Returns:
+        Line number, path and labels of each line; None for a feature store, and for data sets
+        whose lists have other columns.
+
+    Raises:
+        FileNotFoundError, ValueError: If the list is missing or a line cannot be read.
+    """
+    if dataset.get('type') not in LISTED or not dataset.get('ann_file'):
+        return None
+    # Here, because the package of data sets imports MMAction2.
+    from cnnlstm_mm.datasets.annotation_list import read_list
+
+    return read_list(
+        list_path(dataset), dataset.get('delimiter', ' '), dataset.get('multi_class', False)
+    )
+
+
+def test_pipeline(cfg: Config) -> Sequence[dict]:
+    """Configs of the transforms that a config tests with.
+
+    Raises:
+        ValueError: If it has none.
+    """
+    pipelines = [data.get('pipeline') for data in datasets_of(cfg, 'test')]
+    pipeline = next(filter(None, pipelines), None) or cfg.get('test_pipeline')
+    if not pipeline:
+        raise ValueError(
+            'the config has no test_pipeline, which says how frames are resized and cropped.'
+        )
+    return pipeline
+
+
+def named_weights(model: Any) -> list[str]:
+    """Checkpoints that a model's config names, as ``init_cfg`` or ``pretrained``."""
+    nodes = list(nested_dicts(model))
+    return [
+        str(node['checkpoint'])
+        for node in nodes
+        if node.get('type') == 'Pretrained' and node.get('checkpoint')
+    ] + [node['pretrained'] for node in nodes if isinstance(node.get('pretrained'), str)]
+
+
+def normalization(preprocessor: Any) -> dict[str, Any]:
+    """Normalization of pixels by a built ``ActionDataPreprocessor``.
+
+    Returns:
+        ``mean`` and ``std``, 3 numbers each, and ``to_rgb``: channels are reversed first.
+    """
+    values: dict[str, Any] = dict(mean=[0.0] * 3, std=[1.0] * 3)
+    if getattr(preprocessor, '_enable_normalize', False):
+        values = {name: getattr(preprocessor, name).flatten().tolist() for name in values}
+    return dict(values, to_rgb=bool(getattr(preprocessor, 'to_rgb', False)))
+
+
+def read_labels(cfg: Config, num_classes: int, path: str | None = None) -> list[str]:
+    """Read the class names, one a line.
+
+    Args:
+        cfg: The config; ``label_map.txt`` in its ``data_root`` is the default of ``path``.
+        num_classes: Outputs of the classifier.
+        path: A file of class names.
+
+    Returns:
+        ``num_classes`` names; 'class 0' and so on where the default file is missing.
+
+    Raises:
+        FileNotFoundError: If ``path`` is given and missing.
+        ValueError: If the file has another number of lines.
+    """
+    file = Path(path or Path(cfg.get('data_root') or '.') / 'label_map.txt')
+    if path is None and not file.is_file():
+        return [f'class {k}' for k in range(num_classes)]
+    labels = [line.strip() for line in file.read_text().splitlines() if line.strip()]
+    if len(labels) != num_classes:
+        raise ValueError(
+            f'{file} names {len(labels)} classes, and the model has {num_classes}: pass the '
+            'label file of its training data, one class a line.'
+        )
+    return labels

@@ -1,0 +1,61 @@
+"""Atomic writes: after a kill or on a full disk a file is the old one or the new one."""
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | Path, verify: Callable[[Path], None] | None = None) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; rename it to ``path`` at the end of the block.
+
+    The file is flushed to the disk before the rename and its folder after it. Links are
+    followed; what is no regular file, such as /dev/stdout, is written directly.
+
+    Args:
+        path: The file; its folder is made.
+        verify: Called with the flushed temporary file before the rename, to raise an error.
+
+    Raises:
+        OSError: If the file cannot be written. ``path`` is then as it was.
+    """
+    if os.path.exists(path) and not os.path.isfile(path):
+        yield Path(path)
+        return
+    target = Path(os.path.realpath(path))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f'.{target.name}.{os.getpid()}.part')
+    try:
+        yield temporary
+        with temporary.open('r+b') as file:
+            os.fsync(file.fileno())
+        if verify is not None:
+            verify(temporary)
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_folder(target.parent)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a UTF-8 text file atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding='utf-8')
+
+
+def write_json(path: str | Path, value: Any, **options: Any) -> None:
+    """Write a JSON file atomically; ``options`` are those of ``json.dumps``."""
+    write_text(path, json.dumps(value, **options) + '\n')
+
+
+def _sync_folder(folder: Path) -> None:
+    # Windows opens no folders, and some network file systems cannot flush them.
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
