@@ -17,6 +17,11 @@ _CHOICES = (
 )
 
 
+# memcmp(address, address, size): 0 if the bytes are equal; at the speed of the memory.
+compare_bytes = ctypes.CDLL('msvcrt' if os.name == 'nt' else None).memcmp
+compare_bytes.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
+
+
 def keep_freed_memory() -> bool:
     """Let this process use its freed memory again instead of returning it.
 

@@ -10,7 +10,6 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
-from cnnlstm_mm.models.acceleration.stream_packing import pack_backbone
 from cnnlstm_mm.models.fit import check_channels
 from cnnlstm_mm.models.stepping import reset_state
 from cnnlstm_mm.weights import load_whole
@@ -110,7 +109,6 @@ class StreamingRecognizer:
         self._mean, self._std = (
             torch.tensor(self.normalization[name], device=self.device) for name in ('mean', 'std')
         )
-        self._packed: dict[tuple[int, int], nn.Module] = {}
         self._shapes: dict[tuple[int, int], dict[str, torch.Size]] = {}
 
     def step(self, frames: Frames, state: StreamState | None = None) -> tuple[Tensor, StreamState]:
@@ -271,12 +269,7 @@ class StreamingRecognizer:
 
     @torch.no_grad()
     def _features(self, frames: Tensor) -> Tensor:
-        if self.device.type != 'cpu' or self.model.bf16:
-            return self.model.features(frames)
-        size = tuple(frames.shape[3:])
-        if size not in self._packed:
-            self._packed[size] = pack_backbone(self.model.backbone, size)
-        return self.model.stage(self._packed[size](frames))
+        return self.model.features(frames)
 
     def _wrap(self, tensors: dict[str, Tensor]) -> StreamState:
         return StreamState(tensors, self.model_id)

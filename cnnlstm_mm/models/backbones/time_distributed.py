@@ -148,7 +148,6 @@ class TimeDistributed(BaseModule):
                 the backbone takes.
         """
         self._check(x)
-        clips, clip_len = x.shape[0], x.shape[2]
         # [N, 3, T, H, W] -> [N*T, 3, H, W]
         if self.channels_last:
             frames = x.permute(0, 2, 3, 4, 1).flatten(0, 1).permute(0, 3, 1, 2)
@@ -157,19 +156,19 @@ class TimeDistributed(BaseModule):
 
         if self.frozen:
             with torch.no_grad():
-                outputs = self._folded(self.backbone, frames, clip_len)
+                outputs = self._folded(self.backbone, frames, x.shape[2])
         elif self.backbone.training or torch.is_grad_enabled():
             outputs = self.backbone(frames)
         else:
-            outputs = self._folded(self.backbone, frames, clip_len)
+            outputs = self._folded(self.backbone, frames, x.shape[2])
 
         if isinstance(outputs, (tuple, list)):
-            unfolded = tuple(self._unfold(o, clips) for o in outputs)
+            unfolded = tuple(self._unfold(o, x) for o in outputs)
             return unfolded[0] if len(unfolded) == 1 else unfolded
-        return self._unfold(outputs, clips)
+        return self._unfold(outputs, x)
 
     @staticmethod
-    def _unfold(feature: Tensor, clips: int) -> Tensor:
+    def _unfold(feature: Tensor, x: Tensor) -> Tensor:
         if feature.dim() == 2:
             # [N*T, C] -> [N*T, C, 1, 1]
             feature = feature[:, :, None, None]
@@ -180,7 +179,9 @@ class TimeDistributed(BaseModule):
                 "transformer set out_type='featmap' or 'avg_featmap'."
             )
         # [N*T, C, h, w] -> [N, C, T, h, w]
-        return feature.unflatten(0, (clips, -1)).transpose(1, 2)
+        # Some backbones pool over time; without clips their number of steps is unknown.
+        steps = -1 if x.shape[0] else x.shape[2]
+        return feature.unflatten(0, (x.shape[0], steps)).transpose(1, 2)
 
     def _check(self, x: Tensor) -> None:
         if x.dim() == 5 and self.in_channels in (None, x.shape[1]):
