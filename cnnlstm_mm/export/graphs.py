@@ -15,8 +15,8 @@ class StepGraph(nn.Module):
     """One frame of each stream and the state, to scores and the state.
 
     Args:
-        rec (StreamingRecognizer): It is copied, and its batch norm folded.
-        size (tuple[int]): Height and width of prepared frames.
+        rec: It is copied, and its batch norm folded.
+        size: Height and width of prepared frames.
     """
 
     def __init__(self, rec: StreamingRecognizer, size: tuple[int, int]) -> None:
@@ -38,9 +38,8 @@ class ClipGraph(nn.Module):
     """All views of each video, to its scores, as a test averages them.
 
     Args:
-        model (Recognizer3D): The recognizer. It is copied, and its batch norm
-            folded.
-        shape (tuple[int]): (T, height, width) of a prepared view.
+        model: A Recognizer3D. It is copied, and its batch norm folded.
+        shape: (T, height, width) of a prepared view.
     """
 
     def __init__(self, model: nn.Module, shape: tuple[int, int, int]) -> None:

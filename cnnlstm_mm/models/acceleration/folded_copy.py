@@ -3,7 +3,7 @@
 import contextlib
 import copy
 import platform
-from typing import Any, ContextManager, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.logging import print_log
@@ -21,33 +21,32 @@ class _Copy(NamedTuple):
 
     key: tuple
     state: ModuleState
-    module: nn.Module | None  # None: the original runs
-    failed: torch.Size | None  # the shape of a frame with which folding failed
+    module: nn.Module | None  # None: the backbone itself runs
+    failed: torch.Size | None  # shape of the frames with which folding failed
 
 
 class FoldedCopy:
-    """Runs a copy of a backbone, with batch norm folded, while it computes the same.
+    """Runs a copy of a backbone with batch norm folded, while that computes the same.
 
-    On a CPU its convolutions are packed, with their activations
-    (:class:`~cnnlstm_mm.models.acceleration.packed_conv.PackedConv`).
+    On a CPU its convolutions are packed, with the activations behind them
+    (:class:`~cnnlstm_mm.models.acceleration.packed_conv.PackedConv`). A change of an attribute, a
+    submodule or a weight, in whichever way, makes the copy anew
+    (:class:`~cnnlstm_mm.models.acceleration.module_state.ModuleState`, with the cost of the
+    comparison at each call); that takes about 8 calls of one frame.
 
-    The original runs while somebody could see the difference: hooks, submodules in training
-    mode, transforms of ``torch.func``, forward-mode derivatives, tracing, compilation, dispatch
-    and function modes, subclasses of tensors, NaN or infinity in the frames. So it does where
-    folding fails or changes the features of random frames; the log says why, once.
+    The backbone itself runs wherever the difference could be seen: hooks, submodules in training
+    mode, ``torch.func``, forward-mode derivatives, tracing, compilation, dispatch and function
+    modes, subclasses of tensors, NaN or infinity in the frames. So it does where folding fails or
+    changes the features of random frames; the log says why, once.
 
-    A copy is made anew when an attribute, a submodule or a weight has changed, in whichever way
-    (:class:`~cnnlstm_mm.models.acceleration.module_state.ModuleState`; there stands what looking
-    costs).
-
-    It is not an ``nn.Module``, so that neither checkpoints nor optimizers see the copy, and is
-    left out when its owner is copied or pickled. Threads may share it.
+    It is not an ``nn.Module``: neither checkpoints nor optimizers see the copy, and owners are
+    copied and pickled without it. Threads may share it.
 
     Args:
-        bf16: Compute under autocast to bfloat16, where the device has instructions for it
+        bf16: Compute under autocast to bfloat16 where the device has instructions for it
             (elsewhere the log says so); the features come in the dtype of the frames.
-        immutable: The caller owns the weights and nobody writes to them, so their values are not
-            compared at each call.
+        immutable: The caller owns the backbone, whose weights and attributes nobody changes: only
+            hooks are looked for.
     """
 
     def __init__(self, bf16: bool = False, immutable: bool = False) -> None:
@@ -75,14 +74,12 @@ class FoldedCopy:
         """
         if _is_observed(frames, self.immutable) or not frames.numel():
             return backbone(frames)
-        dtype = self._autocast_dtype(backbone, frames.device)
-        made = None
+        dtype, current = self._autocast_dtype(backbone, frames.device), None
         # Fused activations turn NaN into a number.
-        if not torch.nn.modules.module._has_any_global_hook() and (
-            frames.device.type != 'cpu' or frames.sum(dtype=torch.float32).isfinite()
-        ):
-            made = self._current(backbone, frames[:clip_len], dtype)
-        module = backbone if made is None or made.module is None else made.module
+        finite = frames.device.type != 'cpu' or frames.sum(dtype=torch.float32).isfinite()
+        if finite and not torch.nn.modules.module._has_any_global_hook():
+            current = self._current(backbone, frames[:clip_len], dtype)
+        module = backbone if current is None or current.module is None else current.module
         with _autocast(frames.device, dtype):
             features = module(frames)
         if not self.bf16:
@@ -96,8 +93,8 @@ class FoldedCopy:
             return torch.bfloat16
         if self.bf16:
             self._log(
-                f'{type(backbone).__name__}: bf16=True, but this {device.type} has no bfloat16 '
-                'instructions; the dtype stays that of the frames'
+                f'{type(backbone).__name__} runs in the dtype of its frames: expected bfloat16 '
+                f'instructions for bf16=True, this {device.type} has none'
             )
         if torch.is_autocast_enabled(device.type):
             return torch.get_autocast_dtype(device.type)
@@ -106,30 +103,28 @@ class FoldedCopy:
     def _current(
         self, backbone: nn.Module, clip: Tensor, dtype: torch.dtype | None
     ) -> _Copy | None:
-        """The copy that fits, made anew where the last one does not; None with an obstacle."""
+        """The last copy if it fits, else a new one; None where there can be none."""
         key = (dtype, clip.dtype, clip.device, torch.backends.mkldnn.enabled)
-        made = self._copy
+        last = self._copy
         if (
-            made is not None
-            and made.key == key
-            and made.state.modules[0] is backbone
-            and made.failed in (None, clip.shape[1:])
-            and made.state.is_current()
+            last is not None
+            and last.key == key
+            and last.failed in (None, clip.shape[1:])
+            and last.state.modules[0] is backbone
+            and (not last.state.has_hooks() if self.immutable else last.state.is_current())
         ):
-            return made
-        cause = obstacle(backbone, clip.device)
+            return last
+        new, cause = None, obstacle(backbone, clip.device)
         if cause is None:
             with torch.inference_mode(False), torch.no_grad():
                 state = ModuleState(backbone, values=not self.immutable)
                 module, cause = fold_copy(backbone, clip, dtype, pack=clip.device.type == 'cpu')
-                if module is None and cause is None:  # nothing to fold, whatever the weights are
+                if module is None and cause is None:  # nothing to fold, whatever the weights
                     state = ModuleState(backbone, values=False)
-            made = self._copy = _Copy(key, state, module, clip.shape[1:] if cause else None)
-        else:
-            made = None
+            self._copy = new = _Copy(key, state, module, clip.shape[1:] if cause else None)
         if cause is not None:
             self._log(f'{type(backbone).__name__} runs without folded batch norm: {cause}')
-        return made
+        return new
 
     def _log(self, message: str) -> None:
         if message not in self._logged:
@@ -149,7 +144,7 @@ def fold_copy(
         backbone: In evaluation mode, without hooks.
         frames: Frames like those to come, [N, 3, H, W]; their values are not used.
         dtype: Of the autocast under which the copy will run.
-        pack: Pack the convolutions for oneDNN, with the activations behind them.
+        pack: Pack the convolutions for oneDNN, with the activations they feed.
 
     Returns:
         The copy, None if it would not differ or is refused; and why it is refused, if so.
@@ -214,7 +209,7 @@ def _is_observed(frames: Tensor, immutable: bool) -> bool:
     )
 
 
-def _autocast(device: torch.device, dtype: torch.dtype | None) -> ContextManager:
+def _autocast(device: torch.device, dtype: torch.dtype | None) -> contextlib.AbstractContextManager:
     return contextlib.nullcontext() if dtype is None else torch.autocast(device.type, dtype)
 
 

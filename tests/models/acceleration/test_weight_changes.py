@@ -381,7 +381,7 @@ def test_state_on_other_devices():
     """The comparison that needs no addresses gives the same answers."""
     module = build()
     state = ModuleState(module.backbone)
-    state._addresses = []
+    state._addresses = None
     assert state.is_current()
     module.backbone.conv1.conv.weight.data.mul_(-1)
     assert not state.is_current()
