@@ -3,9 +3,10 @@
 import copy
 
 import torch
-from mmcv.cnn import fuse_conv_bn
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from cnnlstm_mm.models.acceleration.folded_copy import fold_copy
 from cnnlstm_mm.models.backbones import TimeDistributed
 from cnnlstm_mm.streaming import StreamingRecognizer
 
@@ -21,7 +22,7 @@ class StepGraph(nn.Module):
     def __init__(self, rec: StreamingRecognizer, size: tuple[int, int]) -> None:
         super().__init__()
         self.model = copy.deepcopy(rec.model)
-        fold(self.model.backbone)
+        fold(self.model.backbone, torch.zeros(1, 3, *size))
         state = rec.init_state(2, size).tensors
         self.names: list[str] = list(state)
         self.example = (torch.zeros(2, 3, *size), *state.values())
@@ -47,9 +48,9 @@ class ClipGraph(nn.Module):
         self.neck = copy.deepcopy(model.neck) if model.with_neck else None
         self.head = copy.deepcopy(model.cls_head)
         self.average = self.head.average_clips
-        if isinstance(self.backbone, TimeDistributed):
-            fold(self.backbone)
         self.eval()
+        if isinstance(self.backbone, TimeDistributed):
+            fold(self.backbone, torch.zeros(shape[0], 3, *shape[1:]))
         self.names: list[str] = []
         self.example = (torch.zeros(2, 2, 3, *shape),)
 
@@ -69,8 +70,19 @@ class ClipGraph(nn.Module):
         return scores.mean(dim=1)
 
 
-def fold(backbone: TimeDistributed) -> None:
-    """Fold the batch norms of a backbone into its convolutions, in place."""
+def fold(backbone: TimeDistributed, frames: Tensor) -> None:
+    """Fold the batch norms of a backbone into its convolutions, in place.
+
+    Args:
+        backbone: In evaluation mode.
+        frames: Of one clip, [T, 3, h, w].
+    """
     # A permutation of memory that exported graphs do not need.
     backbone.channels_last = False
-    backbone.backbone = fuse_conv_bn(backbone.backbone).to(memory_format=torch.contiguous_format)
+    with torch.no_grad():
+        folded, refusal = fold_copy(backbone.backbone, frames)
+    if folded is not None:
+        backbone.backbone = folded
+    elif refusal is not None:
+        print_log(f'exported without folded batch norm: {refusal}', 'current')
+    backbone.backbone.to(memory_format=torch.contiguous_format)

@@ -10,7 +10,6 @@ from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
 from cnnlstm_mm.config import normalization, test_pipeline
-from cnnlstm_mm.models.acceleration.stream_packing import pack_backbone
 from cnnlstm_mm.models.fit import check_channels
 from cnnlstm_mm.weights import load_complete, model_id
 from mmaction.registry import MODELS
@@ -20,8 +19,6 @@ from .frames import FrameTransform
 from .state import StreamState
 from .state_checks import Layout, layout
 from .step_model import StepModel
-
-PACKED = 4  # frame sizes whose packed backbones are kept in memory
 
 
 class StreamingRecognizer(BaseStreamingRecognizer):
@@ -110,7 +107,6 @@ class StreamingRecognizer(BaseStreamingRecognizer):
         self._mean, self._std = (
             torch.tensor(self.normalization[name], device=self.device) for name in ('mean', 'std')
         )
-        self._packed: dict[tuple[int, int], nn.Module] = {}
         self._layouts: dict[tuple[int, int], Layout] = {}
 
     def _is_prepared(self, frames: Any) -> bool:
@@ -155,13 +151,7 @@ class StreamingRecognizer(BaseStreamingRecognizer):
     def _features(self, frames: Tensor) -> Tensor:
         size = tuple(frames.shape[3:])
         try:
-            if self.device.type != 'cpu' or self.model.bf16:
-                return self.model.features(frames)
-            if size not in self._packed:
-                if len(self._packed) == PACKED:
-                    del self._packed[next(iter(self._packed))]
-                self._packed[size] = pack_backbone(self.model.backbone, size)
-            return self.model.stage(self._packed[size](frames))
+            return self.model.features(frames)
         except RuntimeError as error:
             if 'Kernel size' not in str(error):
                 raise

@@ -38,8 +38,7 @@ class StepModel(nn.Module):
         self.probabilities = self.head.average_clips == 'prob'
         self.to(device)
         self.bf16 = bf16 and has_bfloat16(device)
-        if bf16:
-            self.backbone._folded = FoldedCopy(bf16=True)
+        self.backbone._folded = FoldedCopy(bf16 or self.backbone._folded.bf16, immutable=True)
         if self.bf16 and hasattr(self.neck, 'conv_lstm'):
             for name, weight in self.neck.conv_lstm.named_parameters():
                 if not name.startswith('peephole'):

@@ -10,12 +10,8 @@ from helpers.support import ROOT, run_python
 from mmengine.config import Config
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from cnnlstm_mm.layers.convolution import can_prepack
-from cnnlstm_mm.models.acceleration import folded_copy, packed_conv
-from cnnlstm_mm.models.acceleration.packed_conv import PackedConv
-from cnnlstm_mm.models.acceleration.stream_packing import pack_backbone
+from cnnlstm_mm.models.acceleration import folded_copy
 from cnnlstm_mm.streaming import StreamingRecognizer, StreamState, step_model
-from mmaction.registry import MODELS
 
 
 def make(neck=CONV, head=I3D, seed=3, **options):
@@ -266,17 +262,6 @@ def test_an_unknown_check_is_refused():
         make(check='often')
 
 
-def test_few_packed_backbones_are_kept():
-    """Of a source whose frames change their size."""
-    rec = make()
-    rec.transform.steps.clear()
-    sizes = [(32, 32 + 8 * k) for k in range(6)]
-    want = [rec.step(frames(1, size=size))[0] for size in sizes]
-    assert list(rec._packed) == sizes[-4:]
-    got = [rec.step(frames(1, size=size))[0] for size in sizes]
-    assert all(map(torch.equal, got, want))
-
-
 def test_a_source_without_a_fixed_size():
     rec = make()
     rec.transform.steps.clear()
@@ -319,51 +304,13 @@ def test_a_state_moves_to_the_gpu():
     torch.testing.assert_close(got.cpu(), want, rtol=0, atol=1e-3)
 
 
-@pytest.mark.parametrize(
-    'backbone',
-    [
-        dict(type='MobileNetV2', widen_factor=0.1, out_indices=(3, 7)),
-        dict(type='ResNet', depth=18, norm_eval=False),
-        dict(
-            type='MobileNetV1', widen_factor=1 / 16, out_indices=(12,), act_cfg=dict(type='Swish')
-        ),
-    ],
-)
-def test_packed_backbones_compute_the_same(backbone):
-    backbone = MODELS.build(dict(type='TimeDistributed', backbone=backbone))
-    for norm in (m for m in backbone.modules() if isinstance(m, torch.nn.BatchNorm2d)):
-        torch.nn.init.uniform_(norm.running_mean, -0.5, 0.5)
-        torch.nn.init.uniform_(norm.running_var, 0.5, 2)
-        torch.nn.init.uniform_(norm.bias, -2, 8)  # past ReLU6's 6
-    backbone.eval()
-    x = torch.randn(2, 3, 2, 64, 64)
-    with torch.no_grad():
-        packed = pack_backbone(backbone, (64, 64))
-        if can_prepack(torch.zeros(1)):
-            assert any(isinstance(m, PackedConv) for m in packed.modules())
-            assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in packed.modules())
-        want, got = backbone(x), packed(x)
-    if not isinstance(want, tuple):
-        want, got = (want,), (got,)
-    assert len(want) == len(got)
-    for one, other in zip(want, got):
-        torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-5)
-
-
-def test_what_cannot_be_packed_stays_as_it_is(monkeypatch):
+def test_one_copy_of_the_backbone_for_all_sizes():
     rec = make()
-    want, _ = rec.step(frames(2))
-    monkeypatch.setattr(packed_conv, 'can_prepack', lambda weight: False)
-    plain = make()
-    got, _ = plain.step(frames(2))
-    assert plain._packed[32, 32] is plain.model.backbone
-    torch.testing.assert_close(got, want, rtol=0, atol=1e-6)
-
-    class Doubling(PackedConv):
-        def forward(self, x):
-            return 2 * super().forward(x)
-
-    monkeypatch.undo()
-    monkeypatch.setattr(packed_conv, 'PackedConv', Doubling)
-    with torch.no_grad():
-        assert pack_backbone(plain.model.backbone, (32, 32)) is plain.model.backbone
+    rec.transform.steps.clear()
+    rec.step(frames(1, size=(32, 32)))
+    made = rec.model.backbone._folded._copy
+    assert rec.model.backbone._folded.immutable
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in made.module.modules())
+    for width in range(32, 80, 2):
+        rec.step(frames(1, size=(32, width)))
+    assert rec.model.backbone._folded._copy is made

@@ -1,1 +1,1 @@
-"""Inference-only copies of backbones and cheaper training activations."""
+"""Inference copies of backbones, and a cheaper activation for training."""

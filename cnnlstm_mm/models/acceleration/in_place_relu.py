@@ -10,17 +10,12 @@ from cnnlstm_mm.layers.fused import must_be_plain
 
 
 class InPlaceHardtanh(nn.Hardtanh):
-    """``nn.Hardtanh(inplace=True)`` whose gradient is taken from its output.
+    """``nn.Hardtanh(inplace=True)`` with its gradient taken from the output.
 
-    PyTorch's keeps the input for the gradient and therefore copies it at
-    every call. The gradient passes where the output lies inside the limits,
-    which is the same set, so the output is enough: one tensor less is held
-    and written. Under ``torch.compile``, ``torch.func`` and tracing it is
-    PyTorch's own.
-
-    Args:
-        min_val (float): Lower limit.
-        max_val (float): Upper limit.
+    PyTorch's keeps the input for the gradient and therefore copies it at every call. The gradient
+    passes where the output lies inside the limits, which is the same set, so the output is
+    enough: one tensor less is held and written. PyTorch's own runs under ``torch.compile``,
+    ``torch.func`` and tracing.
     """
 
     def __init__(self, min_val: float, max_val: float) -> None:
@@ -38,7 +33,7 @@ class InPlaceHardtanh(nn.Hardtanh):
 
 
 class _Clamp(torch.autograd.Function):
-    """Clamp in place; the output is kept."""
+    """Clamp in place and save the output."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, low: float, high: float) -> Tensor:
@@ -58,7 +53,7 @@ def keep_outputs(module: nn.Module) -> None:
     """Replace each in-place Hardtanh (ReLU6) of ``module``, at any depth.
 
     Args:
-        module (nn.Module): Changed in place; its ``state_dict`` is not.
+        module: Changed in place; its ``state_dict`` stays the same.
     """
     for parent in list(module.modules()):
         for name, child in parent.named_children():

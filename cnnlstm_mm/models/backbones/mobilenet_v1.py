@@ -1,4 +1,4 @@
-"""MobileNet v1 that computes what Keras's computes."""
+"""MobileNet v1, equal to Keras's."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -35,40 +35,32 @@ BLOCKS = (
 class MobileNetV1(BaseModule):
     """MobileNet v1 as ``keras.applications.MobileNet(include_top=False)``.
 
-    It pads as Keras does, which is not as PyTorch models usually do: 'same'
-    in the stem, and one zero row below and one zero column to the right of
-    the input of a depthwise convolution of stride 2. With converted weights
-    (``tools/convert_keras_weights.py``) it gives Keras's features, for any
+    It pads as Keras does, not as PyTorch models usually do: 'same' in the stem, and one zero row
+    below and one zero column to the right of the input of a depthwise convolution of stride 2.
+    With converted weights (``tools/convert_keras_weights.py``) it gives Keras's features, for any
     input size. Source: `MobileNets <https://arxiv.org/abs/1704.04861>`_.
 
-    A stage is one separable block, ``layer1`` to ``layer13``, Keras's
-    ``block_id``. The last stages of the strides 2, 4, 8, 16 and 32 have the
-    indices 0, 2, 4, 10 and 12, and 64, 128, 256, 512 and 1024 channels.
+    A stage is one separable block, ``layer1`` to ``layer13``, Keras's ``block_id``. The last
+    stages of the strides 2, 4, 8, 16 and 32 have the indices 0, 2, 4, 10 and 12, and 64, 128, 256,
+    512 and 1024 channels.
 
     Args:
-        widen_factor (float): Keras's alpha: a layer of ``c`` channels gets
-            ``int(c * widen_factor)``. Defaults to 1.0.
-        out_indices (Sequence[int]): Stages that are returned, each from 0 to
-            12. Later stages than these are not built: they would have no
-            gradient, which distributed training refuses. Defaults to (12, ).
-        frozen_stages (int): The stem and this many stages get no gradient,
-            and their batch norms keep their statistics. 0 freezes the stem
-            alone, -1 nothing. Defaults to -1.
-        norm_cfg (dict): Norm layers. Defaults to Keras's batch norm:
-            ``dict(type='BN', eps=1e-3, momentum=0.01)``.
-        act_cfg (dict): Activations. Defaults to ``dict(type='ReLU6')``.
-        norm_eval (bool): All batch norms keep their statistics in training.
-            Defaults to False.
-        with_cp (bool): Recompute each stage in the backward pass: less
-            memory, more time. Batch norms in training mode then count each
-            batch twice in their statistics. Defaults to False.
-        init_cfg (dict | list[dict], optional): Initialization. Defaults to
-            Kaiming-normal convolutions by their inputs, of which a depthwise
-            one has 9; counted by outputs it would all but silence them.
+        widen_factor: Keras's alpha: a layer of ``c`` channels gets ``int(c * widen_factor)``.
+        out_indices: Stages that are returned, each from 0 to 12. Later stages are not built: they
+            would have no gradient, which distributed training refuses.
+        frozen_stages: The stem and this many stages get no gradient, and their batch norms keep
+            their statistics. 0 freezes the stem alone, -1 nothing.
+        norm_cfg: Norm layers; by default Keras's batch norm.
+        act_cfg: Activations.
+        norm_eval: All batch norms keep their statistics in training.
+        with_cp: Recompute each stage in the backward pass: less memory, more time. Batch norms in
+            training mode then count each batch twice in their statistics.
+        init_cfg: Initialization; by default Kaiming-normal convolutions by their inputs, of which
+            a depthwise one has 9; counted by outputs it would all but silence them.
 
     Raises:
-        ValueError: If an index or ``frozen_stages`` is out of range, or
-            ``widen_factor`` leaves a layer without channels.
+        ValueError: If an index or ``frozen_stages`` is out of range, or ``widen_factor`` leaves a
+            layer without channels.
     """
 
     def __init__(
@@ -94,13 +86,15 @@ class MobileNetV1(BaseModule):
             or any(isinstance(k, bool) or k not in range(len(BLOCKS)) for k in out_indices)
         ):
             raise ValueError(
-                f'out_indices must be taken from 0 to {len(BLOCKS) - 1}, got {out_indices}'
+                f'MobileNetV1: expected out_indices from 0 to {len(BLOCKS) - 1}, got {out_indices}'
             )
         num_stages = max(out_indices) + 1
         if frozen_stages not in range(-1, num_stages + 1):
-            raise ValueError(f'frozen_stages must be from -1 to {num_stages}, got {frozen_stages}')
+            raise ValueError(
+                f'MobileNetV1: expected frozen_stages from -1 to {num_stages}, got {frozen_stages}'
+            )
         if int(32 * widen_factor) < 1:
-            raise ValueError(f'widen_factor must be at least 1/32, got {widen_factor}')
+            raise ValueError(f'MobileNetV1: expected widen_factor >= 1/32, got {widen_factor}')
         self.out_indices = tuple(out_indices)
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
@@ -135,9 +129,7 @@ class MobileNetV1(BaseModule):
             module.requires_grad_(False)
 
     def train(self, mode: bool = True) -> 'MobileNetV1':
-        """Set the mode; frozen stages and, with ``norm_eval``, all batch norms
-        stay in eval mode.
-        """
+        """Set the mode; frozen stages, and with ``norm_eval`` all norms, stay in eval mode."""
         super().train(mode)
         self._freeze()
         if self.norm_eval:
@@ -150,12 +142,11 @@ class MobileNetV1(BaseModule):
         """Extract features.
 
         Args:
-            x (Tensor): RGB images scaled to [-1, 1], [N, 3, H, W].
+            x: RGB images scaled to [-1, 1], [N, 3, H, W].
 
         Returns:
-            Tensor | tuple[Tensor]: [N, C, H / stride, W / stride] of the
-            stage in ``out_indices``, a tuple of these for several stages.
-            H and W are rounded up in the stem and down in later stages.
+            [N, C, H / stride, W / stride] of the stage in ``out_indices``, a tuple of these for
+            several stages. H and W are rounded up in the stem and down in later stages.
         """
         x = self.conv1(x)  # [N, 32 * widen_factor, ceil(H / 2), ceil(W / 2)]
         outs = []

@@ -1,7 +1,5 @@
 """A 2-D backbone on every frame of a clip."""
 
-from typing import Union
-
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -12,48 +10,43 @@ from cnnlstm_mm.options import check_bool
 from mmaction.registry import MODELS
 from mmaction.utils import ConfigType
 
-Features = Union[Tensor, tuple[Tensor, ...]]
+Features = Tensor | tuple[Tensor, ...]
 
 
 @MODELS.register_module()
 class TimeDistributed(BaseModule):
     """Run a 2-D backbone on each frame: [N, 3, T, H, W] -> [N, C, T, h, w].
 
-    The name and the meaning are Keras's. Time is folded into the batch and
-    unfolded again, so frames never see each other (unless the backbone mixes
-    them itself, as TSM's do with ``num_segments=T``).
+    The name and the meaning are Keras's. Time is folded into the batch and unfolded again, so
+    frames never see each other (unless the backbone mixes them itself, as TSM's do with
+    ``num_segments=T``).
 
-    Without gradients (testing, or a frozen backbone) a copy runs whose batch
-    norm is folded into the convolutions. No checkpoint holds the copy, and it
-    is made anew whenever a weight changes.
+    Without gradients (testing, or a frozen backbone) a copy runs whose batch norm is folded into
+    the convolutions, wherever it computes the same; see
+    :class:`~cnnlstm_mm.models.acceleration.folded_copy.FoldedCopy`, also for what that costs.
 
     Args:
-        backbone (dict): Config of a 2-D backbone of MMAction2, or of
-            mmpretrain and timm with their scope prefix. It maps [B, 3, H, W]
-            to [B, C, h, w], to [B, C], or to a tuple of these.
-        frozen (bool): Keep weights and batch-norm statistics fixed whatever
-            ``train()`` does, and build no gradient graph. Defaults to False.
-        channels_last (bool): Run the backbone in channels_last memory format,
-            1.7 times as fast for MobileNetV2 on a CPU. Defaults to True.
-        bf16 (bool): Run a frozen backbone in bfloat16 where the device has
-            instructions for it; the features come in the dtype of the frames.
-            (A backbone that is trained takes ``tools/train.py --amp``.)
-            Defaults to False.
-        drop_unused (bool): Delete the stages after the last one of the
-            backbone's ``out_indices``. MMAction2's MobileNetV2 builds all of
-            them; without this they count as parameters, and distributed
-            training refuses them as unused. Defaults to False.
-        init_from_seed (bool): Draw the backbone's random weights from the
-            run's seed alone, so that models with different necks start from
-            the same backbone. Defaults to False, from the stream of random
-            numbers that the neck draws from as well.
-        init_cfg (dict, optional): Initialization of this wrapper, with keys
-            that begin with ``backbone.``. Pretrained weights with bare keys
-            belong into the ``init_cfg`` of ``backbone``. Defaults to None.
+        backbone: Config of a 2-D backbone of MMAction2, or of mmpretrain and timm with their scope
+            prefix. It maps [B, 3, H, W] to [B, C, h, w], to [B, C], or to a tuple of these.
+        frozen: Keep weights and batch-norm statistics fixed whatever ``train()`` does, and build
+            no gradient graph.
+        channels_last: Run the backbone in channels_last memory format, 1.7 times as fast for
+            MobileNetV2 on a CPU. ``fully_shard`` refuses weights in this format.
+        bf16: Run a frozen backbone under autocast to bfloat16 where the device has instructions
+            for it; the features come in the dtype of the frames. (A backbone that is trained
+            takes ``tools/train.py --amp``.)
+        drop_unused: Delete the stages after the last one of the backbone's ``out_indices``.
+            MMAction2's MobileNetV2 builds all of them; without this they count as parameters, and
+            distributed training refuses them as unused.
+        init_from_seed: Draw the backbone's random weights from the run's seed alone, so that
+            models with different necks start from the same backbone; otherwise from the stream of
+            random numbers that the neck draws from as well.
+        init_cfg: Initialization of this wrapper, with keys that begin with ``backbone.``.
+            Pretrained weights with bare keys belong into the ``init_cfg`` of ``backbone``.
 
     Raises:
-        ValueError: If ``bf16`` is set for a backbone that is trained, or
-            ``drop_unused`` for one whose stages are not known.
+        ValueError: If ``bf16`` is set for a backbone that is trained, or ``drop_unused`` for one
+            whose stages are not known.
     """
 
     def __init__(
@@ -68,16 +61,16 @@ class TimeDistributed(BaseModule):
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         check_bool(frozen=frozen, channels_last=channels_last, bf16=bf16)
+        check_bool(drop_unused=drop_unused, init_from_seed=init_from_seed)
         if not isinstance(backbone, dict) or 'type' not in backbone:
             raise ValueError(
-                'backbone must be a config with a type, such as '
+                'TimeDistributed: expected a backbone config with a type, such as '
                 f'dict(type="MobileNetV2"), got {backbone!r}'
             )
         if bf16 and not frozen:
             raise ValueError(
-                'TimeDistributed(bf16=True) is for a frozen backbone: set '
-                'frozen=True, or train in mixed precision with '
-                'tools/train.py --amp.'
+                'TimeDistributed: expected frozen=True with bf16=True, got frozen=False; fix: set '
+                'frozen=True, or train in mixed precision with tools/train.py --amp'
             )
         self.backbone = MODELS.build(backbone)
         if drop_unused:
@@ -115,10 +108,9 @@ class TimeDistributed(BaseModule):
             or not all(isinstance(stage, str) for stage in stages)
         ):
             raise ValueError(
-                'TimeDistributed(drop_unused=True) knows the stages of '
-                "MMAction2's MobileNetV2 and its like, not those of "
-                f'{type(self.backbone).__name__}: leave drop_unused out, or '
-                'use an option of the backbone (num_stages of ResNet).'
+                "TimeDistributed(drop_unused=True): expected stages as in MMAction2's MobileNetV2, "
+                f'got {type(self.backbone).__name__}; fix: leave drop_unused out, or use an option '
+                'of the backbone (num_stages of ResNet)'
             )
         for stage in stages[max(outputs) + 1 :]:
             delattr(self.backbone, stage)
@@ -137,18 +129,16 @@ class TimeDistributed(BaseModule):
         """Extract the features of each frame.
 
         Args:
-            x (Tensor): Clips, shape [N, 3, T, H, W].
+            x: Clips, [N, 3, T, H, W].
 
         Returns:
-            Tensor or tuple[Tensor]: [N, C, T, h, w], or one for each output
-            stage of the backbone. A backbone that pools gives h = w = 1.
+            [N, C, T, h, w], or one for each output stage of the backbone. A backbone that pools
+            gives h = w = 1.
 
         Raises:
-            ValueError: If ``x`` is not [N, C, T, H, W] with the channels that
-                the backbone takes.
+            ValueError: If ``x`` is not [N, C, T, H, W] with the channels of the backbone.
         """
         self._check(x)
-        clips, clip_len = x.shape[0], x.shape[2]
         # [N, 3, T, H, W] -> [N*T, 3, H, W]
         if self.channels_last:
             frames = x.permute(0, 2, 3, 4, 1).flatten(0, 1).permute(0, 3, 1, 2)
@@ -157,39 +147,39 @@ class TimeDistributed(BaseModule):
 
         if self.frozen:
             with torch.no_grad():
-                outputs = self._folded(self.backbone, frames, clip_len)
+                outputs = self._folded(self.backbone, frames, x.shape[2])
         elif self.backbone.training or torch.is_grad_enabled():
             outputs = self.backbone(frames)
         else:
-            outputs = self._folded(self.backbone, frames, clip_len)
+            outputs = self._folded(self.backbone, frames, x.shape[2])
 
         if isinstance(outputs, (tuple, list)):
-            unfolded = tuple(self._unfold(o, clips) for o in outputs)
+            unfolded = tuple(self._unfold(o, x) for o in outputs)
             return unfolded[0] if len(unfolded) == 1 else unfolded
-        return self._unfold(outputs, clips)
+        return self._unfold(outputs, x)
 
     @staticmethod
-    def _unfold(feature: Tensor, clips: int) -> Tensor:
+    def _unfold(feature: Tensor, x: Tensor) -> Tensor:
         if feature.dim() == 2:
             # [N*T, C] -> [N*T, C, 1, 1]
             feature = feature[:, :, None, None]
         if feature.dim() != 4:
             raise ValueError(
-                f'the backbone gave a feature of shape {tuple(feature.shape)};'
-                ' TimeDistributed takes [B, C, h, w] or [B, C]. For a vision '
-                "transformer set out_type='featmap' or 'avg_featmap'."
+                'TimeDistributed: expected features [B, C, h, w] or [B, C] from the backbone, got '
+                f"{tuple(feature.shape)}; fix: for a vision transformer set out_type='featmap' or "
+                "'avg_featmap'"
             )
         # [N*T, C, h, w] -> [N, C, T, h, w]
-        return feature.unflatten(0, (clips, -1)).transpose(1, 2)
+        # Backbones may pool over time; without clips how far is unknown.
+        steps = -1 if x.shape[0] else x.shape[2]
+        return feature.unflatten(0, (x.shape[0], steps)).transpose(1, 2)
 
     def _check(self, x: Tensor) -> None:
         if x.dim() == 5 and self.in_channels in (None, x.shape[1]):
             return
         wanted = 'C' if self.in_channels is None else self.in_channels
         raise ValueError(
-            f'TimeDistributed got an input of shape {tuple(x.shape)} and '
-            f'needs [N, {wanted}, T, H, W]. Set '
-            'FormatShape(input_format="NCTHW") in the pipeline and '
-            'format_shape="NCTHW" in the data preprocessor, and use '
-            'Recognizer3D.'
+            f'TimeDistributed: expected an input [N, {wanted}, T, H, W], got {tuple(x.shape)}; '
+            'fix: set FormatShape(input_format="NCTHW") in the pipeline and format_shape="NCTHW" '
+            'in the data preprocessor, and use Recognizer3D'
         )

@@ -122,7 +122,7 @@ def test_pretrained(tmp_path):
     [
         (dict(out_indices=(13,)), r'0 to 12.*\(13,\)'),
         (dict(out_indices=()), r'0 to 12.*\(\)'),
-        (dict(frozen_stages=14), 'frozen_stages must be from -1 to 13, got 14'),
+        (dict(frozen_stages=14), 'frozen_stages from -1 to 13, got 14'),
     ],
 )
 def test_refuses_what_it_lacks(options, words):
@@ -131,5 +131,5 @@ def test_refuses_what_it_lacks(options, words):
 
 
 def test_refuses_a_width_without_channels():
-    with pytest.raises(ValueError, match='at least 1/32, got 0.01'):
+    with pytest.raises(ValueError, match='>= 1/32, got 0.01'):
         MODELS.build(dict(type='MobileNetV1', widen_factor=0.01))

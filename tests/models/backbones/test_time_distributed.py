@@ -1,14 +1,11 @@
 """TimeDistributed against a loop over the frames."""
 
 import copy
-import pickle
 
 import pytest
 import torch
-from mmengine.model import BaseModule
 from torch import nn
 
-from cnnlstm_mm.models.acceleration.packed_conv import PackedConv
 from mmaction.registry import MODELS
 
 V2 = dict(type='MobileNetV2', widen_factor=0.25)
@@ -107,74 +104,6 @@ def test_training_copies_no_activation_before_a_relu6():
         torch.testing.assert_close(a.grad, b.grad, rtol=1e-3, atol=1e-3 * b.grad.abs().max().item())
 
 
-def test_folded_copy_follows_the_weights():
-    module = build(frozen=True)
-    x = torch.randn(1, 3, 2, 32, 32)
-    first = module(x)
-    module.init_weights()
-    other = build(frozen=True)
-    module.load_state_dict(other.state_dict())
-    torch.testing.assert_close(module(x), other(x))
-    assert not torch.allclose(module(x), first)
-    with torch.no_grad():
-        module.backbone.conv1.bn.running_mean.add_(1.0)
-    assert not torch.allclose(module(x), other(x))
-
-
-def test_folded_copy_is_in_no_copy_of_the_module():
-    module = build(frozen=True)
-    x = torch.randn(1, 3, 2, 32, 32)
-    want = module(x)
-    size = len(pickle.dumps(build(frozen=True)))
-    for twin in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
-        torch.testing.assert_close(twin(x), want)
-    assert len(pickle.dumps(module)) < 1.1 * size
-
-
-class NormBeforeConvolution(BaseModule):
-    """Its batch norm stands behind a convolution that does not feed it."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 3, 1)
-        self.norm = nn.BatchNorm2d(3)
-
-    def forward(self, x):
-        return self.conv(self.norm(x).relu())
-
-
-def test_backbone_that_cannot_be_folded_runs_unfolded():
-    module = build(frozen=True)
-    module.backbone = NormBeforeConvolution().eval().requires_grad_(False)
-    nn.init.uniform_(module.backbone.norm.running_mean, 0.5, 1.0)
-    x = torch.randn(1, 3, 2, 8, 8)
-    torch.testing.assert_close(module(x), frame_by_frame(module.backbone, x))
-
-
-@pytest.mark.parametrize('there', [False, True])
-def test_bf16_runs_the_frozen_backbone_in_bfloat16(there, monkeypatch):
-    monkeypatch.setattr(
-        'cnnlstm_mm.models.acceleration.folded_copy.has_bfloat16', lambda device: there
-    )
-    module = build(frozen=True, bf16=True)
-    dtypes = []
-    x = torch.randn(2, 3, 3, 64, 64)
-    want = frame_by_frame(module.backbone, x)
-    handle = torch.nn.modules.module.register_module_forward_pre_hook(
-        lambda m, args: (
-            dtypes.append(args[0].dtype) if isinstance(m, (nn.Conv2d, PackedConv)) else None
-        )
-    )
-    got = module(x)
-    dtypes.clear()
-    module(x)
-    handle.remove()
-    assert set(dtypes) == {torch.bfloat16 if there else torch.float32}
-    assert got.dtype == torch.float32
-    assert (got - want).norm() <= (2e-2 if there else 1e-5) * want.norm()
-    assert all(p.dtype == torch.float32 for p in module.parameters())
-
-
 def test_bf16_is_refused_for_a_backbone_that_is_trained():
     with pytest.raises(ValueError, match='frozen=True.*--amp'):
         build(bf16=True)
@@ -225,16 +154,3 @@ def test_the_seed_alone_makes_the_backbone():
     assert torch.equal(one, two) and not torch.equal(after, other)
     assert not torch.equal(one, start(4, 0, init_from_seed=True)[0])
     assert not torch.equal(start(3, 0)[0], start(3, 5)[0])
-
-
-def test_packed_copy_under_autocast():
-    """Made before or under autocast, it computes what the backbone does."""
-    x = torch.randn(1, 3, 2, 64, 64)
-    for first in (False, True):
-        module = build(frozen=True)
-        want = frame_by_frame(module.backbone, x)
-        for enabled in (first, not first):
-            with torch.autocast('cpu', torch.bfloat16, enabled=enabled):
-                got = module(x)
-            error = (got.float() - want).norm() / want.norm()
-            assert error <= (5e-2 if enabled else 1e-5)
