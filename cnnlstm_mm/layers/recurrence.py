@@ -1,10 +1,8 @@
 """The time loop of a ConvLSTM, forward and backward, without autograd.
 
-Small frames: the input's share of the gates comes in for all steps at once;
-backward returns its gradient, and takes the gradient of the recurrent weight
-as one convolution over all steps. Large frames, whose gates do not fit into
-the caches: x itself comes in, and every step convolves cat(x, h) once, in both
-directions.
+Small frames: the input is convolved for all steps at once; backward takes all weight gradients over
+all steps at once. Large frames, whose gates do not fit into the caches: every step convolves
+cat(x, h) once, in both directions.
 
 Forward keeps the activations of the gates i and f and the cell states, and
 backward the sequence of h, which lives anyway; g and o follow pointwise.
@@ -21,9 +19,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from . import pointwise
+from . import convolution, pointwise
 from .convolution import step_conv, weight_gradient
-from .geometry import same_padding
+from .dispatch import Problem, choose
+from .geometry import Geometry, geometry
 from .reference_loop import schedule
 
 
@@ -35,6 +34,7 @@ class Options(NamedTuple):
     hard: bool
     reverse: bool
     batch_sizes: Sequence[int] | None
+    geometry: Geometry
 
 
 class Kept(NamedTuple):
@@ -83,6 +83,13 @@ def pointwise_for(c: Tensor) -> ModuleType:
     return _triton_ops() or pointwise if c.is_cuda else pointwise
 
 
+def _is_stepwise(x: Tensor, weight_ih: Tensor | None, g: Geometry) -> bool:
+    """Whether the input is convolved step by step."""
+    if weight_ih is None:
+        return False
+    return choose('layer', Problem.of(x[:, 0], weight_ih, g)) == 'stepwise'
+
+
 def run_forward(
     x: Tensor,
     weight_ih: Tensor | None,
@@ -95,8 +102,8 @@ def run_forward(
 ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
     """All steps; see ``fused.conv_lstm`` for the arguments."""
     batch, frames = x.shape[:2]
-    peephole, mask, hard, reverse, batch_sizes = options
-    ops = pointwise_for(c0)
+    peephole, mask, hard, reverse, batch_sizes, g = options
+    ops, steps = pointwise_for(c0), schedule(frames, reverse, batch_sizes, batch)
     c = c0.clone(memory_format=torch.contiguous_format)
     h = (
         torch.zeros_like(c)
@@ -104,12 +111,17 @@ def run_forward(
         else h0.to(c.dtype, memory_format=torch.contiguous_format, copy=True)
     )
     sequence = (x.new_zeros if batch_sizes else x.new_empty)(batch, frames, *c.shape[1:])
-    kept = Kept.empty(c0, schedule(frames, reverse, batch_sizes, batch), x.dtype) if save else None
-    weight = weight_hh if weight_ih is None else torch.cat([weight_ih, weight_hh], 1)
-    conv = step_conv(weight, c.shape, bias, prepack=weight_ih is None and frames > 1)
-    for step, (t, n) in enumerate(schedule(frames, reverse, batch_sizes, batch)):
+    kept = Kept.empty(c0, steps, x.dtype) if save else None
+    stepwise, weight, calls = _is_stepwise(x, weight_ih, g), weight_hh, frames
+    if stepwise:
+        weight, calls = torch.cat([weight_ih, weight_hh], 1), 1
+    elif weight_ih is not None:
+        x = convolution.forward(x.flatten(0, 1), weight_ih, bias, g)
+        x = x.unflatten(0, (batch, frames))  # [N, T, 4 hidden, H', W']
+    conv = step_conv(weight, batch, c.shape[2:], bias if stepwise else None, calls=calls)
+    for step, (t, n) in enumerate(steps):
         h_in = (h[:n] if mask is None else h[:n] * mask[:n]).to(weight.dtype)
-        if weight_ih is not None:
+        if stepwise:
             z = conv(torch.cat([x[:n, t], h_in], 1)).to(c.dtype)
         elif step == 0 and h0 is None:
             z = x[:n, t].to(c.dtype, memory_format=torch.contiguous_format, copy=True)
@@ -139,16 +151,14 @@ def run_backward(
     dc: Tensor | None,
     need_dx: bool,
 ) -> tuple[Tensor | None, ...]:
-    """Gradients of x (or of the input's share of the gates), both weights, the
-    bias, h0, c0 and the peephole.
-    """
+    """Gradients of x, both weights, the bias, h0, c0 and the peephole."""
     batch, frames = sequence.shape[:2]
-    peephole, mask, hard, reverse, batch_sizes = options
+    peephole, mask, hard, reverse, batch_sizes, g = options
     ops = pointwise_for(c0)
     steps = schedule(frames, reverse, batch_sizes, batch)
     kept = Kept.of(tensors, frames)
-    kernel, stepwise, inputs = tuple(weight_hh.shape[-2:]), weight_ih is not None, 0
-    pads = same_padding(c0.shape[-2:], kernel, (1, 1), (1, 1))
+    stepwise, inputs = x is not None and _is_stepwise(x, weight_ih, g), 0
+    same = geometry(c0.shape[2:], weight_hh.shape[-2:])
     c0 = c0.contiguous()
     dh, dc = (
         torch.zeros_like(c0)
@@ -158,7 +168,7 @@ def run_backward(
     )
     shape = (4 * c0.shape[1], *c0.shape[2:])
     dz = (c0.new_zeros if batch_sizes else c0.new_empty)(batch, 1 if stepwise else frames, *shape)
-    weight = weight_hh
+    weight, dx, d_weight_ih, d_bias = weight_hh, None, None, None
     if stepwise:
         d_weight_ih, d_weight_hh = torch.zeros_like(weight_ih), torch.zeros_like(weight_hh)
         d_bias = c0.new_zeros(shape[0])
@@ -168,7 +178,8 @@ def run_backward(
     else:
         h_before = weight.new_zeros(batch, frames, *c0.shape[1:])
     d_peephole = None if peephole is None else c0.new_zeros(3, *c0.shape[1:])
-    conv = step_conv(weight, (batch, *shape), transposed=True, prepack=not stepwise and frames > 1)
+    calls = 1 if stepwise else frames
+    conv = step_conv(weight, batch, c0.shape[2:], transposed=True, calls=calls)
     first_h = torch.zeros_like(c0) if h0 is None else h0.to(c0.dtype)
 
     def after(step: int) -> Tensor:
@@ -195,8 +206,8 @@ def run_backward(
         d = d.to(weight.dtype)
         h = (h if mask is None else h * mask[:n]).to(weight.dtype)
         if stepwise:
-            d_weight_ih.add_(weight_gradient(x[:n, t], d, kernel, pads))
-            d_weight_hh.add_(weight_gradient(h, d, kernel, pads))
+            d_weight_ih.add_(weight_gradient(x[:n, t], d, weight_ih, same))
+            d_weight_hh.add_(weight_gradient(h, d, weight_hh, same))
             d_bias.add_(d.sum((0, 2, 3)))
         else:
             h_before[:n, t] = h
@@ -209,24 +220,21 @@ def run_backward(
                 dh[:n] *= mask[:n]
     d_peephole = None if peephole is None else d_peephole.sum_to_size(peephole.shape).clone()
     dh = None if h0 is None else dh.to(h0.dtype)
-    if stepwise:
-        return (
-            dx if need_dx else None,
-            d_weight_ih,
-            d_weight_hh,
-            d_bias.to(weight.dtype),
-            dh,
-            dc,
-            d_peephole,
-        )
-    dz = dz.to(weight.dtype)
-    d_weight_hh = weight_gradient(h_before.flatten(0, 1), dz.flatten(0, 1), kernel, pads)
-    return dz, None, d_weight_hh, None, dh, dc, d_peephole
+    if not stepwise:
+        dz = dz.to(weight.dtype)
+        flat = dz.flatten(0, 1)
+        d_weight_hh = weight_gradient(h_before.flatten(0, 1), flat, weight_hh, same)
+        if weight_ih is None:
+            dx = dz
+        else:
+            d_bias = flat.sum((0, 2, 3))
+            d_weight_ih = weight_gradient(x.flatten(0, 1), flat, weight_ih, g)
+            if need_dx:
+                dx = convolution.data_gradient(flat, x.flatten(0, 1), weight_ih, g).view_as(x)
+    d_bias = None if d_bias is None else d_bias.to(weight.dtype)
+    return dx, d_weight_ih, d_weight_hh, d_bias, dh, dc, d_peephole
 
 
 def _rows(state: Tensor, first: Tensor, n: int) -> Tensor:
-    """The states of the first ``n`` samples before a step: what the step
-    before left, and the initial ones of samples that begin here.
-    """
-    there = state.shape[0]
-    return state[:n] if n <= there else torch.cat([state, first[there:n]])
+    """The states of ``n`` samples before a step: ``state``, and ``first`` of those that begin."""
+    return state[:n] if n <= len(state) else torch.cat([state, first[len(state) : n]])

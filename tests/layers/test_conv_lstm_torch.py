@@ -71,7 +71,7 @@ def test_single_step_with_many_channels_equals_the_clip():
 )
 def test_autocast(options, dtype, clip):
     layer, clip = ConvLSTM(3, 4, **options), clip.requires_grad_()
-    want, (want_h, want_c) = layer(clip)
+    want, (_, want_c) = layer(clip)
     (want_grad,) = torch.autograd.grad(want.sum() + want_c.sum(), clip)
     with torch.autocast('cpu', dtype):
         half = layer(clip[:, :2])
@@ -94,7 +94,7 @@ def test_layer_in_another_dtype(dtype, clip):
 
 @pytest.mark.parametrize('large', [False, True])
 def test_channels_last(clip, large, monkeypatch):
-    monkeypatch.setattr('cnnlstm_mm.layers.fused.STEPWISE', 0 if large else 1 << 40)
+    monkeypatch.setattr('cnnlstm_mm.layers.dispatch.STEPWISE', 0 if large else 1 << 40)
     layer = ConvLSTM(3, 4)
     want = layer(clip)[0]
     want.sum().backward()
@@ -136,14 +136,18 @@ def test_compiled_model(clip, lengths):
         close(a, b, 1e-5)
 
 
-def test_operator_declares_what_it_returns(clip):
+@pytest.mark.parametrize('convolved', [False, True], ids=['gates', 'frames'])
+def test_operator_declares_what_it_returns(convolved):
     layer = ConvLSTM(3, 2).double()
-    x = torch.randn(2, 3, 8, 4, 3, dtype=torch.float64, requires_grad=True)
+    x = torch.randn(2, 3, 3 if convolved else 8, 4, 3, dtype=torch.float64, requires_grad=True)
     c = torch.randn(2, 2, 4, 3, dtype=torch.float64, requires_grad=True)
-    inputs = (x, None, layer.weight_hh_l0, None, None, c, None, None, False, False, None, True)
+    weights = (layer.weight_ih_l0, layer.weight_hh_l0, layer.bias_l0)
+    if not convolved:
+        weights = None, layer.weight_hh_l0, None
+    options = None, None, False, False, None, [1, 1, 1, 1], [1, 1], [1, 1]
     torch.library.opcheck(
         torch.ops.cnnlstm_mm.conv_lstm.default,
-        inputs,
+        (x, *weights, None, c, True, *options),
         test_utils=('test_schema', 'test_autograd_registration', 'test_faketensor'),
     )
 

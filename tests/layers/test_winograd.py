@@ -1,4 +1,4 @@
-"""Winograd's way against PyTorch's convolution and its gradients."""
+"""Winograd's algorithm against PyTorch's convolution and its gradients."""
 
 import threading
 
@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from test_conv_lstm import check, relative
 
 from cnnlstm_mm.layers import ConvLSTM, convolution, winograd
+from cnnlstm_mm.layers.dispatch import Problem, choose
+from cnnlstm_mm.layers.geometry import Geometry, geometry
 
 SHAPES = [  # frames, in, out, H, W, pads
     (5, 6, 4, 7, 7, (1, 1, 1, 1)),
@@ -39,30 +41,28 @@ def test_against_conv2d(shape, chunk, monkeypatch):
     dz = torch.randn_like(want)
     dx, dw = torch.autograd.grad(want, (x, weight), dz)
     with torch.no_grad():
-        args = list(pads)
-        assert relative(winograd.convolution(x, weight, bias, args), want) < 1e-14
-        assert (
-            relative(winograd.convolution(x, weight, None, args), want - bias[:, None, None])
-            < 1e-14
-        )
-        assert relative(winograd.data_gradient(dz, weight, x, args), dx) < 1e-14
-        assert relative(winograd.weight_gradient(x, dz, args), dw) < 1e-14
+        g = Geometry(pads)
+        assert relative(winograd.convolution(x, weight, bias, g), want) < 1e-14
+        no_bias = want - bias[:, None, None]
+        assert relative(winograd.convolution(x, weight, None, g), no_bias) < 1e-14
+        assert relative(winograd.data_gradient(dz, x, weight, g), dx) < 1e-14
+        assert relative(winograd.weight_gradient(x, dz, weight, g), dw) < 1e-14
 
 
 def test_float32_is_as_exact_as_a_convolution():
     x, weight, _ = example(4, 512, 512, 7, 7, torch.float32)
-    pads, dz = [1, 1, 1, 1], torch.randn(4, 512, 7, 7)
+    g, dz = Geometry((1, 1, 1, 1)), torch.randn(4, 512, 7, 7)
+
+    def run(x, dz, weight):
+        return (
+            winograd.convolution(x, weight, None, g),
+            winograd.data_gradient(dz, x, weight, g),
+            winograd.weight_gradient(x, dz, weight, g),
+        )
+
+    got = run(x, dz, weight)
     args = x.double(), dz.double(), weight.double()
-    want = (
-        F.conv2d(args[0], args[2], padding=1),
-        winograd.data_gradient(args[1], args[2], args[0], pads),
-        winograd.weight_gradient(args[0], args[1], pads),
-    )
-    got = (
-        winograd.convolution(x, weight, None, pads),
-        winograd.data_gradient(dz, weight, x, pads),
-        winograd.weight_gradient(x, dz, pads),
-    )
+    want = F.conv2d(args[0], args[2], padding=1), *run(*args)[1:]
     for a, b in zip(got, want):
         assert relative(a.double(), b) < 1e-6
 
@@ -71,7 +71,7 @@ def test_gradient_has_the_layout_of_x():
     x, weight, _ = example(2, 4, 3, 5, 5)
     x = x.to(memory_format=torch.channels_last)
     dz = torch.randn(2, 3, 5, 5, dtype=x.dtype)
-    dx = winograd.data_gradient(dz, weight, x, [1, 1, 1, 1])
+    dx = winograd.data_gradient(dz, x, weight, Geometry((1, 1, 1, 1)))
     assert dx.stride() == x.stride()
     want = F.conv_transpose2d(dz, weight, padding=1)
     assert relative(dx, want) < 1e-14
@@ -80,9 +80,7 @@ def test_gradient_has_the_layout_of_x():
 @pytest.mark.parametrize('transposed', [False, True])
 def test_step(transposed):
     x, weight, bias = example(3, 4, 6, 7, 4)
-    step = winograd.StepConvolution(
-        weight, (7, 4), None if transposed else bias, transposed=transposed
-    )
+    step = winograd.step(weight, (7, 4), None if transposed else bias, transposed=transposed)
     dz = torch.randn(2, 6, 7, 4, dtype=x.dtype)
     for _ in range(2):
         if transposed:
@@ -93,21 +91,24 @@ def test_step(transposed):
             assert relative(step(x), want) < 1e-14
 
 
-def test_where_it_is_faster():
+def test_where_it_is_chosen():
+    def chosen(x, out, kernel=(3, 3), pads=(1, 1, 1, 1)):
+        weight = torch.empty(out, 256, *kernel, device='meta')
+        return choose('forward', Problem.of(x, weight, Geometry(pads))) == 'winograd'
+
     x = torch.randn(64, 256, 7, 7)
-    taps, pads = (3, 3), (1, 1, 1, 1)
-    assert winograd.is_faster(x, 1024, taps, pads)
-    assert not winograd.is_faster(x[:2], 1024, taps, pads)
-    assert not winograd.is_faster(x, 64, taps, pads)
-    assert not winograd.is_faster(x, 1024, (5, 5), (2, 2, 2, 2))
-    assert not winograd.is_faster(x.to('meta'), 1024, taps, pads)
-    assert not winograd.is_faster(x.bfloat16(), 1024, taps, pads)
-    assert not winograd.is_faster(torch.empty(64, 256, 28, 28), 1024, taps, pads)
+    assert chosen(x, 1024)
+    assert not chosen(x[:2], 1024)
+    assert not chosen(x, 64)
+    assert not chosen(x, 1024, (5, 5), (2, 2, 2, 2))
+    assert not chosen(x.to('meta'), 1024)
+    assert not chosen(x.bfloat16(), 1024)
+    assert not chosen(torch.empty(64, 256, 28, 28), 1024)
 
 
 @pytest.mark.parametrize('padding', ['same', 'valid'])
 @pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
-def test_convolve_takes_it(padding, memory_format, monkeypatch):
+def test_convolution_takes_it(padding, memory_format, monkeypatch):
     calls = []
     for name in ('convolution', 'data_gradient', 'weight_gradient'):
         whole = getattr(winograd, name)
@@ -116,21 +117,22 @@ def test_convolve_takes_it(padding, memory_format, monkeypatch):
         )
     x, weight, bias = example(12, 256, 256, 7, 8, torch.float32)
     x = x.to(memory_format=memory_format)
-    inputs = tuple(t.requires_grad_() for t in (x, weight, bias))
-    z = convolution.convolve(*inputs, padding=padding)
+    g = geometry(x.shape[2:], (3, 3), padding)
+    z = convolution.forward(x, weight, bias, g)
     dz = torch.randn_like(z)
-    got = z, *torch.autograd.grad(z, inputs, dz)
+    dx = convolution.data_gradient(dz, x, weight, g)
+    got = z, dx, convolution.weight_gradient(x, dz, weight, g)
     assert calls == ['convolution', 'data_gradient', 'weight_gradient']
-    doubles = tuple(t.detach().double().requires_grad_() for t in inputs)
-    z = F.conv2d(*doubles, padding=padding)
+    doubles = tuple(t.double().requires_grad_() for t in (x, weight))
+    z = F.conv2d(*doubles, bias.double(), padding=padding)
     want = z, *torch.autograd.grad(z, doubles, dz.double())
-    for a, b, limit in zip(got, want, (1e-6, 1e-5, 1e-5, 1e-5)):
+    for a, b, limit in zip(got, want, (1e-6, 1e-5, 1e-5)):
         assert relative(a.double(), b) < limit
 
 
 @pytest.mark.parametrize('padding', ['same', 'valid'])
 def test_layer(padding):
-    """Input and recurrent convolutions of both directions by this way."""
+    """Input and recurrent convolutions of both directions with it."""
     torch.manual_seed(0)
     layer = ConvLSTM(128, 128, padding=padding)
     x = torch.randn(3, 5, 128, 8, 7, requires_grad=True)
@@ -159,7 +161,8 @@ def test_threads_have_their_own_rooms():
 
     def run(k: int) -> None:
         worst[k] = max(
-            relative(winograd.convolution(*jobs[k], None, [1, 1, 1, 1]), want[k]) for _ in range(30)
+            relative(winograd.convolution(*jobs[k], None, Geometry((1, 1, 1, 1))), want[k])
+            for _ in range(30)
         )
 
     threads = [threading.Thread(target=run, args=(k,)) for k in range(4)]
@@ -168,17 +171,3 @@ def test_threads_have_their_own_rooms():
     for thread in threads:
         thread.join()
     assert max(worst) < 1e-6
-
-
-def test_compiled():
-    torch.manual_seed(0)
-    x, weight, bias = (t.requires_grad_() for t in example(12, 256, 256, 7, 7, torch.float32))
-    for op, args in (
-        (winograd.convolution, (x, weight, bias)),
-        (winograd.data_gradient, (x, weight, x)),
-        (winograd.weight_gradient, (x, x)),
-    ):
-        args = tuple(t.detach() for t in args)
-        torch.library.opcheck(
-            op, (*args, [1, 1, 1, 1]), test_utils=('test_schema', 'test_faketensor')
-        )

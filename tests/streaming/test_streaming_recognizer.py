@@ -9,7 +9,7 @@ from helpers.stream_models import CONV, FLAT, I3D, LSTM, OPTIONS, build, config
 from helpers.support import ROOT, run_python
 from mmengine.config import Config
 
-from cnnlstm_mm.layers.convolution import can_prepack
+from cnnlstm_mm.layers.dispatch import can_prepack
 from cnnlstm_mm.models.acceleration import folded_copy, packed_conv
 from cnnlstm_mm.models.acceleration.packed_conv import PackedConv
 from cnnlstm_mm.models.acceleration.stream_packing import pack_backbone

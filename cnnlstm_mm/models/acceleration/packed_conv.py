@@ -5,7 +5,7 @@ from mmcv.cnn import ConvModule
 from mmcv.cnn.bricks.wrappers import Conv2d
 from torch import Tensor, nn
 
-from cnnlstm_mm.layers.convolution import can_prepack
+from cnnlstm_mm.layers.dispatch import can_prepack
 
 PLAIN = (nn.Conv2d, Conv2d)  # what computes a convolution and no more
 # oneDNN's names of the activations that it applies within a convolution.
