@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -65,8 +67,8 @@ class ConvLSTM(nn.Module):
             al. 2016).
         gate_conv: 'full'; 'depthwise' (depthwise, then 1x1); or 'pooled' (gates without space,
             Zhang et al., NeurIPS 2018). See ``gates.py`` for their parameters.
-        fused: the operator with a backward of its own, the fast one. False takes plain operations,
-            which can be differentiated twice; ``torch.func`` and export take these by themselves.
+        fused: the operator with a backward of its own, the fast one. False: plain operations, which
+            can be differentiated twice; ``torch.func`` and export take these by themselves.
 
     Shape:
         x [N, T, C, H, W]; output [N, T, D * hidden, H', W']; h and c [num_layers * D, N, hidden,
@@ -108,10 +110,7 @@ class ConvLSTM(nn.Module):
         check_number(forget_bias=forget_bias)
         check_share(dropout=dropout, recurrent_dropout=recurrent_dropout)
         if norm and gate_conv == 'pooled':
-            raise ValueError(
-                "norm: expected gate_conv='full' or 'depthwise', got 'pooled', whose gates have no "
-                'common channels'
-            )
+            raise ValueError("norm: expected gate_conv='full' or 'depthwise', got 'pooled'")
         self.in_channels = in_channels
         self.hidden_channels = hidden_channels
         self.kernel_size = pair(kernel_size, 'kernel_size')
@@ -278,11 +277,15 @@ class ConvLSTM(nn.Module):
                 f'got {[list(s.shape) for s in state]}; None stands for zeros'
             )
 
+    def _apply(self, fn: Callable, recurse: bool = True) -> nn.Module:
+        # No channels_last weights: torch.nn.utils.parameters_to_vector takes flat views.
+        return super()._apply(lambda t: fn(t).contiguous(), recurse)
+
     def extra_repr(self) -> str:
         """The options in ``repr``."""
-        names = 'kernel_size num_layers padding stride bidirectional peephole gate_conv'.split()
-        options = ', '.join(f'{name}={getattr(self, name)!r}' for name in names)
-        return f'{self.in_channels}, {self.hidden_channels}, {options}'
+        names = 'kernel_size num_layers padding stride bidirectional peephole gate_conv'
+        options = [f'{name}={getattr(self, name)!r}' for name in names.split()]
+        return ', '.join([f'{self.in_channels}, {self.hidden_channels}', *options])
 
     def __prepare_scriptable__(self):
         raise RuntimeError(

@@ -13,9 +13,11 @@ from .dispatch import Problem, choose
 from .geometry import Geometry, Pair, conv2d, geometry, symmetric
 
 
-def forward(x: Tensor, weight: Tensor, bias: Tensor | None, g: Geometry) -> Tensor:
+def forward(
+    x: Tensor, weight: Tensor, bias: Tensor | None, g: Geometry, finite: bool = True
+) -> Tensor:
     """The convolution of x [M, in, H, W] with ``weight`` [out, in / groups, kh, kw]."""
-    algorithm = choose('forward', Problem.of(x, weight, g))
+    algorithm = choose('forward', Problem.of(x, weight, g, finite))
     if algorithm == 'torch':
         return conv2d(x, weight, bias, g)
     ways = dict(winograd=winograd.convolution, rows=by_rows, columns=by_columns)
@@ -108,6 +110,7 @@ def step_conv(
     groups: int = 1,
     transposed: bool = False,
     calls: int = 1,
+    finite: bool = True,
 ) -> Callable[[Tensor], Tensor]:
     """A 'same' convolution with stride 1 whose weight is laid out once and used at every step.
 
@@ -120,13 +123,15 @@ def step_conv(
         transposed: computes the gradient with respect to the input instead: [N, out, H, W] to
             [N, in, H, W].
         calls: how many times it will be called.
+        finite: whether all inputs will be.
 
     Returns:
         From [n, in, H, W] to [n, out, H, W].
     """
     size, kernel = tuple(size), tuple(weight.shape[-2:])
     g, (out, inputs) = geometry(size, kernel), weight.shape[:2]
-    problem = Problem(weight.device, weight.dtype, batch, inputs, out, size, kernel, g, calls)
+    sizes = batch, inputs, out, size, kernel
+    problem = Problem(weight.device, weight.dtype, *sizes, g, calls, finite)
     algorithm = choose('transposed_step' if transposed else 'step', problem)
     if algorithm == 'winograd':
         return winograd.step(weight, size, bias, transposed=transposed)
@@ -136,7 +141,7 @@ def step_conv(
         weight = weight.flip(2, 3).unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)
         weight = weight.contiguous()
     if algorithm == 'torch':
-        return lambda x: forward(x, weight, bias, g)
+        return lambda x: forward(x, weight, bias, g, finite)
     example = weight.new_empty(1).expand(batch, groups * weight.shape[1], *size)
     example, padding = symmetric(example, g.pads)
     args = padding, (1, 1), (1, 1), groups

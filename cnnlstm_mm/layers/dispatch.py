@@ -8,6 +8,7 @@ Intel CPUs with AVX-512.
 from __future__ import annotations
 
 import functools
+import math
 import platform
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,7 @@ class Problem(NamedTuple):
     Attributes:
         inputs: channels of one group.
         calls: how many times the same weight is used.
+        finite: whether the input is; Winograd's transforms would spread what is not over a frame.
     """
 
     device: torch.device
@@ -39,13 +41,15 @@ class Problem(NamedTuple):
     kernel: Pair
     geometry: Geometry
     calls: int = 1
+    finite: bool = True
 
     @classmethod
-    def of(cls, x: Tensor, weight: Tensor, geometry: Geometry) -> Problem:
+    def of(cls, x: Tensor, weight: Tensor, geometry: Geometry, finite: bool = True) -> Problem:
         """Of x [M, in, H, W] with ``weight`` [out, in, kh, kw]."""
         out, inputs, *kernel = weight.shape
         size = tuple(x.shape[-2:])
-        return cls(x.device, x.dtype, len(x), inputs, out, size, tuple(kernel), geometry)
+        sizes = len(x), inputs, out, size, tuple(kernel)
+        return cls(x.device, x.dtype, *sizes, geometry, finite=finite)
 
     @property
     def out_size(self) -> Pair:
@@ -91,6 +95,7 @@ def _winograd(p: Problem) -> bool:
         and p.unit
         and p.kernel == (3, 3)
         and p.frames > 0
+        and p.finite
         and p.inputs * p.out >= 1 << 16
         and winograd.gain(p.size, p.inputs, p.out, p.geometry.pads) >= 1.15
     )
@@ -158,6 +163,11 @@ def choose(operation: str, problem: Problem) -> str:
     """The algorithm for ``problem``: that of the first row that applies, or 'torch'."""
     rows = (row for row in TABLE if row.operation == operation)
     return next((row.algorithm for row in rows if row.applies(problem)), 'torch')
+
+
+def are_finite(*tensors: Tensor | None) -> bool:
+    """Whether no value is infinite or NaN, by the sums; True on a GPU, which need not know."""
+    return all(t is None or t.device.type != 'cpu' or math.isfinite(t.sum()) for t in tensors)
 
 
 def can_prepack(weight: Tensor | Problem) -> bool:

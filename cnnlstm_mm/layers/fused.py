@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from . import winograd
 from .geometry import Geometry
 from .recurrence import Kept, Options, run_backward, run_forward
 from .reference_loop import schedule
@@ -56,7 +57,7 @@ def conv_lstm(x, weight_ih, weight_hh, bias, h0, c0, save, *options):
         The sequence of h in the order of the frames [N, T, hidden, H', W'], 0 where a sample has no
         frame; the last h and c; the tensors of ``recurrence.Kept``, or an empty list.
     """
-    with torch.autocast(x.device.type, enabled=False):
+    with torch.autocast(x.device.type, enabled=False), winograd.rooms():
         return run_forward(x, weight_ih, weight_hh, bias, h0, c0, _options(*options), save)
 
 
@@ -71,7 +72,7 @@ def conv_lstm_backward(x, weight_ih, weight_hh, h0, c0, sequence, kept, *rest):
     """Gradients of x, weight_ih, weight_hh, bias, h0, c0 and peephole; empty for those of None."""
     *grads, need_dx = rest[:4]
     options = _options(*rest[4:])
-    with torch.autocast(c0.device.type, enabled=False):
+    with torch.autocast(c0.device.type, enabled=False), winograd.rooms():
         grads = run_backward(
             x, weight_ih, weight_hh, h0, c0, options, sequence, list(kept), *grads, need_dx
         )
@@ -135,12 +136,21 @@ conv_lstm.register_autograd(_backward, setup_context=_save)
 conv_lstm_backward.register_autograd(_refuse)
 
 
+def _is_exporting() -> bool:
+    """``torch.compiler.is_exporting``, which came with PyTorch 2.7."""
+    return torch.compiler._is_compiling_flag
+
+
+_is_exporting = getattr(torch.compiler, 'is_exporting', _is_exporting)
+
+
 def must_be_plain() -> bool:
-    """Whether a transform (torch.func, tracing, export) needs decomposed operations."""
+    """Whether a transform (torch.func, forward-mode AD, tracing, export) needs plain operations."""
     return (
         torch._C._are_functorch_transforms_active()
+        or torch.autograd.forward_ad._current_level >= 0
         or torch.jit.is_tracing()
-        or torch.compiler.is_exporting()
+        or _is_exporting()
     )
 
 

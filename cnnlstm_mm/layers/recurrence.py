@@ -21,7 +21,7 @@ from torch import Tensor
 
 from . import convolution, pointwise
 from .convolution import step_conv, weight_gradient
-from .dispatch import Problem, choose
+from .dispatch import Problem, are_finite, choose
 from .geometry import Geometry, geometry
 from .reference_loop import schedule
 
@@ -113,12 +113,14 @@ def run_forward(
     sequence = (x.new_zeros if batch_sizes else x.new_empty)(batch, frames, *c.shape[1:])
     kept = Kept.empty(c0, steps, x.dtype) if save else None
     stepwise, weight, calls = _is_stepwise(x, weight_ih, g), weight_hh, frames
+    finite = are_finite(x, h0)
     if stepwise:
         weight, calls = torch.cat([weight_ih, weight_hh], 1), 1
     elif weight_ih is not None:
-        x = convolution.forward(x.flatten(0, 1), weight_ih, bias, g)
+        x = convolution.forward(x.flatten(0, 1), weight_ih, bias, g, finite)
         x = x.unflatten(0, (batch, frames))  # [N, T, 4 hidden, H', W']
-    conv = step_conv(weight, batch, c.shape[2:], bias if stepwise else None, calls=calls)
+    bias = bias if stepwise else None
+    conv = step_conv(weight, batch, c.shape[2:], bias, calls=calls, finite=finite)
     for step, (t, n) in enumerate(steps):
         h_in = (h[:n] if mask is None else h[:n] * mask[:n]).to(weight.dtype)
         if stepwise:

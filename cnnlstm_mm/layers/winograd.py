@@ -3,16 +3,17 @@
 16 products for the 36 of a 2x2 tile (Lavin and Gray, "Fast Algorithms for Convolutional Neural
 Networks", CVPR 2016). Frames are so small here that the transforms of all tiles are one matrix
 each, from the pixels of a frame to the 16 values of its tiles and back. The products are 16 matrix
-products over channels, and so are those of both gradients. Large temporary tensors are written into
-rooms that live on: on the CPU, fresh memory costs as much as the arithmetic on it.
+products over channels, and so are those of both gradients.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
+import mmap
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -24,7 +25,7 @@ CHUNK = 1 << 23  # values of a chunk of transformed frames
 _WEIGHT = ((1, 0, 0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0, 0, 1))
 _DATA = ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1))
 _OUTPUT = ((1, 1, 1, 0), (0, 1, -1, -1))
-_ROOMS = threading.local()
+_LOCAL = threading.local()
 
 
 class Transforms(NamedTuple):
@@ -60,7 +61,7 @@ def _axis(size: int, before: int, after: int) -> tuple[Tensor, Tensor]:
     return data, output
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=8)
 @torch.inference_mode(False)
 def transforms(size: Pair, pads: Pads, dtype: torch.dtype) -> Transforms:
     """For frames of ``size`` (height, width) with zeros ``pads`` around them."""
@@ -92,13 +93,26 @@ def gain(size: Pair, inputs: int, out: int, pads: Pads) -> float:
     return 9 * height * width / (products * (1 + share))
 
 
+@contextlib.contextmanager
+def rooms() -> Iterator[None]:
+    """Reuses large temporary tensors between the convolutions inside, in this thread."""
+    _LOCAL.rooms = {}
+    try:
+        yield
+    finally:
+        del _LOCAL.rooms
+
+
 def _room(name: str, rows: int, columns: int, dtype: torch.dtype) -> Tensor:
-    """Uninitialized [rows, columns], until the next call with this name in this thread."""
-    rooms: dict = _ROOMS.__dict__
-    room = rooms.get((name, dtype))
+    """Uninitialized [rows, columns], until the next call with this name."""
+    found = getattr(_LOCAL, 'rooms', {})
+    room = found.get(name)
     if room is None or room.numel() < rows * columns:
-        with torch.inference_mode(False):
-            rooms[name, dtype] = room = torch.empty(rows * columns, dtype=dtype)
+        memory = mmap.mmap(-1, rows * columns * dtype.itemsize)
+        with contextlib.suppress(AttributeError, OSError):
+            # Otherwise the first write to fresh memory takes as long as a product.
+            memory.madvise(mmap.MADV_HUGEPAGE)
+        found[name] = room = torch.frombuffer(memory, dtype=dtype)
     return room[: rows * columns].view(rows, columns)
 
 

@@ -284,15 +284,40 @@ def test_padded_frames_may_hold_anything(clip):
     assert not results[0][0][0, 2:].any() and not results[0][3][0, 2:].any()
 
 
-def test_no_samples_and_no_frames():
-    layer = ConvLSTM(3, 4)
-    x = torch.randn(0, 3, 3, 4, 4, requires_grad=True)
-    output, (h, c) = layer(x)
-    assert output.shape == (0, 3, 4, 4, 4) and h.shape == c.shape == (1, 0, 4, 4, 4)
-    output.sum().backward()
-    assert not layer.weight_ih_l0.grad.any()
+@pytest.mark.parametrize('lengths', [None, []])
+@pytest.mark.parametrize('frames', [1, 3])
+@pytest.mark.parametrize('autocast', [False, True])
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(),
+        dict(peephole=True, bidirectional=True),
+        dict(padding='valid', kernel_size=(2, 3)),
+        dict(norm=True),
+        dict(gate_conv='depthwise'),
+        dict(gate_conv='pooled'),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize('width', [4, 256])
+def test_no_samples(width, options, autocast, frames, lengths):
+    """As nn.LSTM: empty outputs, zero gradients."""
+    layer = ConvLSTM(width, width, **options)
+    x = torch.randn(0, frames, width, 7, 7, requires_grad=True)
+    lengths = None if lengths is None else torch.tensor(lengths, dtype=torch.long)
+    with torch.autocast('cpu', torch.bfloat16, enabled=autocast):
+        output, (h, c) = layer(x, None, lengths)
+    size = layer.output_size((7, 7))
+    assert output.shape == (0, frames, layer.directions * width, *size)
+    assert h.shape == c.shape == (layer.directions, 0, width, *size)
+    (output.float().sum() + c.sum()).backward()
+    assert x.grad.shape == x.shape
+    assert all(p.grad is not None and not p.grad.any() for p in layer.parameters())
+
+
+def test_no_frames():
     with pytest.raises(ValueError, match='no frames'):
-        layer(torch.randn(2, 0, 3, 4, 4))
+        ConvLSTM(3, 4)(torch.randn(2, 0, 3, 4, 4))
 
 
 @pytest.mark.parametrize(

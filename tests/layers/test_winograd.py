@@ -5,9 +5,10 @@ import threading
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.support import run_python
 from test_conv_lstm import check, relative
 
-from cnnlstm_mm.layers import ConvLSTM, convolution, winograd
+from cnnlstm_mm.layers import ConvLSTM, convolution, dispatch, winograd
 from cnnlstm_mm.layers.dispatch import Problem, choose
 from cnnlstm_mm.layers.geometry import Geometry, geometry
 
@@ -139,10 +140,31 @@ def test_layer(padding):
     check(layer, x, None, None, 1e-6, 1e-5)
 
 
+@pytest.mark.parametrize('value', [float('inf'), float('nan')])
+@pytest.mark.parametrize('where', ['x', 'h0'])
+@pytest.mark.parametrize('large', [False, True])
+def test_values_that_are_not_finite_stay_where_a_convolution_puts_them(
+    value, where, large, monkeypatch
+):
+    """The transforms would multiply all other pixels of the frame by them."""
+    monkeypatch.setattr(dispatch, 'STEPWISE', 0 if large else 1 << 40)
+    torch.manual_seed(0)
+    layer, x = ConvLSTM(256, 256), torch.randn(2, 6, 256, 9, 9)
+    state = torch.zeros(1, 2, 256, 9, 9), torch.zeros(1, 2, 256, 9, 9)
+    (x[:, 1] if where == 'x' else state[0][0])[1, 5, 0, 2] = value
+    results = []
+    with torch.no_grad():
+        for layer.fused in (True, False):
+            output, (h, c) = layer(x, state)
+            results.append((output, h, c))
+    for a, b in zip(*results):
+        assert torch.equal(a.isnan(), b.isnan())
+        assert relative(a.nan_to_num(), b.nan_to_num()) < 1e-5
+
+
 def test_inference_mode_leaves_training_be():
-    """Rooms and matrices made in inference mode are used after it."""
+    """Matrices made in inference mode are used after it."""
     winograd.transforms.cache_clear()
-    winograd._ROOMS.__dict__.clear()
     torch.manual_seed(0)
     layer = ConvLSTM(128, 128)
     x = torch.randn(2, 6, 128, 7, 7)
@@ -153,17 +175,53 @@ def test_inference_mode_leaves_training_be():
     assert torch.equal(got.detach(), want)
 
 
+MEMORY = """
+import gc, threading, torch
+from pathlib import Path
+from cnnlstm_mm.layers import ConvLSTM, dispatch
+
+dispatch.fast_products = lambda: True
+torch.set_num_threads(1)
+
+def resident():
+    gc.collect()
+    return int(Path('/proc/self/statm').read_text().split()[1]) * 4096 >> 20
+
+def run(width=64):
+    layer = ConvLSTM(640, width)
+    layer(torch.randn(4, 4, 640, 7, 7, requires_grad=True))[0].sum().backward()
+
+run(8)
+before = resident()
+for _ in range(2):
+    threads = [threading.Thread(target=run, args=(256,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+print(resident() - before)
+"""
+
+
+def test_memory_is_given_back():
+    """The transformed weight alone is 42 MB a thread."""
+    done = run_python('-c', MEMORY, env={'MALLOC_MMAP_THRESHOLD_': '65536', 'OMP_NUM_THREADS': '1'})
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 30
+
+
 def test_threads_have_their_own_rooms():
     torch.manual_seed(0)
     jobs = [(torch.randn(6, 16, 7, 7), torch.randn(16, 16, 3, 3)) for _ in range(4)]
     want = [F.conv2d(x, w, padding=1) for x, w in jobs]
     worst = [None] * len(jobs)
 
+    def convolve(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        with winograd.rooms():
+            return winograd.convolution(x, weight, None, Geometry((1, 1, 1, 1)))
+
     def run(k: int) -> None:
-        worst[k] = max(
-            relative(winograd.convolution(*jobs[k], None, Geometry((1, 1, 1, 1))), want[k])
-            for _ in range(30)
-        )
+        worst[k] = max(relative(convolve(*jobs[k]), want[k]) for _ in range(30))
 
     threads = [threading.Thread(target=run, args=(k,)) for k in range(4)]
     for thread in threads:
