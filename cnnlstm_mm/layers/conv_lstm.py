@@ -192,7 +192,7 @@ class ConvLSTM(nn.Module):
             autocast, c's float32.
         """
         self._check(x, state)
-        ragged = None if lengths is None else Ragged(lengths, x)
+        ragged = Ragged(lengths, x) if lengths is not None and len(x) else None
         if ragged:
             x = ragged.sort(x)
             state = state if state is None else tuple(s[:, ragged.order] for s in state)

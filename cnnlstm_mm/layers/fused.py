@@ -9,8 +9,7 @@ from torch import Tensor
 
 from . import winograd
 from .geometry import Geometry
-from .recurrence import Kept, Options, run_backward, run_forward
-from .reference_loop import schedule
+from .recurrence import Options, empty_kept, run_backward, run_forward
 
 OPTIONS = (
     'Tensor? peephole, Tensor? mask, bool hard, bool reverse, int[]? batch_sizes, '
@@ -55,7 +54,7 @@ def conv_lstm(x, weight_ih, weight_hh, bias, h0, c0, save, *options):
 
     Returns:
         The sequence of h in the order of the frames [N, T, hidden, H', W'], 0 where a sample has no
-        frame; the last h and c; the tensors of ``recurrence.Kept``, or an empty list.
+        frame; the last h and c; what ``recurrence.empty_kept`` describes, or an empty list.
     """
     with torch.autocast(x.device.type, enabled=False), winograd.rooms():
         return run_forward(x, weight_ih, weight_hh, bias, h0, c0, _options(*options), save)
@@ -81,14 +80,11 @@ def conv_lstm_backward(x, weight_ih, weight_hh, h0, c0, sequence, kept, *rest):
 
 @conv_lstm.register_fake
 def _(x, weight_ih, weight_hh, bias, h0, c0, save, *options):
-    options = _options(*options)
-    batch, frames = x.shape[:2]
-    steps = schedule(frames, options.reverse, options.batch_sizes, batch)
     return (
-        x.new_empty(batch, frames, *c0.shape[1:]),
+        x.new_empty(*x.shape[:2], *c0.shape[1:]),
         x.new_empty(c0.shape),
         c0.new_empty(c0.shape),
-        Kept.empty(c0, steps, x.dtype).tensors() if save else [],
+        empty_kept(x, c0, _options(*options)) if save else [],
     )
 
 

@@ -19,7 +19,9 @@ def schedule(
 ) -> list[tuple[int, int]]:
     """The steps in order, as (frame, how many samples have it); the longest samples come first."""
     order = range(frames - 1, -1, -1) if reverse else range(frames)
-    return [(t, batch if batch_sizes is None else batch_sizes[t]) for t in order]
+    if batch_sizes is None:
+        return [(t, batch) for t in order]
+    return [(t, batch_sizes[t]) for t in order if batch_sizes[t]]
 
 
 def update(z: Tensor, c: Tensor, peephole: Tensor | None, hard: bool) -> tuple[Tensor, Tensor]:
@@ -64,7 +66,7 @@ def loop(
         The sequence of h in the order of the frames [N, T, hidden, H, W] (0 where a sample has no
         frame) and the last h and c.
     """
-    batch, sequence = h.shape[0], [h] * gates_x.shape[1]
+    batch, sequence = h.shape[0], [torch.zeros_like(h)] * gates_x.shape[1]
     steps = gates_x.unbind(1)
     for t, n in schedule(len(steps), reverse, batch_sizes, batch):
         h_now = h[:n] if mask is None else h[:n] * mask[:n]

@@ -21,11 +21,14 @@ from torch import Tensor
 
 from .geometry import Geometry, Pads, Pair
 
-CHUNK = 1 << 23  # values of a chunk of transformed frames
+CHUNK = 1 << 22  # values of a chunk of transformed frames
 _WEIGHT = ((1, 0, 0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0, 0, 1))
 _DATA = ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1))
 _OUTPUT = ((1, 1, 1, 0), (0, 1, -1, -1))
 _LOCAL = threading.local()
+HUGE_PAGES = {}
+if hasattr(mmap, 'MADV_HUGEPAGE'):
+    HUGE_PAGES = dict(flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
 class Transforms(NamedTuple):
@@ -108,11 +111,14 @@ def _room(name: str, rows: int, columns: int, dtype: torch.dtype) -> Tensor:
     found = getattr(_LOCAL, 'rooms', {})
     room = found.get(name)
     if room is None or room.numel() < rows * columns:
-        memory = mmap.mmap(-1, rows * columns * dtype.itemsize)
-        with contextlib.suppress(AttributeError, OSError):
-            # Otherwise the first write to fresh memory takes as long as a product.
-            memory.madvise(mmap.MADV_HUGEPAGE)
-        found[name] = room = torch.frombuffer(memory, dtype=dtype)
+        if HUGE_PAGES:  # otherwise the first write to fresh memory takes as long as a product
+            memory = mmap.mmap(-1, rows * columns * dtype.itemsize, **HUGE_PAGES)
+            with contextlib.suppress(OSError):
+                memory.madvise(mmap.MADV_HUGEPAGE)
+            room = torch.frombuffer(memory, dtype=dtype)
+        else:
+            room = torch.empty(rows * columns, dtype=dtype)
+        found[name] = room
     return room[: rows * columns].view(rows, columns)
 
 
@@ -140,10 +146,10 @@ def _back(matrix: Tensor, values: Tensor, out: Tensor, bias: Tensor | None) -> N
     out.copy_(pixels.permute(2, 3, 0, 1))
 
 
-def _transformed(weight: Tensor, t: Transforms) -> Tensor:
+def _transformed(weight: Tensor, t: Transforms, name: str = 'weight') -> Tensor:
     """[out, in, 3, 3] to [16, out, in]."""
     out, inputs = weight.shape[:2]
-    room = _room('weight', 16, out * inputs, weight.dtype)
+    room = _room(name, 16, out * inputs, weight.dtype)
     return torch.mm(t.weight, weight.reshape(-1, 9).t(), out=room).view(16, out, inputs)
 
 
@@ -196,7 +202,7 @@ def step(
     """``convolution.step_conv``; the weight is transformed once."""
     t = transforms(size, (1, 1, 1, 1), weight.dtype)
     into, back = t.data, t.output
-    weight = _transformed(weight, t).clone()
+    weight = _transformed(weight, t, 'step')  # for as long as the rooms
     if transposed:
         into, back = t.output.t().contiguous(), t.data.t().contiguous()
         weight = weight.transpose(1, 2)

@@ -31,7 +31,7 @@ def example(frames, inputs, out, height, width, dtype=torch.float64):
     )
 
 
-@pytest.mark.parametrize('chunk', [1, 1 << 23], ids=['chunks', 'whole'])
+@pytest.mark.parametrize('chunk', [1, 1 << 22], ids=['chunks', 'whole'])
 @pytest.mark.parametrize('shape', SHAPES)
 def test_against_conv2d(shape, chunk, monkeypatch):
     monkeypatch.setattr(winograd, 'CHUNK', chunk)
@@ -160,6 +160,16 @@ def test_values_that_are_not_finite_stay_where_a_convolution_puts_them(
     for a, b in zip(*results):
         assert torch.equal(a.isnan(), b.isnan())
         assert relative(a.nan_to_num(), b.nan_to_num()) < 1e-5
+
+
+def test_frames_that_no_sample_has():
+    layer, x = ConvLSTM(256, 256, bidirectional=True), torch.randn(2, 5, 256, 7, 7)
+    lengths = torch.tensor([2, 1])
+    output, (h, c) = layer(x, None, lengths)
+    want, (want_h, want_c) = layer(x[:, :2], None, lengths)
+    assert torch.equal(h, want_h) and torch.equal(c, want_c)
+    assert relative(output[:, :2], want) < 1e-6 and not output[:, 2:].any()
+    output.sum().backward()
 
 
 def test_inference_mode_leaves_training_be():
