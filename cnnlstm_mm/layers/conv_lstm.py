@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from .base import ConvLSTMBase
+from cnnlstm_mm.options import check_bool, check_fraction, check_int, check_number
+
 from .fused import must_be_plain, run_operator
-from .gates import FullGates
-from .geometry import output_size
+from .gates import GATES, NormedGates
+from .geometry import Pair, geometry, pair
+from .initialization import keras_init_
 from .ragged import Ragged
 from .reference_loop import loop
 
 State = tuple[Tensor, Tensor]
 
 
-class ConvLSTM(ConvLSTMBase):
+class ConvLSTM(nn.Module):
     """Convolutional LSTM (Shi et al., NIPS 2015), used as ``nn.LSTM`` is.
 
-    ``output, (h, c) = layer(x, (h, c))``; the state is always explicit.
-    With * as convolution and . as the elementwise product (the p terms only
-    with ``peephole``)::
+    ``output, (h, c) = layer(x, (h, c))``; the state is always explicit. With * as convolution and .
+    as the elementwise product (the p terms only with ``peephole``)::
 
         i = sigmoid(W_i * x_t + R_i * h + b_i + p_i . c)
         f = sigmoid(W_f * x_t + R_f * h + b_f + p_f . c)
@@ -30,8 +33,8 @@ class ConvLSTM(ConvLSTMBase):
         o = sigmoid(W_o * x_t + R_o * h + b_o + p_o . c)
         h = o . tanh(c)
 
-    Parameters of layer k (``_reverse`` is appended for the backward
-    direction), gates in the order i, f, g, o:
+    Parameters of layer k (``_reverse`` is appended for the backward direction), gates in the order
+    i, f, g, o:
 
     - ``weight_ih_l{k}`` [4 hidden, in, kh, kw]
     - ``weight_hh_l{k}`` [4 hidden, hidden, kh, kw]
@@ -40,48 +43,137 @@ class ConvLSTM(ConvLSTMBase):
     Args:
         in_channels: channels of x.
         hidden_channels: channels of h and c.
-        kernel_size: of both convolutions, in pixels; one int or (height,
-            width).
-        num_layers: stacked layers; the deeper ones are always 'same' with
-            stride 1.
-        padding: of the first layer's input convolution, 'same' or 'valid'. The
-            recurrent one is always 'same'.
+        kernel_size: of both convolutions, in pixels; one int or (height, width).
+        num_layers: stacked layers; the deeper ones are always 'same' with stride 1.
+        padding: of the first layer's input convolution, 'same' or 'valid'. The recurrent one is
+            always 'same'.
         stride: of the first layer's input convolution.
         dilation: of the first layer's input convolution.
         bias: whether there are biases.
         forget_bias: initial bias of the forget gate.
-        recurrent_activation: 'sigmoid', or 'hard_sigmoid', Keras 3's relu6(x +
-            3) / 6. (Keras 2, whose default it was here, computed clip(0.2 x +
-            0.5, 0, 1).)
-        bidirectional: a second set of weights runs from the last frame to the
-            first; channels are concatenated.
-        go_backwards: runs from the last frame to the first and returns the
-            sequence in that order, as Keras does.
-        peephole: True for one weight per channel and gate, (height, width) for
-            a map of that size, which is resized to other feature sizes:
-            ``peephole_l{k}`` [3, hidden, height, width] for i, f, o.
-        dropout: share of a layer's input that is set to zero in training, by
-            one mask a sample for all frames. (Keras draws one for each gate.)
-        recurrent_dropout: the same for h on its way into the recurrent
-            convolution.
-        norm: layer normalization over the channels of W * x and of R * h, each
-            with a gain (Ba et al. 2016).
-        gate_conv: 'full'; 'depthwise' (depthwise, then 1x1); or 'pooled'
-            (gates without space, Zhang et al., NeurIPS 2018). See ``gates.py``
-            for their parameters.
-        fused: the operator with a backward of its own, the fast one. False
-            takes plain operations, which can be differentiated twice;
-            ``torch.func`` and export take these by themselves.
+        recurrent_activation: 'sigmoid', or 'hard_sigmoid', Keras 3's relu6(x + 3) / 6. (Keras 2,
+            whose default it was here, computed clip(0.2 x + 0.5, 0, 1).)
+        bidirectional: a second set of weights runs from the last frame to the first; channels are
+            concatenated.
+        go_backwards: runs from the last frame to the first and returns the sequence in that order,
+            as Keras does.
+        peephole: True for one weight per channel and gate, (height, width) for a map of that size,
+            which is resized to other feature sizes: ``peephole_l{k}`` [3, hidden, height, width]
+            for i, f, o.
+        dropout: share of a layer's input that is set to zero in training, by one mask a sample for
+            all frames. (Keras draws one for each gate.)
+        recurrent_dropout: the same for h on its way into the recurrent convolution.
+        norm: layer normalization over the channels of W * x and of R * h, each with a gain (Ba et
+            al. 2016).
+        gate_conv: 'full'; 'depthwise' (depthwise, then 1x1); or 'pooled' (gates without space,
+            Zhang et al., NeurIPS 2018). See ``gates.py`` for their parameters.
+        fused: the operator with a backward of its own, the fast one. False: plain operations, which
+            can be differentiated twice; ``torch.func`` and export take these by themselves.
 
     Shape:
-        x [N, T, C, H, W]; output [N, T, D * hidden, H', W']; h and c
-        [num_layers * D, N, hidden, H', W'], D being 2 if bidirectional, else
-        1, and (H', W') ``output_size((H, W))``.
+        x [N, T, C, H, W]; output [N, T, D * hidden, H', W']; h and c [num_layers * D, N, hidden,
+        H', W'], D being 2 if bidirectional, else 1, and (H', W') ``output_size((H, W))``.
 
     Raises:
-        ValueError: for options or shapes that do not fit; the message names
-            them.
+        ValueError: for options or shapes that do not fit; the message names them.
     """
+
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int,
+        kernel_size: int | Pair = 3,
+        *,
+        num_layers: int = 1,
+        padding: str = 'same',
+        stride: int | Pair = 1,
+        dilation: int | Pair = 1,
+        bias: bool = True,
+        forget_bias: float = 1.0,
+        recurrent_activation: str = 'sigmoid',
+        bidirectional: bool = False,
+        go_backwards: bool = False,
+        peephole: bool | Pair = False,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        norm: bool = False,
+        gate_conv: str = 'full',
+        fused: bool = True,
+    ) -> None:
+        super().__init__()
+        check_choice('padding', padding, 'same', 'valid')
+        check_choice('gate_conv', gate_conv, *GATES)
+        check_choice('recurrent_activation', recurrent_activation, 'sigmoid', 'hard_sigmoid')
+        check_int(in_channels=in_channels, hidden_channels=hidden_channels, num_layers=num_layers)
+        check_bool(bias=bias, bidirectional=bidirectional, go_backwards=go_backwards)
+        check_bool(norm=norm, fused=fused)
+        check_number(forget_bias=forget_bias)
+        check_fraction(dropout=dropout, recurrent_dropout=recurrent_dropout)
+        if norm and gate_conv == 'pooled':
+            raise ValueError("norm: expected gate_conv='full' or 'depthwise', got 'pooled'")
+        self.in_channels = in_channels
+        self.hidden_channels = hidden_channels
+        self.kernel_size = pair(kernel_size, 'kernel_size')
+        self.num_layers = num_layers
+        self.padding = padding
+        self.stride = pair(stride, 'stride')
+        self.dilation = pair(dilation, 'dilation')
+        self.bias = bias
+        self.forget_bias = forget_bias
+        self.recurrent_activation = recurrent_activation
+        self.bidirectional = bidirectional
+        self.directions = 2 if bidirectional else 1
+        self.go_backwards = go_backwards
+        peephole = (1, 1) if peephole is True else peephole
+        self.peephole = None if peephole is False else pair(peephole, 'peephole')
+        self.dropout = dropout
+        self.recurrent_dropout = recurrent_dropout
+        self.norm = norm
+        self.gate_conv = gate_conv
+        self.fused = fused
+        self._gates = NormedGates(GATES[gate_conv]) if norm else GATES[gate_conv]
+        for layer in range(num_layers):
+            shapes = self._gates.shapes(self._inputs(layer), hidden_channels, self.kernel_size)
+            if bias:
+                shapes['bias'] = (4 * hidden_channels,)
+            if self.peephole:
+                shapes['peephole'] = (3, hidden_channels, *self.peephole)
+            for direction in range(self.directions):
+                for name, shape in shapes.items():
+                    parameter = nn.Parameter(torch.empty(shape))
+                    self.register_parameter(name + self._suffix(layer, direction), parameter)
+        self._names = tuple(shapes)
+        self.reset_parameters()
+
+    def _inputs(self, layer: int) -> int:
+        return self.hidden_channels * self.directions if layer else self.in_channels
+
+    @staticmethod
+    def _suffix(layer: int, direction: int) -> str:
+        return f'_l{layer}' + ('_reverse' if direction else '')
+
+    def reset_parameters(self) -> None:
+        """Draws Keras's initial values, see ``initialization.py``."""
+        keras_init_(self, self.forget_bias)
+
+    def output_size(self, size: Pair) -> Pair:
+        """Height and width of the output for frames of ``size`` (height, width) in pixels.
+
+        Raises:
+            ValueError: if a 'valid' kernel does not fit into the frame.
+        """
+        g = geometry(size, self.kernel_size, self.padding, self.stride, self.dilation)
+        return g.output_size(size, self.kernel_size)
+
+    def multiply_adds(self, size: Pair) -> int:
+        """Multiply-adds in the convolutions of one step of one sample of ``size`` pixels."""
+        out = self.output_size(size)
+        return self.directions * sum(
+            self._gates.multiply_adds(
+                self._inputs(layer), self.hidden_channels, self.kernel_size, out
+            )
+            for layer in range(self.num_layers)
+        )
 
     def forward(
         self, x: Tensor, state: State | None = None, lengths: Tensor | None = None
@@ -90,19 +182,17 @@ class ConvLSTM(ConvLSTMBase):
 
         Args:
             x: [N, T, C, H, W].
-            state: initial (h, c), each [num_layers * D, N, hidden, H', W'];
-                None for zeros.
-            lengths: [N], how many frames of each sample count, 1 to T. The
-                others change nothing: the output is 0 there, the final state
-                is that after the last frame that counts, the backward
-                direction starts at it.
+            state: initial (h, c), each [num_layers * D, N, hidden, H', W']; None for zeros.
+            lengths: [N], how many frames of each sample count, 1 to T. The others change nothing:
+                the output is 0 there, the final state is that after the last frame that counts, the
+                backward direction starts at it.
 
         Returns:
-            The sequence of h, and the final (h, c). Under autocast x's and h's
-            dtype is that of autocast, c's float32.
+            The sequence of h, and the final (h, c). Under autocast x's and h's dtype is that of
+            autocast, c's float32.
         """
         self._check(x, state)
-        ragged = None if lengths is None else Ragged(lengths, x)
+        ragged = Ragged(lengths, x) if lengths is not None and len(x) else None
         if ragged:
             x = ragged.sort(x)
             state = state if state is None else tuple(s[:, ragged.order] for s in state)
@@ -112,15 +202,11 @@ class ConvLSTM(ConvLSTMBase):
             for direction in range(self.directions):
                 block = layer * self.directions + direction
                 h, c = (None, None) if state is None else (s[block] for s in state)
-                sequence, *final = self._run(
-                    x, layer, direction, h, c, ragged.batch_sizes if ragged else None
-                )
+                sequence, *final = self._run(x, layer, direction, h, c, ragged)
                 sequences.append(sequence)
                 finals.append(final)
-            x = (
-                torch.cat(sequences, 2) if self.bidirectional else sequence
-            )  # [N, T, D hidden, H', W']
-        h, c = (torch.stack(s) for s in zip(*finals))  # [num_layers D, N, hidden, H', W']
+            x = torch.cat(sequences, 2) if self.bidirectional else sequence  # [N, T, D F, H', W']
+        h, c = (torch.stack(s) for s in zip(*finals))  # [num_layers D, N, F, H', W']
         if self.go_backwards:
             x = ragged.flip(x) if ragged else x.flip(1)
         if ragged:
@@ -134,31 +220,25 @@ class ConvLSTM(ConvLSTMBase):
         direction: int,
         h: Tensor | None,
         c: Tensor | None,
-        batch_sizes: list[int] | None,
+        ragged: Ragged | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """One layer in one direction: the sequence in the order of the frames,
-        and the last h and c.
-        """
-        weights = self._weights(layer, direction)
-        wide = x.dtype
+        """One layer in one direction: the sequence in the order of the frames, the last h and c."""
+        suffix = self._suffix(layer, direction)
+        weights = {name: getattr(self, name + suffix) for name in self._names}
+        peephole, wide = weights.pop('peephole', None), x.dtype
         if torch.is_autocast_enabled(x.device.type):
             wide, narrow = torch.float32, torch.get_autocast_dtype(x.device.type)
             x, h = x.to(narrow), h if h is None else h.to(narrow)
-            weights = {
-                name: w if name == 'peephole' else w.to(narrow) for name, w in weights.items()
-            }
-        peephole, bias = weights.pop('peephole', None), weights.get('bias')
+            weights = {name: w.to(narrow) for name, w in weights.items()}
+        bias = weights.get('bias')
         if self.training and self.dropout:
             x = x * F.dropout(torch.ones_like(x[:, :1]), self.dropout)
-        geometry = (
-            {} if layer else dict(padding=self.padding, stride=self.stride, dilation=self.dilation)
-        )
-        size = output_size(x.shape[-2:], self.kernel_size, **geometry)
-        c = (
-            x.new_zeros(x.shape[0], self.hidden_channels, *size, dtype=wide)
-            if c is None
-            else c.to(wide)
-        )
+        options = () if layer else (self.padding, self.stride, self.dilation)
+        g = geometry(x.shape[-2:], self.kernel_size, *options)
+        size = g.output_size(x.shape[-2:], self.kernel_size)
+        if c is None:
+            c = x.new_zeros(x.shape[0], self.hidden_channels, *size, dtype=wide)
+        c = c.to(wide)
         mask = None
         if self.training and self.recurrent_dropout:
             mask = F.dropout(torch.ones_like(c), self.recurrent_dropout)
@@ -169,41 +249,51 @@ class ConvLSTM(ConvLSTMBase):
             mask=mask,
             hard=self.recurrent_activation == 'hard_sigmoid',
             reverse=self.go_backwards != bool(direction),
-            batch_sizes=batch_sizes,
+            batch_sizes=ragged.batch_sizes if ragged else None,
         )
-        if self._gates is FullGates and self.fused and not must_be_plain():
-            return run_operator(
-                x, weights['weight_ih'], weights['weight_hh'], bias, h, c, geometry, **options
-            )
-        gates_x = self._gates.of_input(x.flatten(0, 1), weights, bias, **geometry)
-        gates_x = tuple(g.unflatten(0, x.shape[:2]) for g in gates_x)  # [N, T, 4 hidden, H', W']
+        if self.fused and self.gate_conv == 'full' and not self.norm and not must_be_plain():
+            weight_ih, weight_hh = weights['weight_ih'], weights['weight_hh']
+            return run_operator(x, weight_ih, weight_hh, bias, h, c, g, **options)
+        gates_x = self._gates.of_input(x.flatten(0, 1), weights, bias, g)
+        gates_x = gates_x.unflatten(0, x.shape[:2])  # [N, T, 4 hidden, H', W']
         h = torch.zeros_like(c, dtype=x.dtype) if h is None else h
-        return loop(gates_x, self._gates.of_state(weights), self._gates.split, h, c, **options)
+        return loop(gates_x, self._gates.of_state(weights), h, c, **options)
 
     def _check(self, x: Tensor, state: State | None) -> None:
         if x.dim() != 5:
-            raise ValueError(f'x must be [N, T, C, H, W], got {list(x.shape)}')
+            raise ValueError(f'x: expected [N, T, C, H, W], got {list(x.shape)}')
         if x.shape[2] != self.in_channels:
             raise ValueError(
-                f'x {list(x.shape)} has {x.shape[2]} channels, but the layer '
-                f'takes {self.in_channels}: build it with '
-                f'in_channels={x.shape[2]}'
+                f'x: expected {self.in_channels} channels, got {x.shape[2]} in {list(x.shape)}; '
+                f'fix: build the layer with in_channels={x.shape[2]}'
             )
         if x.shape[1] == 0:
-            raise ValueError(f'x {list(x.shape)} has no frames: T must be at least 1')
-        shape = [
-            self.num_layers * self.directions,
-            x.shape[0],
-            self.hidden_channels,
-            *self.output_size(x.shape[-2:]),
-        ]
+            raise ValueError(f'x: expected at least 1 frame, got no frames in {list(x.shape)}')
+        blocks = self.num_layers * self.directions
+        shape = [blocks, x.shape[0], self.hidden_channels, *self.output_size(x.shape[-2:])]
         if state is not None and (len(state) != 2 or any(list(s.shape) != shape for s in state)):
             raise ValueError(
-                f'state must be (h, c), each {shape} for x {list(x.shape)}, '
+                f'state: expected (h, c), each {shape} for x {list(x.shape)}, '
                 f'got {[list(s.shape) for s in state]}; None stands for zeros'
             )
+
+    def _apply(self, fn: Callable, recurse: bool = True) -> nn.Module:
+        # No channels_last weights: torch.nn.utils.parameters_to_vector takes flat views.
+        return super()._apply(lambda t: fn(t).contiguous(), recurse)
+
+    def extra_repr(self) -> str:
+        """The options in ``repr``."""
+        names = 'kernel_size num_layers padding stride bidirectional peephole gate_conv'
+        options = [f'{name}={getattr(self, name)!r}' for name in names.split()]
+        return ', '.join([f'{self.in_channels}, {self.hidden_channels}', *options])
 
     def __prepare_scriptable__(self):
         raise RuntimeError(
             'ConvLSTM cannot be scripted: use torch.export, torch.jit.trace or torch.compile'
         )
+
+
+def check_choice(name: str, value: str, *known: str) -> None:
+    """Raises a ValueError unless ``value`` is one of ``known``."""
+    if value not in known:
+        raise ValueError(f'{name}: expected one of {known}, got {value!r}')

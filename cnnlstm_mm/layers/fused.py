@@ -1,6 +1,4 @@
-"""The time loop of a ConvLSTM as one PyTorch operator with a backward of its
-own.
-"""
+"""The time loop of a ConvLSTM as one PyTorch operator with a backward of its own."""
 
 from __future__ import annotations
 
@@ -9,160 +7,93 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .convolution import convolve
-from .recurrence import Kept, Options, run_backward, run_forward
-from .reference_loop import schedule
+from . import winograd
+from .geometry import Geometry
+from .recurrence import Options, empty_kept, run_backward, run_forward
 
-STEPWISE = 1 << 20  # gates of one step, in values
+OPTIONS = (
+    'Tensor? peephole, Tensor? mask, bool hard, bool reverse, int[]? batch_sizes, '
+    'int[] pads, int[] stride, int[] dilation'
+)
+
+
+def _options(
+    peephole: Tensor | None,
+    mask: Tensor | None,
+    hard: bool,
+    reverse: bool,
+    batch_sizes: Sequence[int] | None,
+    *geometry: Sequence[int],
+) -> Options:
+    g = Geometry(*(tuple(sizes) for sizes in geometry))
+    return Options(peephole, mask, hard, reverse, batch_sizes, g)
 
 
 @torch.library.custom_op(
     'cnnlstm_mm::conv_lstm',
     mutates_args=(),
-    schema='(Tensor x, Tensor? weight_ih, Tensor weight_hh, Tensor? bias, '
-    'Tensor? h0, Tensor c0, Tensor? peephole, Tensor? mask, bool hard, '
-    'bool reverse, int[]? batch_sizes, bool save) '
-    '-> (Tensor, Tensor, Tensor, Tensor[])',
+    schema='(Tensor x, Tensor? weight_ih, Tensor weight_hh, Tensor? bias, Tensor? h0, Tensor c0, '
+    f'bool save, {OPTIONS}) -> (Tensor, Tensor, Tensor, Tensor[])',
 )
-def conv_lstm(
-    x: Tensor,
-    weight_ih: Tensor | None,
-    weight_hh: Tensor,
-    bias: Tensor | None,
-    h0: Tensor | None,
-    c0: Tensor,
-    peephole: Tensor | None,
-    mask: Tensor | None,
-    hard: bool,
-    reverse: bool,
-    batch_sizes: Sequence[int] | None,
-    save: bool,
-) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+def conv_lstm(x, weight_ih, weight_hh, bias, h0, c0, save, *options):
     """Runs all steps.
 
     Args:
-        x: the input's share of the pre-activations [N, T, 4 hidden, H, W],
-            gates in the order i, f, g, o; with ``weight_ih`` the input itself
-            [N, T, C, H, W].
-        weight_ih: None, or the weight of the input convolution [4 hidden, C,
-            kh, kw], then 'same' with stride 1.
-        weight_hh: of the recurrent convolution [4 hidden, hidden, kh, kw], of
-            x's dtype.
+        x: the input [N, T, C, H, W]; without ``weight_ih`` its share of the pre-activations
+            [N, T, 4 hidden, H', W'], gates in the order i, f, g, o.
+        weight_ih: None, or the weight of the input convolution [4 hidden, C, kh, kw].
+        weight_hh: of the recurrent convolution [4 hidden, hidden, kh, kw], of x's dtype.
         bias: [4 hidden], only with ``weight_ih``.
-        h0: initial hidden state [N, hidden, H, W]; None for zeros.
-        c0: initial cell state, as h0; its dtype is that of the arithmetic
-            between the convolutions.
-        peephole: [3, hidden, H or 1, W or 1] for i, f, o, of c0's dtype.
-        mask: recurrent dropout, multiplied into h before the convolution, as
-            c0.
-        hard: hard sigmoid gates.
-        reverse: from the last frame to the first.
-        batch_sizes: for each frame, how many samples have it; these come
-            first.
+        h0: initial hidden state [N, hidden, H', W']; None for zeros.
+        c0: initial cell state, as h0; its dtype is that of the arithmetic between convolutions.
         save: whether to return what backward needs.
+        *options: peephole [3, hidden, H' or 1, W' or 1] for i, f, o, of c0's dtype; mask of
+            recurrent dropout, multiplied into h before the convolution, as c0; hard sigmoid gates;
+            reverse, from the last frame to the first; batch_sizes, for each frame, how many samples
+            have it (these come first); the ``Geometry`` of the input convolution.
 
     Returns:
-        The sequence of h in the order of the frames [N, T, hidden, H, W], 0
-        where a sample has no frame; the last h and c; the tensors of
-        ``recurrence.Kept``, or an empty list.
+        The sequence of h in the order of the frames [N, T, hidden, H', W'], 0 where a sample has no
+        frame; the last h and c; what ``recurrence.empty_kept`` describes, or an empty list.
     """
-    with torch.autocast(x.device.type, enabled=False):
-        return run_forward(
-            x,
-            weight_ih,
-            weight_hh,
-            bias,
-            h0,
-            c0,
-            Options(peephole, mask, hard, reverse, batch_sizes),
-            save,
-        )
+    with torch.autocast(x.device.type, enabled=False), winograd.rooms():
+        return run_forward(x, weight_ih, weight_hh, bias, h0, c0, _options(*options), save)
 
 
 @torch.library.custom_op(
     'cnnlstm_mm::conv_lstm_backward',
     mutates_args=(),
-    schema='(Tensor? x, Tensor? weight_ih, Tensor weight_hh, Tensor? h0, '
-    'Tensor c0, Tensor? peephole, Tensor? mask, bool hard, bool reverse, '
-    'int[]? batch_sizes, Tensor sequence, Tensor[] kept, '
-    'Tensor? d_sequence, Tensor? dh, '
-    'Tensor? dc, bool need_dx) '
-    '-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)',
+    schema='(Tensor? x, Tensor? weight_ih, Tensor weight_hh, Tensor? h0, Tensor c0, '
+    'Tensor sequence, Tensor[] kept, Tensor? d_sequence, Tensor? dh, Tensor? dc, bool need_dx, '
+    f'{OPTIONS}) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)',
 )
-def conv_lstm_backward(
-    x: Tensor | None,
-    weight_ih: Tensor | None,
-    weight_hh: Tensor,
-    h0: Tensor | None,
-    c0: Tensor,
-    peephole: Tensor | None,
-    mask: Tensor | None,
-    hard: bool,
-    reverse: bool,
-    batch_sizes: Sequence[int] | None,
-    sequence: Tensor,
-    kept: Sequence[Tensor],
-    d_sequence: Tensor | None,
-    dh: Tensor | None,
-    dc: Tensor | None,
-    need_dx: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of x, weight_ih, weight_hh, bias, h0, c0 and peephole; empty
-    for those that are not there.
-    """
-    with torch.autocast(c0.device.type, enabled=False):
+def conv_lstm_backward(x, weight_ih, weight_hh, h0, c0, sequence, kept, *rest):
+    """Gradients of x, weight_ih, weight_hh, bias, h0, c0 and peephole; empty for those of None."""
+    *grads, need_dx = rest[:4]
+    options = _options(*rest[4:])
+    with torch.autocast(c0.device.type, enabled=False), winograd.rooms():
         grads = run_backward(
-            x,
-            weight_ih,
-            weight_hh,
-            h0,
-            c0,
-            Options(peephole, mask, hard, reverse, batch_sizes),
-            sequence,
-            list(kept),
-            d_sequence,
-            dh,
-            dc,
-            need_dx,
+            x, weight_ih, weight_hh, h0, c0, options, sequence, list(kept), *grads, need_dx
         )
     return tuple(c0.new_empty(0) if g is None else g for g in grads)
 
 
 @conv_lstm.register_fake
-def _(x, weight_ih, weight_hh, bias, h0, c0, peephole, mask, hard, reverse, batch_sizes, save):
-    batch, frames = x.shape[:2]
-    steps = schedule(frames, reverse, batch_sizes, batch)
+def _(x, weight_ih, weight_hh, bias, h0, c0, save, *options):
     return (
-        x.new_empty(batch, frames, *c0.shape[1:]),
+        x.new_empty(*x.shape[:2], *c0.shape[1:]),
         x.new_empty(c0.shape),
         c0.new_empty(c0.shape),
-        Kept.empty(c0, steps, x.dtype).tensors() if save else [],
+        empty_kept(x, c0, _options(*options)) if save else [],
     )
 
 
 @conv_lstm_backward.register_fake
-def _(
-    x,
-    weight_ih,
-    weight_hh,
-    h0,
-    c0,
-    peephole,
-    mask,
-    hard,
-    reverse,
-    batch_sizes,
-    sequence,
-    kept,
-    d_sequence,
-    dh,
-    dc,
-    need_dx,
-):
-
+def _(x, weight_ih, weight_hh, h0, c0, sequence, kept, *rest):
     def like(t: Tensor | None) -> Tensor:
-        return c0.new_empty(0) if t is None else t.new_empty(t.shape)
+        return c0.new_empty(0) if t is None else torch.empty_like(t)
 
+    need_dx, peephole = rest[3], rest[4]
     d_bias = like(None) if weight_ih is None else weight_hh.new_empty(weight_hh.shape[:1])
     shape = (*sequence.shape[:2], 4 * c0.shape[1], *c0.shape[2:])
     dx = weight_hh.new_empty(shape) if weight_ih is None else like(x if need_dx else None)
@@ -170,47 +101,30 @@ def _(
 
 
 def _save(ctx, inputs, output):
-    (x, weight_ih, weight_hh, bias, h0, c0, peephole, mask, *ctx.flags, _) = inputs
+    x, weight_ih, weight_hh, bias, h0, c0, _, peephole, mask, *ctx.flags = inputs
     ctx.has_bias = bias is not None
     ctx.set_materialize_grads(False)
     ctx.mark_non_differentiable(*output[3])
-    ctx.save_for_backward(
-        None if weight_ih is None else x,
-        weight_ih,
-        weight_hh,
-        h0,
-        c0,
-        peephole,
-        mask,
-        output[0],
-        *output[3],
-    )
+    x = None if weight_ih is None else x
+    ctx.save_for_backward(x, weight_ih, weight_hh, h0, c0, peephole, mask, output[0], *output[3])
 
 
 def _backward(ctx, d_sequence, dh, dc, _):
-    tensors, sequence = ctx.saved_tensors[:7], ctx.saved_tensors[7]
-    kept = list(ctx.saved_tensors[8:])
-    _, weight_ih, _, h0, _, peephole, _ = tensors
-    grads = list(
-        torch.ops.cnnlstm_mm.conv_lstm_backward(
-            *tensors, *ctx.flags, sequence, kept, d_sequence, dh, dc, ctx.needs_input_grad[0]
-        )
+    x, weight_ih, weight_hh, h0, c0, peephole, mask, sequence, *kept = ctx.saved_tensors
+    need_dx = ctx.needs_input_grad[0]
+    grads = torch.ops.cnnlstm_mm.conv_lstm_backward(
+        *(x, weight_ih, weight_hh, h0, c0, sequence, kept, d_sequence, dh, dc, need_dx),
+        *(peephole, mask, *ctx.flags),
     )
-    there = (
-        ctx.needs_input_grad[0],
-        weight_ih is not None,
-        True,
-        ctx.has_bias,
-        h0 is not None,
-        True,
-        peephole is not None,
-    )
-    return *(g if t else None for g, t in zip(grads, there)), None, None, None, None, None
+    given = need_dx, weight_ih is not None, True, ctx.has_bias, h0 is not None, True
+    *grads, d_peephole = grads
+    grads = (g if has else None for g, has in zip(grads, given))
+    return *grads, None, None if peephole is None else d_peephole, *(None,) * 7
 
 
 def _refuse(ctx, *_):
     raise RuntimeError(
-        'ConvLSTM has no second derivative in its fused operator: build it with fused=False'
+        'the fused operator of ConvLSTM has no second derivative; fix: build it with fused=False'
     )
 
 
@@ -218,25 +132,32 @@ conv_lstm.register_autograd(_backward, setup_context=_save)
 conv_lstm_backward.register_autograd(_refuse)
 
 
+def _is_exporting() -> bool:
+    """``torch.compiler.is_exporting``, which came with PyTorch 2.7."""
+    return torch.compiler._is_compiling_flag
+
+
+_is_exporting = getattr(torch.compiler, 'is_exporting', _is_exporting)
+
+
 def must_be_plain() -> bool:
-    """Whether someone looks into the operations: torch.func, tracing or
-    export.
-    """
+    """Whether a transform (torch.func, forward-mode AD, tracing, export) needs plain operations."""
     return (
         torch._C._are_functorch_transforms_active()
+        or torch.autograd.forward_ad._current_level >= 0
         or torch.jit.is_tracing()
-        or torch.compiler.is_exporting()
+        or _is_exporting()
     )
 
 
 def run_operator(
     x: Tensor,
-    weight_ih: Tensor,
+    weight_ih: Tensor | None,
     weight_hh: Tensor,
     bias: Tensor | None,
     h: Tensor | None,
     c: Tensor,
-    geometry: dict,
+    g: Geometry,
     *,
     peephole: Tensor | None,
     mask: Tensor | None,
@@ -244,20 +165,8 @@ def run_operator(
     reverse: bool,
     batch_sizes: list[int] | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Input convolution and time loop of one layer in one direction; arguments
-    as in ``conv_lstm`` and ``conv2d``.
-
-    The input is convolved for all frames at once, unless the gates of one
-    frame are too large for the caches.
-    """
-    odd = all(k % 2 for k in weight_ih.shape[-2:])
-    plain = not geometry or geometry == dict(padding='same', stride=(1, 1), dilation=(1, 1))
-    save = torch.is_grad_enabled() and any(
-        t is not None and t.requires_grad for t in (x, weight_ih, weight_hh, bias, h, c, peephole)
-    )
-    if x.device.type == 'cpu' and odd and plain and 4 * c.numel() >= STEPWISE:
-        inputs = x, weight_ih, weight_hh, bias
-    else:
-        gates_x = convolve(x.flatten(0, 1), weight_ih, bias, **geometry).unflatten(0, x.shape[:2])
-        inputs = gates_x.contiguous(), None, weight_hh, None  # [N, T, 4 hidden, H', W']
-    return conv_lstm(*inputs, h, c, peephole, mask, hard, reverse, batch_sizes, save)[:3]
+    """``conv_lstm`` with what backward needs, if there will be one; the sequence, h and c."""
+    tensors = x, weight_ih, weight_hh, bias, h, c, peephole
+    save = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+    options = peephole, mask, hard, reverse, batch_sizes, *g
+    return conv_lstm(x, weight_ih, weight_hh, bias, h, c, save, *options)[:3]

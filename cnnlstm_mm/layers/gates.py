@@ -1,15 +1,14 @@
-"""How a ConvLSTM computes its gates' pre-activations.
+"""Variants of a ConvLSTM's pre-activations.
 
-With C input and F hidden channels, K = kh kw taps and P output pixels, a layer
-has these parameters (and 4 F biases), and a step of one sample these
-multiply-adds:
+With C input and F hidden channels, K = kh kw taps and P output pixels, a layer has these
+parameters (and 4 F biases), and a step of one sample these multiply-adds:
 
 full       4 F (C + F) K                    4 F (C + F) K P
 depthwise  (C + F) (K + 4 F)                (C + F) (K + 4 F) P
 pooled     C (K + F) + F F K + 3 F (C + F)  (C (K + F) + F F K) P + 3 F (C + F)
 
-At MobileNetV2's shape, 1280 to 256 channels on 7 x 7 pixels with 3 x 3 taps,
-these are 14.16 M and 693.6 M, 1.59 M and 77.7 M, 2.11 M and 46.7 M.
+At MobileNetV2's shape, 1280 to 256 channels on 7 x 7 pixels with 3 x 3 taps, these are 14.16 M and
+693.6 M, 1.59 M and 77.7 M, 2.11 M and 46.7 M.
 """
 
 from __future__ import annotations
@@ -20,54 +19,45 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .geometry import Pair, conv2d
+from .geometry import Geometry, Pair, conv2d
 
 Shapes = dict[str, tuple[int, ...]]
 Weights = dict[str, Tensor]
+Share = Callable[[Tensor], Tensor]
 
 
 class FullGates:
-    """One convolution of the input and one of the state for all four gates
-    (Shi et al., NIPS 2015).
-    """
+    """One convolution of the input and one of the state for all four gates (Shi et al. 2015)."""
 
     @staticmethod
     def shapes(inputs: int, hidden: int, kernel: Pair) -> Shapes:
+        """Shapes of the parameters by name, for ``hidden`` channels."""
         return dict(
             weight_ih=(4 * hidden, inputs, *kernel), weight_hh=(4 * hidden, hidden, *kernel)
         )
 
     @staticmethod
     def multiply_adds(inputs: int, hidden: int, kernel: Pair, out: Pair) -> int:
+        """Multiply-adds of a step of one sample with output size ``out``."""
         return 4 * hidden * (inputs + hidden) * kernel[0] * kernel[1] * out[0] * out[1]
 
     @staticmethod
-    def of_input(
-        x: Tensor, weights: Weights, bias: Tensor | None, **geometry
-    ) -> tuple[Tensor, ...]:
-        """The input's share of the pre-activations: x [M, C, H, W] to a tuple
-        with [M, 4 hidden, H', W'].
-        """
-        return (conv2d(x, weights['weight_ih'], bias, **geometry),)
+    def of_input(x: Tensor, weights: Weights, bias: Tensor | None, g: Geometry) -> Tensor:
+        """The input's share: x [M, C, H, W] to [M, 4 hidden, H', W'], gates i, f, g, o."""
+        return conv2d(x, weights['weight_ih'], bias, g)
 
     @staticmethod
-    def of_state(weights: Weights) -> Callable[[Tensor], tuple[Tensor, ...]]:
+    def of_state(weights: Weights) -> Share:
         """The state's share, as a function of h [N, hidden, H', W']."""
-        return lambda h: (conv2d(h, weights['weight_hh']),)
-
-    @staticmethod
-    def split(z: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """What ``of_input`` or ``of_state`` returned, as i, f, g, o."""
-        return z[0].chunk(4, 1)
+        return lambda h: conv2d(h, weights['weight_hh'])
 
 
 class DepthwiseGates:
-    """A depthwise convolution, then a 1x1 product, for the input and for the
-    state.
-    """
+    """A depthwise convolution, then a 1x1 product, for the input and for the state."""
 
     @staticmethod
     def shapes(inputs: int, hidden: int, kernel: Pair) -> Shapes:
+        """Shapes of the parameters by name, for ``hidden`` channels."""
         return dict(
             depth_ih=(inputs, 1, *kernel),
             weight_ih=(4 * hidden, inputs, 1, 1),
@@ -77,37 +67,31 @@ class DepthwiseGates:
 
     @staticmethod
     def multiply_adds(inputs: int, hidden: int, kernel: Pair, out: Pair) -> int:
+        """Multiply-adds of a step of one sample with output size ``out``."""
         return (inputs + hidden) * (kernel[0] * kernel[1] + 4 * hidden) * out[0] * out[1]
 
     @staticmethod
-    def of_input(
-        x: Tensor, weights: Weights, bias: Tensor | None, **geometry
-    ) -> tuple[Tensor, ...]:
+    def of_input(x: Tensor, weights: Weights, bias: Tensor | None, g: Geometry) -> Tensor:
         """As FullGates.of_input."""
-        return (
-            F.conv2d(conv2d(x, weights['depth_ih'], None, **geometry), weights['weight_ih'], bias),
-        )
+        return F.conv2d(conv2d(x, weights['depth_ih'], None, g), weights['weight_ih'], bias)
 
     @staticmethod
-    def of_state(weights: Weights) -> Callable[[Tensor], tuple[Tensor, ...]]:
+    def of_state(weights: Weights) -> Share:
         """As FullGates.of_state."""
-        return lambda h: (F.conv2d(conv2d(h, weights['depth_hh']), weights['weight_hh']),)
-
-    split = FullGates.split
+        return lambda h: F.conv2d(conv2d(h, weights['depth_hh']), weights['weight_hh'])
 
 
 class PooledGates:
-    """Gates without space, from averages over the frame; the candidate g keeps
-    its convolutions.
+    """Gates without space, from averages over the frame; the candidate g keeps its convolutions.
 
-    After Zhang et al., "Attention in Convolutional LSTM for Gesture
-    Recognition" (NeurIPS 2018), who found that the spatial convolutions in the
-    three gates scarcely contribute. The input's share of g is a depthwise
-    convolution and a 1x1 product, the state's share a full convolution.
+    After Zhang et al., "Attention in Convolutional LSTM for Gesture Recognition" (NeurIPS 2018),
+    who found that the spatial convolutions in the three gates scarcely contribute. The input's
+    share of g is a depthwise convolution and a 1x1 product, the state's share a full convolution.
     """
 
     @staticmethod
     def shapes(inputs: int, hidden: int, kernel: Pair) -> Shapes:
+        """Shapes of the parameters by name, for ``hidden`` channels."""
         return dict(
             depth_ih=(inputs, 1, *kernel),
             weight_ih=(hidden, inputs, 1, 1),
@@ -118,41 +102,37 @@ class PooledGates:
 
     @staticmethod
     def multiply_adds(inputs: int, hidden: int, kernel: Pair, out: Pair) -> int:
+        """Multiply-adds of a step of one sample with output size ``out``."""
         taps, pixels = kernel[0] * kernel[1], out[0] * out[1]
         return (inputs * (taps + hidden) + hidden * hidden * taps) * pixels + 3 * hidden * (
             inputs + hidden
         )
 
     @staticmethod
-    def of_input(
-        x: Tensor, weights: Weights, bias: Tensor | None, **geometry
-    ) -> tuple[Tensor, ...]:
-        """As FullGates.of_input, but i, f and o apart: [M, 3 hidden, 1, 1] and
-        [M, hidden, H', W'].
-        """
-        b_i, b_f, b_g, b_o = (None,) * 4 if bias is None else bias.chunk(4)
-        b_gates = None if bias is None else torch.cat([b_i, b_f, b_o])
-        g = F.conv2d(conv2d(x, weights['depth_ih'], None, **geometry), weights['weight_ih'], b_g)
-        return F.linear(x.mean((2, 3)), weights['gate_ih'], b_gates)[..., None, None], g
+    def of_input(x: Tensor, weights: Weights, bias: Tensor | None, g: Geometry) -> Tensor:
+        """As FullGates.of_input."""
+        z = F.conv2d(conv2d(x, weights['depth_ih'], None, g), weights['weight_ih'])
+        z = PooledGates.assemble(F.linear(x.mean((2, 3)), weights['gate_ih']), z)
+        return z if bias is None else z + bias[:, None, None]
 
     @staticmethod
-    def of_state(weights: Weights) -> Callable[[Tensor], tuple[Tensor, ...]]:
-        """As FullGates.of_state, but i, f and o apart."""
-        return lambda h: (
-            F.linear(h.mean((2, 3)), weights['gate_hh'])[..., None, None],
-            conv2d(h, weights['weight_hh']),
+    def of_state(weights: Weights) -> Share:
+        """As FullGates.of_state."""
+        return lambda h: PooledGates.assemble(
+            F.linear(h.mean((2, 3)), weights['gate_hh']), conv2d(h, weights['weight_hh'])
         )
 
     @staticmethod
-    def split(z: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """As FullGates.split."""
-        i, f, o = z[0].chunk(3, 1)
-        return i, f, z[1], o
+    def assemble(gates: Tensor, g: Tensor) -> Tensor:
+        """[M, 3 hidden] for i, f, o and [M, hidden, H, W] for g to [M, 4 hidden, H, W]."""
+        i, f, o = (k[..., None, None].expand_as(g) for k in gates.chunk(3, 1))
+        return torch.cat([i, f, g, o], 1)
 
 
 class NormedGates:
-    """Layer normalization over the channels of both shares, each with a gain
-    (Ba et al. 2016); the bias comes after.
+    """Layer normalization over the channels of both shares, each with a gain; the bias comes after.
+
+    Ba et al., "Layer Normalization" (2016).
 
     Args:
         gates: FullGates or DepthwiseGates.
@@ -161,28 +141,26 @@ class NormedGates:
     def __init__(self, gates: type) -> None:
         self.gates = gates
         self.multiply_adds = gates.multiply_adds
-        self.split = gates.split
 
     def shapes(self, inputs: int, hidden: int, kernel: Pair) -> Shapes:
+        """Shapes of the parameters by name, for ``hidden`` channels."""
         return dict(
             self.gates.shapes(inputs, hidden, kernel), norm_ih=(4 * hidden,), norm_hh=(4 * hidden,)
         )
 
-    def of_input(
-        self, x: Tensor, weights: Weights, bias: Tensor | None, **geometry
-    ) -> tuple[Tensor, ...]:
+    def of_input(self, x: Tensor, weights: Weights, bias: Tensor | None, g: Geometry) -> Tensor:
         """As FullGates.of_input."""
-        z = channel_norm(self.gates.of_input(x, weights, None, **geometry)[0], weights['norm_ih'])
-        return (z if bias is None else z + bias[:, None, None],)
+        z = channel_norm(self.gates.of_input(x, weights, None, g), weights['norm_ih'])
+        return z if bias is None else z + bias[:, None, None]
 
-    def of_state(self, weights: Weights) -> Callable[[Tensor], tuple[Tensor, ...]]:
+    def of_state(self, weights: Weights) -> Share:
         """As FullGates.of_state."""
         recur = self.gates.of_state(weights)
-        return lambda h: (channel_norm(recur(h)[0], weights['norm_hh']),)
+        return lambda h: channel_norm(recur(h), weights['norm_hh'])
 
 
 def channel_norm(z: Tensor, gain: Tensor) -> Tensor:
-    """Z [N, C, H, W] normalized over C at each place, times ``gain`` [C]."""
+    """``z`` [N, C, H, W] normalized over C at each place, times ``gain`` [C]."""
     return F.layer_norm(z.movedim(1, -1), gain.shape, gain).movedim(-1, 1)
 
 

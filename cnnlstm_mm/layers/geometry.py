@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch.nn.functional as F
 from torch import Tensor
 
 from cnnlstm_mm.options import MAX_INT
 
 Pair = tuple[int, int]
+Pads = tuple[int, int, int, int]  # left, right, top, bottom
+
+
+class Geometry(NamedTuple):
+    """Zeros around the input, stride and dilation of a convolution."""
+
+    pads: Pads = (0, 0, 0, 0)
+    stride: Pair = (1, 1)
+    dilation: Pair = (1, 1)
+
+    def output_size(self, size: Pair, kernel: Pair) -> Pair:
+        """Height and width of the output for inputs of ``size``."""
+        left, right, top, bottom = self.pads
+        padded = size[0] + top + bottom, size[1] + left + right
+        return tuple(
+            (s - (k - 1) * d - 1) // st + 1
+            for s, k, st, d in zip(padded, kernel, self.stride, self.dilation)
+        )
 
 
 def pair(value: int | tuple[int, int], name: str) -> Pair:
@@ -20,65 +40,50 @@ def pair(value: int | tuple[int, int], name: str) -> Pair:
     if len(both) != 2 or not all(
         isinstance(v, int) and v is not True and 0 < v <= MAX_INT for v in both
     ):
-        raise ValueError(f'{name} must be a positive int or a pair of them, got {value!r}')
+        raise ValueError(f'{name}: expected a positive int or a pair of them, got {value!r}')
     return both[0], both[1]
 
 
-def output_size(
+def geometry(
     size: Pair, kernel: Pair, padding: str = 'same', stride: Pair = (1, 1), dilation: Pair = (1, 1)
-) -> Pair:
-    """Height and width after a convolution.
+) -> Geometry:
+    """The geometry of a convolution of frames of ``size`` (height, width) in pixels.
 
-    Args:
-        size: height and width before it, in pixels.
-        padding: 'same' gives ceil(size / stride), 'valid' only what fits whole
-            kernels.
+    'same' gives ceil(size / stride) pixels and puts an odd zero after the frame, as in TensorFlow;
+    'valid' gives only what fits whole kernels.
 
     Raises:
         ValueError: if a 'valid' kernel does not fit into the frame.
     """
-    if padding == 'same':
-        return -(-size[0] // stride[0]), -(-size[1] // stride[1])
     extent = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation))
+    if padding == 'same':
+        needed = [(-(-s // st) - 1) * st + e - s for s, st, e in zip(size, stride, extent)]
+        (top, bottom), (left, right) = ((max(n, 0) // 2, -(-max(n, 0) // 2)) for n in needed)
+        return Geometry((left, right, top, bottom), stride, dilation)
     if any(s < e for s, e in zip(size, extent)):
         raise ValueError(
-            f"a 'valid' kernel covers {extent[0]} x {extent[1]} pixels, but "
-            f'the frame has only {size[0]} x {size[1]}: '
-            "use padding='same', a smaller kernel_size or larger frames"
+            f"expected frames of {extent[0]} x {extent[1]} pixels for a 'valid' kernel, got "
+            f"{size[0]} x {size[1]}; fix: padding='same', a smaller kernel_size or larger frames"
         )
-    return tuple((s - e) // st + 1 for s, e, st in zip(size, extent, stride))
+    return Geometry((0, 0, 0, 0), stride, dilation)
 
 
-def same_padding(
-    size: Pair, kernel: Pair, stride: Pair, dilation: Pair
-) -> tuple[int, int, int, int]:
-    """Pixels before and after (left, right, top, bottom); an odd one goes
-    after, as in TensorFlow.
+def symmetric(x: Tensor, pads: Pads) -> tuple[Tensor, Pair]:
+    """``x`` and the zeros above and left of it that PyTorch's convolutions are to add.
+
+    Asymmetric zeros, which these do not know, are added here.
     """
-    pads = []
-    for s, k, st, d in zip(reversed(size), reversed(kernel), reversed(stride), reversed(dilation)):
-        total = max((-(-s // st) - 1) * st + (k - 1) * d + 1 - s, 0)
-        pads += [total // 2, total - total // 2]
-    return tuple(pads)
+    left, right, top, bottom = pads
+    if left == right and top == bottom:
+        return x, (top, left)
+    return F.pad(x, pads), (0, 0)
 
 
-def conv2d(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    padding: str = 'same',
-    stride: Pair = (1, 1),
-    dilation: Pair = (1, 1),
-) -> Tensor:
-    """Keras's convolution of ``x`` [N, C, H, W]; depthwise if ``weight`` has
-    one input channel and ``x`` several.
+def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, g: Geometry | None = None):
+    """PyTorch's convolution of ``x`` [N, C, H, W] with geometry ``g``, by default 'same'.
+
+    Depthwise if ``weight`` has one input channel and ``x`` several.
     """
-    groups = x.shape[1] // weight.shape[1]
-    if padding == 'valid':
-        return F.conv2d(x, weight, bias, stride, 0, dilation, groups)
-    left, right, top, bottom = same_padding(x.shape[-2:], weight.shape[-2:], stride, dilation)
-    if left != right or top != bottom:
-        return F.conv2d(
-            F.pad(x, (left, right, top, bottom)), weight, bias, stride, 0, dilation, groups
-        )
-    return F.conv2d(x, weight, bias, stride, (top, left), dilation, groups)
+    g = g or geometry(x.shape[-2:], weight.shape[-2:])
+    x, padding = symmetric(x, g.pads)
+    return F.conv2d(x, weight, bias, g.stride, padding, g.dilation, x.shape[1] // weight.shape[1])

@@ -1,19 +1,20 @@
 """The time loop of a ConvLSTM, forward and backward, without autograd.
 
-Small frames: the input's share of the gates comes in for all steps at once;
-backward returns its gradient, and takes the gradient of the recurrent weight
-as one convolution over all steps. Large frames, whose gates do not fit into
-the caches: x itself comes in, and every step convolves cat(x, h) once, in both
-directions.
+Small frames: the input is convolved for all steps at once; backward takes all weight gradients over
+all steps at once. Large frames, whose gates do not fit into the caches: every step convolves
+cat(x, h) once, in both directions.
 
-Forward keeps the activations of the gates i and f and the cell states, and
-backward the sequence of h, which lives anyway; g and o follow pointwise.
+Forward keeps the activations of the four gates and the cell states, and backward the sequence of h,
+which is the output. The activations are what the step computed, not recomputed from h and c, which
+loses digits where a gate is small: exact gradients cost five values a step and pixel where autograd
+over the plain loop keeps seven.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib.util
+import logging
 from collections.abc import Sequence
 from types import ModuleType
 from typing import NamedTuple
@@ -21,9 +22,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from . import pointwise
+from . import convolution, pointwise
 from .convolution import step_conv, weight_gradient
-from .geometry import same_padding
+from .dispatch import Problem, are_finite, choose
+from .geometry import Geometry, geometry
 from .reference_loop import schedule
 
 
@@ -35,52 +37,52 @@ class Options(NamedTuple):
     hard: bool
     reverse: bool
     batch_sizes: Sequence[int] | None
+    geometry: Geometry
 
 
-class Kept(NamedTuple):
-    """What forward keeps for backward, a tensor a step, in c's dtype.
+def empty_kept(x: Tensor, c0: Tensor, options: Options) -> list[Tensor]:
+    """Room for what forward keeps: gates [n, 4 hidden, H, W] a step, then cells [n, hidden, H, W].
 
-    Attributes:
-        gates: activations of i and f [n, 2 hidden, H, W].
-        cells: cell states after the step [n, hidden, H, W].
-        hidden: hidden states after it, as the cells, where the sequence of h
-            has fewer digits; else empty.
+    Under autocast gates are float16, which has three bits more than bfloat16 for values in [-1, 1].
     """
+    (batch, frames), (hidden, *size) = x.shape[:2], c0.shape[1:]
+    counts = [n for _, n in schedule(frames, options.reverse, options.batch_sizes, batch)]
+    dtype = kept_dtype(x, c0)
+    gates = [c0.new_empty(n, 4 * hidden, *size, dtype=dtype) for n in counts]
+    return gates + [c0.new_empty(n, hidden, *size) for n in counts]
 
-    gates: list[Tensor]
-    cells: list[Tensor]
-    hidden: list[Tensor]
 
-    @classmethod
-    def empty(cls, c0: Tensor, steps: list[tuple[int, int]], dtype: torch.dtype) -> Kept:
-        """Room for these steps, the sequence of h being of ``dtype``."""
-
-        def room(channels: int) -> list[Tensor]:
-            return [c0.new_empty(n, channels, *c0.shape[2:]) for _, n in steps]
-
-        hidden = c0.shape[1]
-        return cls(room(2 * hidden), room(hidden), [] if dtype == c0.dtype else room(hidden))
-
-    @classmethod
-    def of(cls, tensors: list[Tensor], frames: int) -> Kept:
-        """From the tensors in one row."""
-        return cls(*(tensors[k * frames : (k + 1) * frames] for k in range(3)))
-
-    def tensors(self) -> list[Tensor]:
-        """All tensors in one row."""
-        return [*self.gates, *self.cells, *self.hidden]
+def kept_dtype(x: Tensor, c0: Tensor) -> torch.dtype:
+    """The dtype of the activations that backward needs."""
+    return c0.dtype if x.dtype == c0.dtype else torch.float16
 
 
 @functools.cache
-def _triton_ops() -> ModuleType | None:
-    if importlib.util.find_spec('triton'):
-        return importlib.import_module('.triton_ops', __package__)
-    return None
+def _triton_ops(device: torch.device) -> ModuleType | None:
+    if not importlib.util.find_spec('triton'):
+        return None
+    try:
+        ops = importlib.import_module('.triton_ops', __package__)
+        ops.try_out(device)
+    except Exception as error:  # no C compiler, an old GPU: Triton raises what it likes
+        log = logging.getLogger('cnnlstm_mm')
+        log.warning(
+            'ConvLSTM on %s runs without Triton: %s: %s', device, type(error).__name__, error
+        )
+        return None
+    return ops
 
 
 def pointwise_for(c: Tensor) -> ModuleType:
     """The module whose ``update_`` suits the device."""
-    return _triton_ops() or pointwise if c.is_cuda else pointwise
+    return (_triton_ops(c.device) if c.is_cuda else None) or pointwise
+
+
+def _is_stepwise(x: Tensor, weight_ih: Tensor | None, g: Geometry) -> bool:
+    """Whether the input is convolved step by step."""
+    if weight_ih is None:
+        return False
+    return choose('layer', Problem.of(x[:, 0], weight_ih, g)) == 'stepwise'
 
 
 def run_forward(
@@ -94,35 +96,35 @@ def run_forward(
     save: bool,
 ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
     """All steps; see ``fused.conv_lstm`` for the arguments."""
-    batch, frames = x.shape[:2]
-    peephole, mask, hard, reverse, batch_sizes = options
-    ops = pointwise_for(c0)
-    c = c0.clone(memory_format=torch.contiguous_format)
-    h = (
-        torch.zeros_like(c)
-        if h0 is None
-        else h0.to(c.dtype, memory_format=torch.contiguous_format, copy=True)
-    )
+    (batch, frames), finite = x.shape[:2], are_finite(x, h0)
+    peephole, mask, hard, reverse, batch_sizes, g = options
+    ops, gates, cells = pointwise_for(c0), [], []
+    stepwise, weight, calls = _is_stepwise(x, weight_ih, g), weight_hh, frames
+    if stepwise:
+        weight, calls = torch.cat([weight_ih, weight_hh], 1), 1
+    elif weight_ih is not None:
+        x = convolution.forward(x.flatten(0, 1), weight_ih, bias, g, finite)
+        x = x.unflatten(0, (batch, frames))  # [N, T, 4 hidden, H', W']
+    bias = bias if stepwise else None
+    conv = step_conv(weight, batch, c0.shape[2:], bias, calls=calls, finite=finite)
+    c, dtype = c0.contiguous(), kept_dtype(x, c0)
+    h = x.new_zeros(c.shape) if h0 is None else h0.to(x.dtype)
     sequence = (x.new_zeros if batch_sizes else x.new_empty)(batch, frames, *c.shape[1:])
-    kept = Kept.empty(c0, schedule(frames, reverse, batch_sizes, batch), x.dtype) if save else None
-    weight = weight_hh if weight_ih is None else torch.cat([weight_ih, weight_hh], 1)
-    conv = step_conv(weight, c.shape, bias, prepack=weight_ih is None and frames > 1)
     for step, (t, n) in enumerate(schedule(frames, reverse, batch_sizes, batch)):
         h_in = (h[:n] if mask is None else h[:n] * mask[:n]).to(weight.dtype)
-        if weight_ih is not None:
+        if stepwise:
             z = conv(torch.cat([x[:n, t], h_in], 1)).to(c.dtype)
         elif step == 0 and h0 is None:
             z = x[:n, t].to(c.dtype, memory_format=torch.contiguous_format, copy=True)
         else:
-            z = torch.add(x[:n, t].to(c.dtype), conv(h_in))
-        if kept:
-            ops.update_(z, c[:n], h[:n], peephole, hard, kept.gates[step], kept.cells[step])
-            if kept.hidden:
-                kept.hidden[step].copy_(h[:n])
-        else:
-            ops.update_(z, c[:n], h[:n], peephole, hard)
-        sequence[:n, t] = h[:n]
-    return sequence, h.to(x.dtype), c, kept.tensors() if kept else []
+            z = torch.add(x[:n, t].to(c.dtype), conv(h_in)).contiguous()
+        h_now, c_now = ops.update_(z, c[:n], peephole, hard)
+        sequence[:n, t] = h_now
+        h, c = _join(h_now.to(x.dtype), h), _join(c_now, c)
+        if save:
+            gates.append(z.to(dtype))
+            cells.append(c_now)
+    return sequence, h, c.clone() if save else c, gates + cells
 
 
 def run_backward(
@@ -133,73 +135,60 @@ def run_backward(
     c0: Tensor,
     options: Options,
     sequence: Tensor,
-    tensors: list[Tensor],
+    kept: list[Tensor],
     d_sequence: Tensor | None,
     dh: Tensor | None,
     dc: Tensor | None,
     need_dx: bool,
 ) -> tuple[Tensor | None, ...]:
-    """Gradients of x (or of the input's share of the gates), both weights, the
-    bias, h0, c0 and the peephole.
-    """
+    """Gradients of x, both weights, the bias, h0, c0 and the peephole."""
     batch, frames = sequence.shape[:2]
-    peephole, mask, hard, reverse, batch_sizes = options
-    ops = pointwise_for(c0)
-    steps = schedule(frames, reverse, batch_sizes, batch)
-    kept = Kept.of(tensors, frames)
-    kernel, stepwise, inputs = tuple(weight_hh.shape[-2:]), weight_ih is not None, 0
-    pads = same_padding(c0.shape[-2:], kernel, (1, 1), (1, 1))
+    peephole, mask, hard, reverse, batch_sizes, g = options
+    ops, steps = pointwise_for(c0), schedule(frames, reverse, batch_sizes, batch)
+    gates, cells = kept[: len(steps)], kept[len(steps) :]
+    stepwise, inputs = x is not None and _is_stepwise(x, weight_ih, g), 0
+    weight, same = weight_hh, geometry(c0.shape[2:], weight_hh.shape[-2:])
     c0 = c0.contiguous()
+    first_h = sequence.new_zeros(c0.shape) if h0 is None else h0.to(sequence.dtype)
     dh, dc = (
         torch.zeros_like(c0)
         if d is None
         else d.to(c0.dtype, memory_format=torch.contiguous_format, copy=True)
         for d in (dh, dc)
     )
-    shape = (4 * c0.shape[1], *c0.shape[2:])
-    dz = (c0.new_zeros if batch_sizes else c0.new_empty)(batch, 1 if stepwise else frames, *shape)
-    weight = weight_hh
+    d_peephole = None if peephole is None else c0.new_zeros(3, *c0.shape[1:])
+    dx = d_weight_ih = d_bias = None
+    room = weight.new_zeros if batch_sizes else weight.new_empty
     if stepwise:
         d_weight_ih, d_weight_hh = torch.zeros_like(weight_ih), torch.zeros_like(weight_hh)
-        d_bias = c0.new_zeros(shape[0])
+        d_bias = c0.new_zeros(4 * c0.shape[1])
         if need_dx:
-            weight, inputs = torch.cat([weight_ih, weight_hh], 1), x.shape[2]
-            dx = (torch.zeros_like if batch_sizes else torch.empty_like)(x)
+            weight, inputs, dx = torch.cat([weight_ih, weight_hh], 1), x.shape[2], room(x.shape)
     else:
-        h_before = weight.new_zeros(batch, frames, *c0.shape[1:])
-    d_peephole = None if peephole is None else c0.new_zeros(3, *c0.shape[1:])
-    conv = step_conv(weight, (batch, *shape), transposed=True, prepack=not stepwise and frames > 1)
-    first_h = torch.zeros_like(c0) if h0 is None else h0.to(c0.dtype)
-
-    def after(step: int) -> Tensor:
-        """The hidden states after ``step``."""
-        t, n = steps[step]
-        return kept.hidden[step] if kept.hidden else sequence[:n, t]
-
-    for step in range(frames - 1, -1, -1):
-        t, n = steps[step]
-        d = dz[:n, 0 if stepwise else t]
+        h_before = room(sequence.shape)
+        dz = room(batch, frames, 4 * c0.shape[1], *c0.shape[2:])
+    calls = 1 if stepwise else frames
+    conv = step_conv(weight, batch, c0.shape[2:], transposed=True, calls=calls)
+    for step, (t, n) in reversed([*enumerate(steps)]):
+        c, h = c0, first_h
+        if step:
+            before, there = steps[step - 1]
+            c, h = _rows(cells[step - 1], c0, n), _rows(sequence[:there, before], first_h, n)
+        c, h = c[:n], h[:n] if mask is None else h[:n] * mask[:n]
         if d_sequence is not None:
             dh[:n] += d_sequence[:n, t]
-        c, h = (
-            (c0[:n], first_h[:n])
-            if step == 0
-            else (_rows(kept.cells[step - 1], c0, n), _rows(after(step - 1), first_h, n))
-        )
-        ops.update_backward_(
-            kept.gates[step], kept.cells[step], c, after(step), dh[:n], dc[:n], d, peephole, hard
-        )
+        activations = gates[step].to(c0.dtype)
+        d = ops.update_backward_(activations, cells[step], c, dh[:n], dc[:n], peephole, hard)
         if peephole is not None:
-            for k, (gate, state) in enumerate(((0, c), (1, c), (3, kept.cells[step]))):
+            for k, (gate, state) in enumerate(((0, c), (1, c), (3, cells[step]))):
                 d_peephole[k] += (d.chunk(4, 1)[gate] * state).sum(0)
-        d = d.to(weight.dtype)
-        h = (h if mask is None else h * mask[:n]).to(weight.dtype)
+        d, h = d.to(weight.dtype), h.to(weight.dtype)
         if stepwise:
-            d_weight_ih.add_(weight_gradient(x[:n, t], d, kernel, pads))
-            d_weight_hh.add_(weight_gradient(h, d, kernel, pads))
+            d_weight_ih.add_(weight_gradient(x[:n, t], d, weight_ih, same))
+            d_weight_hh.add_(weight_gradient(h, d, weight_hh, same))
             d_bias.add_(d.sum((0, 2, 3)))
         else:
-            h_before[:n, t] = h
+            dz[:n, t], h_before[:n, t] = d, h
         if step or h0 is not None or inputs:
             d_in = conv(d)
             if inputs:
@@ -207,26 +196,27 @@ def run_backward(
             dh[:n] = d_in[:, inputs:]
             if mask is not None:
                 dh[:n] *= mask[:n]
+    if not stepwise:
+        flat = dz.flatten(0, 1)
+        d_weight_hh = weight_gradient(h_before.flatten(0, 1), flat, weight_hh, same)
+        if weight_ih is None:
+            dx = dz
+        else:
+            d_bias = flat.sum((0, 2, 3))
+            d_weight_ih = weight_gradient(x.flatten(0, 1), flat, weight_ih, g)
+            if need_dx:
+                dx = convolution.data_gradient(flat, x.flatten(0, 1), weight_ih, g).view_as(x)
     d_peephole = None if peephole is None else d_peephole.sum_to_size(peephole.shape).clone()
+    d_bias = None if d_bias is None else d_bias.to(weight.dtype)
     dh = None if h0 is None else dh.to(h0.dtype)
-    if stepwise:
-        return (
-            dx if need_dx else None,
-            d_weight_ih,
-            d_weight_hh,
-            d_bias.to(weight.dtype),
-            dh,
-            dc,
-            d_peephole,
-        )
-    dz = dz.to(weight.dtype)
-    d_weight_hh = weight_gradient(h_before.flatten(0, 1), dz.flatten(0, 1), kernel, pads)
-    return dz, None, d_weight_hh, None, dh, dc, d_peephole
+    return dx, d_weight_ih, d_weight_hh, d_bias, dh, dc, d_peephole
+
+
+def _join(state: Tensor, before: Tensor) -> Tensor:
+    """The new states of the first samples, the old ones of the others, which have no frame."""
+    return state if len(state) == len(before) else torch.cat([state, before[len(state) :]])
 
 
 def _rows(state: Tensor, first: Tensor, n: int) -> Tensor:
-    """The states of the first ``n`` samples before a step: what the step
-    before left, and the initial ones of samples that begin here.
-    """
-    there = state.shape[0]
-    return state[:n] if n <= there else torch.cat([state, first[there:n]])
+    """The states of ``n`` samples before a step: ``state``, and ``first`` of those that begin."""
+    return state[:n] if n <= len(state) else torch.cat([state, first[len(state) : n]])

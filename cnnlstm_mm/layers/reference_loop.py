@@ -17,21 +17,17 @@ def hard_sigmoid(x: Tensor) -> Tensor:
 def schedule(
     frames: int, reverse: bool, batch_sizes: list[int] | None, batch: int
 ) -> list[tuple[int, int]]:
-    """The steps in order, as (frame, how many samples have it). Samples are
-    sorted, the longest first.
-    """
+    """The steps in order, as (frame, how many samples have it); the longest samples come first."""
     order = range(frames - 1, -1, -1) if reverse else range(frames)
-    return [(t, batch if batch_sizes is None else batch_sizes[t]) for t in order]
+    if batch_sizes is None:
+        return [(t, batch) for t in order]
+    return [(t, batch_sizes[t]) for t in order if batch_sizes[t]]
 
 
-def update(
-    z: tuple[Tensor, ...], c: Tensor, peephole: Tensor | None, hard: bool
-) -> tuple[Tensor, Tensor]:
-    """One cell update from the four pre-activations (i, f, g, o); returns h
-    and c.
-    """
+def update(z: Tensor, c: Tensor, peephole: Tensor | None, hard: bool) -> tuple[Tensor, Tensor]:
+    """One cell update from the pre-activations [N, 4 hidden, H, W]; returns h and c."""
     sigmoid = hard_sigmoid if hard else torch.sigmoid
-    z_i, z_f, z_g, z_o = z
+    z_i, z_f, z_g, z_o = z.chunk(4, 1)
     if peephole is not None:
         z_i, z_f = z_i + peephole[0] * c, z_f + peephole[1] * c
     c = sigmoid(z_f) * c + sigmoid(z_i) * torch.tanh(z_g)
@@ -41,9 +37,8 @@ def update(
 
 
 def loop(
-    gates_x: tuple[Tensor, ...],
-    recur: Callable,
-    split: Callable,
+    gates_x: Tensor,
+    recur: Callable[[Tensor], Tensor],
     h: Tensor,
     c: Tensor,
     *,
@@ -56,29 +51,26 @@ def loop(
     """Runs all steps.
 
     Args:
-        gates_x: the input's share of the pre-activations, each [N, T, ...], as
-            the gates' ``of_input`` gives it.
-        recur: from h [N, hidden, H, W] to the state's share, each [N, ...].
-        split: from the sum of both to i, f, g, o.
+        gates_x: the input's share of the pre-activations [N, T, 4 hidden, H, W], gates in the
+            order i, f, g, o.
+        recur: from h [N, hidden, H, W] to the state's share [N, 4 hidden, H, W].
         h: initial hidden state [N, hidden, H, W].
         c: initial cell state, as h.
         peephole: [3, hidden, H or 1, W or 1] for i, f, o.
         mask: recurrent dropout, multiplied into h before the product, as h.
         hard: hard sigmoid gates.
         reverse: from the last frame to the first.
-        batch_sizes: for each frame, how many samples have it; these come
-            first.
+        batch_sizes: for each frame, how many samples have it; these come first.
 
     Returns:
-        The sequence of h in the order of the frames [N, T, hidden, H, W] (0
-        where a sample has no frame) and the last h and c.
+        The sequence of h in the order of the frames [N, T, hidden, H, W] (0 where a sample has no
+        frame) and the last h and c.
     """
-    frames, batch = gates_x[0].shape[1], h.shape[0]
-    sequence = [h] * frames
-    for t, n in schedule(frames, reverse, batch_sizes, batch):
+    batch, sequence = h.shape[0], [torch.zeros_like(h)] * gates_x.shape[1]
+    steps = gates_x.unbind(1)
+    for t, n in schedule(len(steps), reverse, batch_sizes, batch):
         h_now = h[:n] if mask is None else h[:n] * mask[:n]
-        z = tuple(x[:n, t] + y for x, y in zip(gates_x, recur(h_now)))
-        h_now, c_now = update(split(z), c[:n], peephole, hard)
+        h_now, c_now = update(steps[t][:n] + recur(h_now), c[:n], peephole, hard)
         h_now = h_now.to(h.dtype)
         sequence[t] = h_now if n == batch else torch.cat([h_now, torch.zeros_like(h[n:])])
         h = h_now if n == batch else torch.cat([h_now, h[n:]])

@@ -6,8 +6,9 @@ import pytest
 import torch
 from helpers.conv_lstm_reference import reference
 
-from cnnlstm_mm.layers import ConvLSTM
-from cnnlstm_mm.layers.convolution import conv_forward, rows_are_faster
+from cnnlstm_mm.layers import ConvLSTM, convolution
+from cnnlstm_mm.layers.dispatch import Problem, choose
+from cnnlstm_mm.layers.geometry import Geometry
 
 OPTIONS = {
     'valid': dict(padding='valid'),
@@ -43,7 +44,7 @@ def frame_size(request, monkeypatch):
     """Both ways to walk through the steps: that for small frames and that for
     large ones."""
     if request.param == 'large':
-        monkeypatch.setattr('cnnlstm_mm.layers.fused.STEPWISE', 0)
+        monkeypatch.setattr('cnnlstm_mm.layers.dispatch.STEPWISE', 0)
 
 
 def make(options, dtype=torch.float64, inputs=2, hidden=2, size=(5, 4)):
@@ -166,8 +167,9 @@ def test_convolution_by_rows(kernel, padding, stride, bias):
     want = torch.nn.functional.conv2d(
         x.double(), weight.double(), None if bias is None else bias.double(), stride, padding
     )
-    assert rows_are_faster(x, weight, *want.shape[-2:])
-    got = conv_forward(x, weight, bias, stride, padding, (1, 1))
+    g = Geometry((padding[1], padding[1], padding[0], padding[0]), stride)
+    assert choose('forward', Problem.of(x, weight, g)) == 'rows'
+    got = convolution.forward(x, weight, bias, g)
     assert got.is_contiguous() and relative(got.double(), want) <= 1e-6
 
 
@@ -175,5 +177,6 @@ def test_float32_by_rows():
     torch.manual_seed(0)
     layer = ConvLSTM(200, 64, kernel_size=(3, 5))
     x = torch.randn(3, 4, 200, 9, 8, requires_grad=True)
-    assert rows_are_faster(x.flatten(0, 1), layer.weight_ih_l0, 9, 8)
+    problem = Problem.of(x.flatten(0, 1), layer.weight_ih_l0, Geometry((2, 2, 1, 1)))
+    assert choose('forward', problem) == 'rows'
     check(layer, x, None, None, 1e-6, 1e-5)

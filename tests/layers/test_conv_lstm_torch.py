@@ -71,7 +71,7 @@ def test_single_step_with_many_channels_equals_the_clip():
 )
 def test_autocast(options, dtype, clip):
     layer, clip = ConvLSTM(3, 4, **options), clip.requires_grad_()
-    want, (want_h, want_c) = layer(clip)
+    want, (_, want_c) = layer(clip)
     (want_grad,) = torch.autograd.grad(want.sum() + want_c.sum(), clip)
     with torch.autocast('cpu', dtype):
         half = layer(clip[:, :2])
@@ -94,7 +94,7 @@ def test_layer_in_another_dtype(dtype, clip):
 
 @pytest.mark.parametrize('large', [False, True])
 def test_channels_last(clip, large, monkeypatch):
-    monkeypatch.setattr('cnnlstm_mm.layers.fused.STEPWISE', 0 if large else 1 << 40)
+    monkeypatch.setattr('cnnlstm_mm.layers.dispatch.STEPWISE', 0 if large else 1 << 40)
     layer = ConvLSTM(3, 4)
     want = layer(clip)[0]
     want.sum().backward()
@@ -136,14 +136,18 @@ def test_compiled_model(clip, lengths):
         close(a, b, 1e-5)
 
 
-def test_operator_declares_what_it_returns(clip):
+@pytest.mark.parametrize('convolved', [False, True], ids=['gates', 'frames'])
+def test_operator_declares_what_it_returns(convolved):
     layer = ConvLSTM(3, 2).double()
-    x = torch.randn(2, 3, 8, 4, 3, dtype=torch.float64, requires_grad=True)
+    x = torch.randn(2, 3, 3 if convolved else 8, 4, 3, dtype=torch.float64, requires_grad=True)
     c = torch.randn(2, 2, 4, 3, dtype=torch.float64, requires_grad=True)
-    inputs = (x, None, layer.weight_hh_l0, None, None, c, None, None, False, False, None, True)
+    weights = (layer.weight_ih_l0, layer.weight_hh_l0, layer.bias_l0)
+    if not convolved:
+        weights = None, layer.weight_hh_l0, None
+    options = None, None, False, False, None, [1, 1, 1, 1], [1, 1], [1, 1]
     torch.library.opcheck(
         torch.ops.cnnlstm_mm.conv_lstm.default,
-        inputs,
+        (x, *weights, None, c, True, *options),
         test_utils=('test_schema', 'test_autograd_registration', 'test_faketensor'),
     )
 
@@ -280,15 +284,40 @@ def test_padded_frames_may_hold_anything(clip):
     assert not results[0][0][0, 2:].any() and not results[0][3][0, 2:].any()
 
 
-def test_no_samples_and_no_frames():
-    layer = ConvLSTM(3, 4)
-    x = torch.randn(0, 3, 3, 4, 4, requires_grad=True)
-    output, (h, c) = layer(x)
-    assert output.shape == (0, 3, 4, 4, 4) and h.shape == c.shape == (1, 0, 4, 4, 4)
-    output.sum().backward()
-    assert not layer.weight_ih_l0.grad.any()
+@pytest.mark.parametrize('lengths', [None, []])
+@pytest.mark.parametrize('frames', [1, 3])
+@pytest.mark.parametrize('autocast', [False, True])
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(),
+        dict(peephole=True, bidirectional=True),
+        dict(padding='valid', kernel_size=(2, 3)),
+        dict(norm=True),
+        dict(gate_conv='depthwise'),
+        dict(gate_conv='pooled'),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize('width', [4, 256])
+def test_no_samples(width, options, autocast, frames, lengths):
+    """As nn.LSTM: empty outputs, zero gradients."""
+    layer = ConvLSTM(width, width, **options)
+    x = torch.randn(0, frames, width, 7, 7, requires_grad=True)
+    lengths = None if lengths is None else torch.tensor(lengths, dtype=torch.long)
+    with torch.autocast('cpu', torch.bfloat16, enabled=autocast):
+        output, (h, c) = layer(x, None, lengths)
+    size = layer.output_size((7, 7))
+    assert output.shape == (0, frames, layer.directions * width, *size)
+    assert h.shape == c.shape == (layer.directions, 0, width, *size)
+    (output.float().sum() + c.sum()).backward()
+    assert x.grad.shape == x.shape
+    assert all(p.grad is not None and not p.grad.any() for p in layer.parameters())
+
+
+def test_no_frames():
     with pytest.raises(ValueError, match='no frames'):
-        layer(torch.randn(2, 0, 3, 4, 4))
+        ConvLSTM(3, 4)(torch.randn(2, 0, 3, 4, 4))
 
 
 @pytest.mark.parametrize(
@@ -351,9 +380,8 @@ def test_operator_is_what_runs(clip, monkeypatch):
     )
 
 
-def test_keeps_three_maps_a_step_beside_the_output():
-    """i, f and c; autograd over the plain loop keeps seven."""
-    layer, x = ConvLSTM(3, 4), torch.randn(2, 16, 3, 6, 5)
+def kept_bytes(layer, x):
+    """What backward needs beyond x, the parameters and the output."""
     kept = {}
 
     def pack(t):
@@ -364,13 +392,63 @@ def test_keeps_three_maps_a_step_beside_the_output():
         output = layer(x)[0]
     for t in (x, output, *layer.parameters()):
         kept.pop(t.untyped_storage().data_ptr(), None)
-    assert sum(kept.values()) == 3 * output.nbytes + output[:, 0].nbytes
+    return sum(kept.values())
+
+
+@pytest.mark.parametrize('autocast, ours, plain', [(False, 20, 28), (True, 12, 18)])
+def test_bytes_kept_a_step_and_value(autocast, ours, plain):
+    """i, f, g, o and c; autograd over the plain loop keeps tanh(c) and h, too."""
+    layer, values = ConvLSTM(3, 4), 2 * 4 * 30
+    for layer.fused, want in ((True, ours), (False, plain)):
+        with torch.autocast('cpu', torch.bfloat16, enabled=autocast):
+            few, many = (kept_bytes(layer, torch.randn(2, t, 3, 6, 5)) for t in (16, 32))
+        narrow = 16 * 2 * 3 * 30 * 2 if autocast else 0  # x in bfloat16
+        assert many - few - narrow == 16 * values * want
+
+
+@pytest.mark.parametrize('gate', [1e-7, 3e-7, 1e-6, 1e-5, 1e-2, 0.5, 0.9])
+@pytest.mark.parametrize('activation', ['sigmoid', 'hard_sigmoid'])
+def test_gradients_at_small_gates(activation, gate):
+    """One cell, against the derivatives by hand in float64."""
+    layer = ConvLSTM(1, 1, 1, recurrent_activation=activation)
+    hard = activation == 'hard_sigmoid'
+    value = torch.tensor(gate, dtype=torch.float64)
+    with torch.no_grad():
+        layer.weight_ih_l0.zero_()
+        layer.weight_hh_l0.zero_()
+        layer.bias_l0.copy_(torch.tensor([6 * value - 3 if hard else value.logit(), 0.4, 0.7, 0.3]))
+    before = torch.full((1, 1, 1, 1, 1), 3.0)
+    h = layer(torch.zeros(1, 1, 1, 1, 1), (torch.zeros_like(before), before))[0]
+    (got,) = torch.autograd.grad(h.sum(), layer.bias_l0)
+
+    z_i, z_f, z_g, z_o = layer.bias_l0.detach().double()
+    i, f, o = (((z + 3) / 6 if hard else z.sigmoid()) for z in (z_i, z_f, z_o))
+    g, tanh_c = z_g.tanh(), (f * 3 + i * z_g.tanh()).tanh()
+    s_i, s_f, s_o = (torch.tensor(1 / 6) if hard else s * (1 - s) for s in (i, f, o))
+    dc = o * (1 - tanh_c**2)
+    want = dc * g * s_i, dc * 3 * s_f, dc * i * (1 - g**2), tanh_c * s_o
+    for a, b in zip(got.double(), want):
+        assert (a - b).abs() <= 2e-5 * b.abs()
+
+
+@pytest.mark.parametrize('activation', ['sigmoid', 'hard_sigmoid'])
+@pytest.mark.parametrize('size', [5, 9], ids=['small', 'large'])
+def test_training_and_evaluation_give_the_same_bits(activation, size, monkeypatch):
+    monkeypatch.setattr('cnnlstm_mm.layers.dispatch.STEPWISE', 2 * 16 * 81)
+    layer = ConvLSTM(3, 4, recurrent_activation=activation, peephole=True)
+    x = torch.randn(2, 6, 3, size, size)
+    x[:, :2] = 0
+    x[0, 2] *= 1e-30  # cell states at the end of the range
+    output, (h, c) = layer(x)
+    with torch.inference_mode():
+        again, (h_again, c_again) = layer.eval()(x)
+    for a, b in ((output, again), (h, h_again), (c, c_again)):
+        assert torch.equal(a, b)
 
 
 @pytest.mark.parametrize('activation', ['sigmoid', 'hard_sigmoid'])
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
 def test_gradients_where_cells_and_gates_are_zero(activation, dtype):
-    """Backward divides by i and by tanh(c)."""
     torch.manual_seed(0)
     layer = ConvLSTM(2, 3, recurrent_activation=activation).to(dtype)
     x = torch.randn(2, 6, 2, 5, 4, dtype=dtype)
@@ -381,15 +459,26 @@ def test_gradients_where_cells_and_gates_are_zero(activation, dtype):
     for layer.fused in (True, False):
         y = x.clone().requires_grad_()
         output, (h, c) = layer(y)
-        loss = (
-            (output * torch.linspace(-1, 1, output.numel(), dtype=dtype).view_as(output)).sum()
-            + h.sum()
-            + c.sum()
-        )
+        weights = torch.linspace(-1, 1, output.numel(), dtype=dtype).view_as(output)
+        loss = (output * weights).sum() + h.sum() + c.sum()
         grads.append(torch.autograd.grad(loss, [y, *layer.parameters()]))
     for a, b in zip(*grads):
         assert a.isfinite().all()
         close(a, b, 1e-5 if dtype == torch.float32 else 1e-12)
+
+
+def test_small_gates_over_many_steps():
+    """A layer whose gate i is nearly closed, float32 against float64."""
+    torch.manual_seed(0)
+    layer, x = ConvLSTM(2, 3, recurrent_activation='hard_sigmoid'), torch.randn(2, 64, 2, 5, 4)
+    with torch.no_grad():
+        layer.bias_l0[:3] = -2.9
+    grads = []
+    for model, y in ((layer, x), (copy.deepcopy(layer).double(), x.double())):
+        loss = model(y)[0].square().sum()
+        grads.append(torch.autograd.grad(loss, list(model.parameters())))
+    for a, b in zip(*grads):
+        close(a, b, 1e-5)
 
 
 def test_output_changed_in_place_is_noticed(clip):

@@ -5,6 +5,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from cnnlstm_mm.layers import ConvLSTM
+from cnnlstm_mm.layers.geometry import geometry
 
 # MobileNetV2's last features: 1280 channels on 7 x 7; 256 hidden channels,
 # kernels of 3 x 3.
@@ -62,10 +63,9 @@ def test_every_variant_starts_with_gates_that_see_the_input(gate_conv):
     torch.manual_seed(0)
     layer = ConvLSTM(512, 64, gate_conv=gate_conv, bias=False)
     x = torch.randn(16, 512, 9, 9)
-    weights = layer._weights(0, 0)
-    _, _, z, _ = layer._gates.split(
-        layer._gates.of_input(x, weights, None)
-    )  # the candidate's share
+    weights = {name[:-3]: weight for name, weight in layer.named_parameters()}
+    g = geometry(x.shape[2:], (3, 3))
+    _, _, z, _ = layer._gates.of_input(x, weights, None, g).chunk(4, 1)  # the candidate's share
     # Glorot: 2 fan_in / (fan_in + fan_out) of the input's variance.
     fan_out = {'full': 256, 'depthwise': 256, 'pooled': 64}[gate_conv]
     variance = z[..., 1:-1, 1:-1].var().item()

@@ -4,6 +4,8 @@ compiled where there is a GPU."""
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -50,22 +52,16 @@ def test_kernels_equal_the_plain_path(device, dtype, hard, peephole):
     if peephole is not None:
         peephole = normal(3, hidden, *peephole)
     z, c, dh, dc = (normal(n, k * hidden, *size) for k in (4, 1, 1, 1))
+    c[0, 0] = z[0, 2 * hidden] = 0
+    c[1] *= 1e-8  # tanh near 0
+    z[1, 2 * hidden : 3 * hidden] *= 1e-8
+    z[2] *= 40  # saturated gates
     results = []
-    c[0, 0] = z[0, 2 * hidden] = 0  # the cell that o is to survive
     for ops in (pointwise, triton_ops):
-        plain = c.clone(), torch.empty_like(c)
-        ops.update_(z.clone(), *plain, peephole, hard)
-        gates, after = z.new_empty(n, 2 * hidden, *size), c.clone()
-        cell, h = torch.empty_like(c), torch.empty_like(c)
-        ops.update_(z.clone(), after, h, peephole, hard, gates, cell)
-        assert torch.equal(cell, after)
-        # As in the time loop, where h and dz hold all steps.
-        dz, d_c = z.new_zeros(n, 3, *z.shape[1:]), dc.clone()
-        sequence = torch.stack([h, h], 1)
-        ops.update_backward_(
-            gates, cell, c, sequence[:, 1], dh.clone(), d_c, dz[:, 1], peephole, hard
-        )
-        results.append((*plain, gates, after, h, dz, d_c))
+        gates, d_c = z.clone(), dc.clone()
+        h, cell = ops.update_(gates, c, peephole, hard)
+        dz = ops.update_backward_(gates, cell, c, dh.clone(), d_c, peephole, hard)
+        results.append((gates, h, cell, dz, d_c, h[1], dz[1]))
     for a, b in zip(*results):
         close(b, a)
 
@@ -102,3 +98,45 @@ def test_kernels_are_what_runs_on_a_gpu():
     from cnnlstm_mm.layers.recurrence import pointwise_for
 
     assert pointwise_for(torch.zeros(1, device='cuda')) is triton_ops
+
+
+@interpreted
+def test_kernels_are_tried_out():
+    from cnnlstm_mm.layers import recurrence, triton_ops
+
+    recurrence._triton_ops.cache_clear()
+    assert recurrence._triton_ops(torch.device('cpu')) is triton_ops
+
+
+@pytest.mark.parametrize('lacks', ['triton', 'a compiler'])
+def test_plain_operations_where_triton_cannot_compile(lacks, monkeypatch, caplog):
+    """One line in the log, however often it is asked."""
+    from cnnlstm_mm.layers import pointwise, recurrence, triton_ops
+
+    def fail(device):
+        raise RuntimeError('Failed to find C compiler')
+
+    recurrence._triton_ops.cache_clear()
+    if lacks == 'triton':
+        monkeypatch.setattr(recurrence.importlib.util, 'find_spec', lambda name: None)
+    else:
+        monkeypatch.setattr(triton_ops, 'try_out', fail)
+    on_gpu = SimpleNamespace(is_cuda=True, device=torch.device('cuda:1'))
+    for _ in range(3):
+        assert recurrence.pointwise_for(on_gpu) is pointwise
+    lines = [r.getMessage() for r in caplog.records if r.name == 'cnnlstm_mm']
+    assert len(lines) == (lacks != 'triton')
+    assert all('cuda:1' in line and 'C compiler' in line for line in lines)
+    recurrence._triton_ops.cache_clear()
+
+
+@pytest.mark.skipif(not INTERPRETED, reason='run by test_in_the_interpreter')
+def test_kernels_run_on_the_device_of_their_tensors(monkeypatch):
+    from cnnlstm_mm.layers import triton_ops
+
+    devices = []
+    monkeypatch.setattr(
+        torch.cuda, 'device_of', lambda t: devices.append(t.device) or nullcontext()
+    )
+    triton_ops.try_out(torch.device('cpu'))
+    assert devices == [torch.device('cpu')] * 2

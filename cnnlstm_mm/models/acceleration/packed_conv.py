@@ -11,7 +11,7 @@ from mmcv.cnn.bricks.wrappers import Conv2d
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from cnnlstm_mm.layers.convolution import can_prepack
+from cnnlstm_mm.layers.dispatch import can_prepack
 
 from .in_place_relu import InPlaceHardtanh
 from .module_state import ModuleState

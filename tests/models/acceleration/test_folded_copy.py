@@ -11,7 +11,7 @@ from helpers.torchvision_stub import import_mmpretrain
 from torch import nn
 from torch.nn.utils import parametrizations, prune
 
-from cnnlstm_mm.layers.convolution import can_prepack
+from cnnlstm_mm.layers.dispatch import can_prepack
 from cnnlstm_mm.models.acceleration import folded_copy, packed_conv
 from cnnlstm_mm.models.acceleration.folded_copy import FoldedCopy
 from cnnlstm_mm.models.acceleration.packed_conv import SIZES, PackedConv

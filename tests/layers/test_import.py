@@ -1,0 +1,56 @@
+"""The layers need PyTorch alone; importing the package still registers everything."""
+
+import pytest
+from helpers.support import ROOT, run_python
+
+REGISTERED = """
+from mmaction.registry import DATASETS, HOOKS, MODELS
+assert 'ConvLSTMNeck' in MODELS.module_dict and 'CachedFeatureDataset' in DATASETS.module_dict
+import importlib, mmaction, cnnlstm_mm.models
+for module in (mmaction, cnnlstm_mm.models):
+    assert module.__spec__.origin.endswith('__init__.py') and importlib.reload(module)
+"""
+
+
+@pytest.fixture
+def no_mmaction(tmp_path):
+    """Where importing any of MMAction2's packages fails."""
+    for name in ('mmengine', 'mmcv', 'mmaction'):
+        (tmp_path / f'{name}.py').write_text(f'raise AssertionError("{name} is imported")')
+    return {'PYTHONPATH': f'{tmp_path}:{ROOT}'}
+
+
+def test_layers_need_pytorch_alone(no_mmaction):
+    code = """
+import sys
+from cnnlstm_mm.layers import ConvLSTM
+import torch, pickle, cnnlstm_mm
+layer = ConvLSTM(2, 3)
+layer(torch.zeros(1, 2, 2, 4, 4))[0].sum().backward()
+pickle.loads(pickle.dumps(layer))
+print(*{name.split('.')[0] for name in sys.modules})
+"""
+    done = run_python('-c', code, env=no_mmaction)
+    assert done.returncode == 0, done.stderr
+    assert not {'mmengine', 'mmcv', 'mmaction', 'cv2'} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize('code', ['import cnnlstm_mm', 'import cnnlstm_mm.models'])
+def test_all_else_imports_mmaction(code, no_mmaction):
+    done = run_python('-c', code, env=no_mmaction)
+    assert done.returncode and 'AssertionError: mm' in done.stderr
+
+
+@pytest.mark.parametrize(
+    'first',
+    [
+        'import cnnlstm_mm',
+        'from cnnlstm_mm.layers import ConvLSTM',
+        'from cnnlstm_mm.layers import ConvLSTM; from cnnlstm_mm.models import necks',
+        'import cnnlstm_mm.layers; cnnlstm_mm.models',
+        'import cnnlstm_mm.layers; from mmaction.models import Recognizer3D',
+    ],
+)
+def test_everything_is_registered(first):
+    done = run_python('-c', f'{first}\n{REGISTERED}', env={'PYTHONPATH': str(ROOT)})
+    assert done.returncode == 0, done.stderr
