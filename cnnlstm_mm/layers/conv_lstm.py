@@ -232,7 +232,8 @@ class ConvLSTM(nn.Module):
             weights = {name: w.to(narrow) for name, w in weights.items()}
         bias = weights.get('bias')
         if self.training and self.dropout:
-            x = x * F.dropout(torch.ones_like(x[:, :1]), self.dropout)
+            ones = torch.ones_like(x[:, :1], memory_format=torch.contiguous_format)
+            x = x * F.dropout(ones, self.dropout)  # the same mask for every layout of x
         options = () if layer else (self.padding, self.stride, self.dilation)
         g = geometry(x.shape[-2:], self.kernel_size, *options)
         size = g.output_size(x.shape[-2:], self.kernel_size)

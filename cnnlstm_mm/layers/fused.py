@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import ModuleType
 
 import torch
 from torch import Tensor
 
-from . import winograd
+from . import gpu, recurrence, winograd
 from .geometry import Geometry
-from .recurrence import Options, empty_kept, run_backward, run_forward
+from .recurrence import Options, empty_kept
 
 OPTIONS = (
     'Tensor? peephole, Tensor? mask, bool hard, bool reverse, int[]? batch_sizes, '
@@ -27,6 +28,11 @@ def _options(
 ) -> Options:
     g = Geometry(*(tuple(sizes) for sizes in geometry))
     return Options(peephole, mask, hard, reverse, batch_sizes, g)
+
+
+def _loop(c0: Tensor) -> ModuleType:
+    """What runs the steps."""
+    return gpu if gpu.runs(c0) else recurrence
 
 
 @torch.library.custom_op(
@@ -57,7 +63,8 @@ def conv_lstm(x, weight_ih, weight_hh, bias, h0, c0, save, *options):
         frame; the last h and c; what ``recurrence.empty_kept`` describes, or an empty list.
     """
     with torch.autocast(x.device.type, enabled=False), winograd.rooms():
-        return run_forward(x, weight_ih, weight_hh, bias, h0, c0, _options(*options), save)
+        given = x, weight_ih, weight_hh, bias, h0, c0, _options(*options), save
+        return _loop(c0).run_forward(*given)
 
 
 @torch.library.custom_op(
@@ -72,7 +79,7 @@ def conv_lstm_backward(x, weight_ih, weight_hh, h0, c0, sequence, kept, *rest):
     *grads, need_dx = rest[:4]
     options = _options(*rest[4:])
     with torch.autocast(c0.device.type, enabled=False), winograd.rooms():
-        grads = run_backward(
+        grads = _loop(c0).run_backward(
             x, weight_ih, weight_hh, h0, c0, options, sequence, list(kept), *grads, need_dx
         )
     return tuple(c0.new_empty(0) if g is None else g for g in grads)
@@ -80,6 +87,8 @@ def conv_lstm_backward(x, weight_ih, weight_hh, h0, c0, sequence, kept, *rest):
 
 @conv_lstm.register_fake
 def _(x, weight_ih, weight_hh, bias, h0, c0, save, *options):
+    if gpu.runs(c0):
+        return gpu.empty_output(x, c0, save)
     return (
         x.new_empty(*x.shape[:2], *c0.shape[1:]),
         x.new_empty(c0.shape),
@@ -94,6 +103,9 @@ def _(x, weight_ih, weight_hh, h0, c0, sequence, kept, *rest):
         return c0.new_empty(0) if t is None else torch.empty_like(t)
 
     need_dx, peephole = rest[3], rest[4]
+    if gpu.runs(c0):
+        grads = gpu.empty_gradients(x, weight_ih, weight_hh, h0, c0, sequence, peephole, need_dx)
+        return tuple(c0.new_empty(0) if g is None else g for g in grads)
     d_bias = like(None) if weight_ih is None else weight_hh.new_empty(weight_hh.shape[:1])
     shape = (*sequence.shape[:2], 4 * c0.shape[1], *c0.shape[2:])
     dx = weight_hh.new_empty(shape) if weight_ih is None else like(x if need_dx else None)

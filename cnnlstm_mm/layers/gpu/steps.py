@@ -1,0 +1,116 @@
+"""The tensors of the GPU's time loop, and what its kernels do at a step."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from torch import Tensor
+
+from ..reference_loop import schedule
+
+
+class Step(NamedTuple):
+    """A step of the loop.
+
+    Attributes:
+        number: from 0, in the order of processing.
+        frame: its place in the sequence.
+        count: how many samples have it.
+        before: ``count`` of the step before, 0 for the first.
+        after: ``count`` of the step after, 0 for the last.
+    """
+
+    number: int
+    frame: int
+    count: int
+    before: int
+    after: int
+
+
+class Forward(NamedTuple):
+    """Tensors of the forward loop; N samples, T frames, F hidden channels.
+
+    Attributes:
+        weight: of the recurrent convolution, as the kernels pack it.
+        kernel: its height and width.
+        gates_x: the input's share of the pre-activations [N, T, H, W, 4 F].
+        state: [2, N, H, W, F]: each step reads the masked h in one half and
+            writes the other.
+        zero: whether h is 0 before the first step.
+        cells: c before and after each step [N, T + 1, H, W, F], or only the
+            current one [N, 1, H, W, F].
+        sequence: of h [N, T, H, W, F].
+        gates: activations, as gates_x, or None.
+        peephole: [3, H or 1, W or 1, F] or None.
+        mask: recurrent dropout [N, H, W, F] or None.
+        hard: hard sigmoid gates.
+    """
+
+    weight: Tensor
+    kernel: tuple[int, int]
+    gates_x: Tensor
+    state: Tensor
+    zero: bool
+    cells: Tensor
+    sequence: Tensor
+    gates: Tensor | None
+    peephole: Tensor | None
+    mask: Tensor | None
+    hard: bool
+
+
+class Backward(NamedTuple):
+    """Tensors of the backward loop, as in ``Forward``.
+
+    Attributes:
+        dh: gradient of the last h [N, H, W, F] or None.
+        dc: gradient of c [N, H, W, F], updated at every step.
+        dz: gradient of the pre-activations [N, T, H, W, 4 F].
+        dense: that of one step [N, H, W, 4 F], or ``dz`` where the kernels
+            compute the product themselves.
+        dh0: where the gradient of h0 goes [N, H, W, F], or None.
+    """
+
+    weight: Tensor
+    kernel: tuple[int, int]
+    gates: Tensor
+    cells: Tensor
+    d_sequence: Tensor | None
+    dh: Tensor | None
+    dc: Tensor
+    dz: Tensor
+    dense: Tensor
+    dh0: Tensor | None
+    peephole: Tensor | None
+    mask: Tensor | None
+    hard: bool
+
+
+class Kernels(Protocol):
+    """What computes a step.
+
+    Attributes:
+        name: 'gemm', 'update' or 'plain'.
+        gemm: whether the recurrent convolution is part of it; else its result
+            is the argument ``product`` [n, H, W, 4 F], and [n, H, W, F] in the
+            backward direction. None stands for zeros.
+    """
+
+    name: str
+    gemm: bool
+
+    def forward(self, run: Forward, step: Step, product: Tensor | None) -> None:
+        """h, c and the activations of a step."""
+
+    def backward(self, run: Backward, step: Step, following: Step | None, product: Tensor | None):
+        """``run.dz`` of a step and ``run.dc`` before it, from those of the step ``following``.
+
+        With ``step.count`` 0, only ``run.dh0``.
+        """
+
+
+def steps_of(frames: int, reverse: bool, batch_sizes: list[int] | None, batch: int) -> list[Step]:
+    """The steps in order; arguments as in ``schedule``."""
+    order = schedule(frames, reverse, batch_sizes, batch)
+    counts = [0, *(n for _, n in order), 0]
+    return [Step(s, t, n, counts[s], counts[s + 2]) for s, (t, n) in enumerate(order)]
