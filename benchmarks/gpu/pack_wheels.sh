@@ -9,7 +9,7 @@ HERE=$(cd "$(dirname "$0")" && pwd)
 WHEELS=${WHEELS:-$HERE/wheels}
 CONSTRAINTS=$HERE/../../tools/constraints.txt
 PACKAGES=(mmengine mmcv-lite mmaction2 decord addict termcolor yapf platformdirs einops
-    importlib_metadata moviepy imageio-ffmpeg proglog python-dotenv decorator hypothesis "$@")
+    importlib_metadata moviepy imageio-ffmpeg==0.6.0 proglog python-dotenv decorator "$@")
 PLATFORMS=()
 for NAME in manylinux_2_{39,35,34,31,28,27,24,17,12,5}_x86_64 manylinux{2014,2010,1}_x86_64; do
     PLATFORMS+=(--platform "$NAME")
@@ -17,9 +17,10 @@ done
 
 mkdir -p "$WHEELS"
 for PACKAGE in "${PACKAGES[@]}"; do
-    # The tested version, where there is one.
+    NAME=${PACKAGE%%==*}
+    # The tested version, where none is named; of imageio-ffmpeg the smaller one.
     WANTED=$(grep -iE "^${PACKAGE//[-_]/[-_]}==" "$CONSTRAINTS" | head -n 1 || true)
-    if compgen -G "$WHEELS/${PACKAGE//-/_}-*.whl" > /dev/null; then continue; fi
+    if compgen -G "$WHEELS/${NAME//-/_}-*.whl" > /dev/null; then continue; fi
     "${PYTHON:-python3}" -m pip download --quiet --disable-pip-version-check --no-deps \
         --only-binary=:all: --implementation cp --python-version "${PYTHON_VERSION:-3.12}" \
         "${PLATFORMS[@]}" --dest "$WHEELS" "${WANTED:-$PACKAGE}" \
