@@ -20,6 +20,8 @@ def main() -> int:
             [sys.executable, '-m', 'pytest', '-q', f'--junitxml={report}', *chosen, *FILES],
             cwd=ROOT,
         ).returncode
+        if not report.exists():
+            raise SystemExit(f'pytest ended with {code} before any test ran')
         suite = ElementTree.parse(report).getroot().find('testsuite')
     counts = {k: int(suite.get(k)) for k in ('tests', 'failures', 'errors', 'skipped')}
     failed = [

@@ -9,7 +9,7 @@ HERE=$(cd "$(dirname "$0")" && pwd)
 WHEELS=${WHEELS:-$HERE/wheels}
 CONSTRAINTS=$HERE/../../tools/constraints.txt
 PACKAGES=(mmengine mmcv-lite mmaction2 decord addict termcolor yapf platformdirs einops
-    importlib_metadata moviepy imageio-ffmpeg==0.6.0 proglog python-dotenv decorator "$@")
+    importlib_metadata lazy_importer moviepy imageio-ffmpeg==0.6.0 proglog python-dotenv decorator "$@")
 PLATFORMS=()
 for NAME in manylinux_2_{39,35,34,31,28,27,24,17,12,5}_x86_64 manylinux{2014,2010,1}_x86_64; do
     PLATFORMS+=(--platform "$NAME")
