@@ -50,6 +50,7 @@ OPTIONS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(INTERPRETED, reason='is inside')
 def test_in_the_interpreter():
     pytest.importorskip('triton', reason='needs triton: pip install triton')

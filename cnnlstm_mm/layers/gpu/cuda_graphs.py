@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
-MOST_GRAPHS = 16
-MOST_BYTES = 64 << 20  # of a graph's inputs; what is larger does not wait for launches
+MOST_GRAPHS = 8
+MOST_BYTES = 128 << 20  # of a graph's inputs; what is larger does not wait for launches
 
 Inputs = tuple[Tensor | None, ...]
 
