@@ -1,7 +1,7 @@
 """The time loop of ConvLSTM on a GPU: channels last, its kernels chosen by measurement.
 
 loop.py            the loop, forward and backward
-steps.py           the tensors of a loop, and what its kernels must do
+steps.py           the tensors of a loop, and the interface of its kernels
 layout.py          channels-last tensors and weights
 plain_kernels.py   the kernels in PyTorch's operations
 triton_kernels.py  the kernels in Triton: 'update' and 'gemm'

@@ -1,12 +1,12 @@
 """The time loop of a ConvLSTM on a GPU, forward and backward, without autograd.
 
-Everything lies channels last. The input's share of the gates comes in for all
-steps at once; what happens at a step is up to a ``Kernels``, of which there are
-several for the same tensors, so that each direction can take the fastest.
+Everything lies channels last. The input's share of the gates comes in for all steps at once; a
+``Kernels`` computes the steps. There are several for the same tensors, so that each direction can
+take the fastest.
 
-Forward keeps the activations of the four gates and the cell states. Under
-autocast the activations are float16, which has three bits more than bfloat16
-for numbers in [-1, 1]; cell states have the dtype of c0.
+Forward keeps the activations of the four gates and the cell states. Under autocast the activations
+are float16, which has three bits more than bfloat16 for numbers in [-1, 1]; cell states have the
+dtype of c0.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .steps import Backward, Forward, Kernels, Step, steps_of
 def empty_output(
     gates_x: Tensor, c0: Tensor, save: bool
 ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
-    """Room for what ``run_forward`` returns, in its layout."""
+    """Memory for the results of ``run_forward``."""
     batch, frames = gates_x.shape[:2]
     hidden, height, width = c0.shape[1:]
     kept = []
@@ -56,9 +56,8 @@ def run_forward(
     """All steps; arguments as in ``fused.conv_lstm``, ``gates_x`` being its ``x``.
 
     Returns:
-        As ``fused.conv_lstm``; what is kept are the activations of i, f, g, o
-        [N, T, H, W, 4 hidden] and the cell states [N, T + 1, H, W, hidden],
-        in the order of the steps.
+        As ``fused.conv_lstm``; for backward, the activations of i, f, g, o [N, T, H, W, 4 hidden] by
+        frame and the cell states [N, T + 1, H, W, hidden] by step.
     """
     batch, frames = gates_x.shape[:2]
     peephole, mask, hard, reverse, batch_sizes, _ = options
@@ -152,20 +151,14 @@ def run_backward(
         following = step
     h_before = _hidden_before(last(sequence), steps, None if h0 is None else last(h0))
     if mask is not None:
-        h_before *= mask[:, None].to(h_before.dtype)
+        h_before *= mask[:, None]
     same = geometry(c0.shape[2:], weight.shape[2:])
     flat = first(h_before).flatten(0, 1), first(dz).flatten(0, 1)
     d_weight = weight_gradient(*flat, weight, same).contiguous()
     d_peephole = None
     if peephole is not None:
         d_peephole = _peephole_gradient(dz, cells, reverse).sum_to_size(peephole.shape).contiguous()
-    return (
-        first(dz),
-        d_weight.contiguous(),
-        None if h0 is None else first(run.dh0),
-        first(run.dc),
-        d_peephole,
-    )
+    return (first(dz), d_weight, None if h0 is None else first(run.dh0), first(run.dc), d_peephole)
 
 
 def _hidden_before(sequence: Tensor, steps: list[Step], h0: Tensor | None) -> Tensor:

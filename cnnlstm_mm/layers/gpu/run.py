@@ -92,7 +92,7 @@ def empty_gradients(
     peephole: Tensor | None,
     need_dx: bool,
 ) -> tuple[Tensor | None, ...]:
-    """Room for what ``run_backward`` returns, in its layout."""
+    """Memory for the results of ``run_backward``."""
     hidden, *size = c0.shape[1:]
     dx = None
     if weight_ih is None:

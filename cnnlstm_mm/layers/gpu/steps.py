@@ -1,4 +1,4 @@
-"""The tensors of the GPU's time loop, and what its kernels do at a step."""
+"""The tensors of the GPU's time loop, and the interface of its kernels."""
 
 from __future__ import annotations
 
@@ -34,11 +34,9 @@ class Forward(NamedTuple):
         weight: of the recurrent convolution, as the kernels pack it.
         kernel: its height and width.
         gates_x: the input's share of the pre-activations [N, T, H, W, 4 F].
-        state: [2, N, H, W, F]: each step reads the masked h in one half and
-            writes the other.
+        state: [2, N, H, W, F]: each step reads the masked h in one half and writes the other.
         zero: whether h is 0 before the first step.
-        cells: c before and after each step [N, T + 1, H, W, F], or only the
-            current one [N, 1, H, W, F].
+        cells: c before and after each step [N, T + 1, H, W, F], or the current one [N, 1, H, W, F].
         sequence: of h [N, T, H, W, F].
         gates: activations, as gates_x, or None.
         peephole: [3, H or 1, W or 1, F] or None.
@@ -66,8 +64,7 @@ class Backward(NamedTuple):
         dh: gradient of the last h [N, H, W, F] or None.
         dc: gradient of c [N, H, W, F], updated at every step.
         dz: gradient of the pre-activations [N, T, H, W, 4 F].
-        dense: that of one step [N, H, W, 4 F], or ``dz`` where the kernels
-            compute the product themselves.
+        dense: that of one step [N, H, W, 4 F], or ``dz`` where the product is part of the kernels.
         dh0: where the gradient of h0 goes [N, H, W, F], or None.
     """
 
@@ -87,13 +84,13 @@ class Backward(NamedTuple):
 
 
 class Kernels(Protocol):
-    """What computes a step.
+    """The computation of a step.
 
     Attributes:
         name: 'gemm', 'update' or 'plain'.
-        gemm: whether the recurrent convolution is part of it; else its result
-            is the argument ``product`` [n, H, W, 4 F], and [n, H, W, F] in the
-            backward direction. None stands for zeros.
+        gemm: whether the recurrent convolution is part of it; else its result is the argument
+            ``product`` [n, H, W, 4 F], and [n, H, W, F] in the backward direction. None stands for
+            zeros.
     """
 
     name: str

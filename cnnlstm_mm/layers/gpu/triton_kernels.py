@@ -19,7 +19,7 @@ from .triton_steps import backward_step, forward_step
 
 
 class Tile(NamedTuple):
-    """What a program computes.
+    """The part of a step that one program computes.
 
     Attributes:
         pixels: rows of the product.
@@ -61,8 +61,7 @@ def tiles_for(shape: tuple[int, ...], processors: int, forward: bool) -> list[Ti
 
     Args:
         shape: of the cell states [N, hidden, H, W].
-        processors: multiprocessors of the GPU, each of which runs up to eight
-            programs at a time.
+        processors: multiprocessors of the GPU, each of which runs up to eight programs at a time.
         forward: the direction.
     """
     batch, hidden, height, width = shape
