@@ -56,7 +56,7 @@ def run_forward(
     """All steps; arguments as in ``fused.conv_lstm``, ``gates_x`` being its ``x``.
 
     Returns:
-        As ``fused.conv_lstm``; for backward, the activations of i, f, g, o [N, T, H, W, 4 hidden] by
+        As ``fused.conv_lstm``; kept are the activations of i, f, g, o [N, T, H, W, 4 hidden] by
         frame and the cell states [N, T + 1, H, W, hidden] by step.
     """
     batch, frames = gates_x.shape[:2]
