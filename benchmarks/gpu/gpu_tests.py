@@ -1,5 +1,6 @@
 """The tests that need a GPU; in a rehearsal those of the same files that do not."""
 
+import importlib.util
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,8 @@ FILES = ['tests/layers/test_gpu_loop.py', 'tests/layers/test_gpu_choice.py']
 def main() -> int:
     args = arguments(__doc__)
     chosen = ['-k', 'plain or test_gpu_choice'] if args.rehearse else ['-m', 'gpu']
+    if not args.rehearse and importlib.util.find_spec('xdist'):
+        chosen += ['-n', '8']  # most of the time is the compiler's
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / 'junit.xml'
         code = subprocess.run(
