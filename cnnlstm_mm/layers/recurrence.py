@@ -12,11 +12,7 @@ over the plain loop keeps seven.
 
 from __future__ import annotations
 
-import functools
-import importlib.util
-import logging
 from collections.abc import Sequence
-from types import ModuleType
 from typing import NamedTuple
 
 import torch
@@ -57,27 +53,6 @@ def kept_dtype(x: Tensor, c0: Tensor) -> torch.dtype:
     return c0.dtype if x.dtype == c0.dtype else torch.float16
 
 
-@functools.cache
-def _triton_ops(device: torch.device) -> ModuleType | None:
-    if not importlib.util.find_spec('triton'):
-        return None
-    try:
-        ops = importlib.import_module('.triton_ops', __package__)
-        ops.try_out(device)
-    except Exception as error:  # no C compiler, an old GPU: Triton raises what it likes
-        log = logging.getLogger('cnnlstm_mm')
-        log.warning(
-            'ConvLSTM on %s runs without Triton: %s: %s', device, type(error).__name__, error
-        )
-        return None
-    return ops
-
-
-def pointwise_for(c: Tensor) -> ModuleType:
-    """The module whose ``update_`` suits the device."""
-    return (_triton_ops(c.device) if c.is_cuda else None) or pointwise
-
-
 def _is_stepwise(x: Tensor, weight_ih: Tensor | None, g: Geometry) -> bool:
     """Whether the input is convolved step by step."""
     if weight_ih is None:
@@ -98,7 +73,7 @@ def run_forward(
     """All steps; see ``fused.conv_lstm`` for the arguments."""
     (batch, frames), finite = x.shape[:2], are_finite(x, h0)
     peephole, mask, hard, reverse, batch_sizes, g = options
-    ops, gates, cells = pointwise_for(c0), [], []
+    gates, cells = [], []
     stepwise, weight, calls = _is_stepwise(x, weight_ih, g), weight_hh, frames
     if stepwise:
         weight, calls = torch.cat([weight_ih, weight_hh], 1), 1
@@ -118,7 +93,7 @@ def run_forward(
             z = x[:n, t].to(c.dtype, memory_format=torch.contiguous_format, copy=True)
         else:
             z = torch.add(x[:n, t].to(c.dtype), conv(h_in)).contiguous()
-        h_now, c_now = ops.update_(z, c[:n], peephole, hard)
+        h_now, c_now = pointwise.update_(z, c[:n], peephole, hard)
         sequence[:n, t] = h_now
         h, c = _join(h_now.to(x.dtype), h), _join(c_now, c)
         if save:
@@ -144,7 +119,7 @@ def run_backward(
     """Gradients of x, both weights, the bias, h0, c0 and the peephole."""
     batch, frames = sequence.shape[:2]
     peephole, mask, hard, reverse, batch_sizes, g = options
-    ops, steps = pointwise_for(c0), schedule(frames, reverse, batch_sizes, batch)
+    steps = schedule(frames, reverse, batch_sizes, batch)
     gates, cells = kept[: len(steps)], kept[len(steps) :]
     stepwise, inputs = x is not None and _is_stepwise(x, weight_ih, g), 0
     weight, same = weight_hh, geometry(c0.shape[2:], weight_hh.shape[-2:])
@@ -178,7 +153,7 @@ def run_backward(
         if d_sequence is not None:
             dh[:n] += d_sequence[:n, t]
         activations = gates[step].to(c0.dtype)
-        d = ops.update_backward_(activations, cells[step], c, dh[:n], dc[:n], peephole, hard)
+        d = pointwise.update_backward_(activations, cells[step], c, dh[:n], dc[:n], peephole, hard)
         if peephole is not None:
             for k, (gate, state) in enumerate(((0, c), (1, c), (3, cells[step]))):
                 d_peephole[k] += (d.chunk(4, 1)[gate] * state).sum(0)

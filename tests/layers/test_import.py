@@ -35,7 +35,9 @@ print(*{name.split('.')[0] for name in sys.modules})
     assert not {'mmengine', 'mmcv', 'mmaction', 'cv2'} & set(done.stdout.split())
 
 
-@pytest.mark.parametrize('code', ['import cnnlstm_mm', 'import cnnlstm_mm.models'])
+@pytest.mark.parametrize(
+    'code', ['import cnnlstm_mm; cnnlstm_mm.models', 'import cnnlstm_mm.models']
+)
 def test_all_else_imports_mmaction(code, no_mmaction):
     done = run_python('-c', code, env=no_mmaction)
     assert done.returncode and 'AssertionError: mm' in done.stderr
@@ -45,6 +47,7 @@ def test_all_else_imports_mmaction(code, no_mmaction):
     'first',
     [
         'import cnnlstm_mm',
+        'import mmaction, cnnlstm_mm',
         'from cnnlstm_mm.layers import ConvLSTM',
         'from cnnlstm_mm.layers import ConvLSTM; from cnnlstm_mm.models import necks',
         'import cnnlstm_mm.layers; cnnlstm_mm.models',
