@@ -12,9 +12,10 @@ import argparse
 import fnmatch
 import itertools
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from cnnlstm_mm.cli import run_command
 
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
 LINE_LENGTH = 100
@@ -79,22 +80,8 @@ def make_text(leaf: Leaf) -> str:
     return f"{comment}{line}\nmodel = _base_.pop('neck_part') | _base_.pop('recipe_part')\n"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Write the configs of the table, or compare them with it.
-
-    Args:
-        argv: Command-line arguments, those of the process if None.
-
-    Returns:
-        The exit status: 1 if ``--check`` found a difference.
-    """
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        '--check',
-        action='store_true',
-        help='write nothing; name the files that differ, exit with 1',
-    )
-    args = parser.parse_args(argv)
+def make_recipes(args: argparse.Namespace) -> int:
+    """Write the configs of the table, or compare them with it; 1 if ``--check`` found a difference."""
     changed = []
     for name, leaf in make_table().items():
         path, text = CONFIGS / f'{name}.py', make_text(leaf)
@@ -111,6 +98,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return 1
     return 0
+
+
+def argument_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        '--check',
+        action='store_true',
+        help='write nothing; name the files that differ, exit with 1',
+    )
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    return run_command(make_recipes, argument_parser(), argv)
 
 
 if __name__ == '__main__':

@@ -106,7 +106,7 @@ def test_a_lost_process_is_started_again(results, tmp_path):
     cfg = restartable_config(2, work)
     cfg.log_level = 'INFO'
     cfg.dump(tmp_path / 'config.py')
-    path = f'{ROOT}:{ROOT / "tests/helpers"}:{os.getenv("PYTHONPATH", "")}'
+    path = f'{ROOT}:{ROOT / "tests"}:{ROOT / "tests/helpers"}:{os.getenv("PYTHONPATH", "")}'
     env = dict(
         os.environ,
         PYTHON=sys.executable,
