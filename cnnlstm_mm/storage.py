@@ -13,7 +13,7 @@ def atomic_path(path: str | Path, verify: Callable[[Path], None] | None = None) 
     """Yield a temporary path beside ``path``; rename it to ``path`` at the end of the block.
 
     The file is flushed to the disk before the rename and its folder after it. Links are
-    followed; what is no regular file, such as /dev/stdout, is written directly.
+    followed; devices and pipes, such as /dev/stdout, are written directly.
 
     Args:
         path: The file; its folder is made.

@@ -1,4 +1,4 @@
-"""Export a recognizer to ONNX: whole clips, or one frame and the state.
+r"""Export a recognizer to ONNX: whole clips, or one frame and the state.
 
     python tools/export_onnx.py CONFIG CHECKPOINT --mode step
     python tools/export_onnx.py CONFIG CHECKPOINT --mode clip --video v.mp4

@@ -10,7 +10,7 @@ from cnnlstm_mm.storage import atomic_path
 
 __all__ = ['Figure', 'png_bytes', 'save_figure']
 
-matplotlib.rcParams['text.parse_math'] = False  # a name with two dollar signs is no formula
+matplotlib.rcParams['text.parse_math'] = False  # names may hold two dollar signs
 
 
 def png_bytes(figure: Figure) -> bytes:

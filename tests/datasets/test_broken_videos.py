@@ -123,7 +123,7 @@ def test_testing_names_all_and_stops(data, checkpoint, tmp_path, processes):
     done = run('tools/test.py', processes, *args)
     output = done.stdout + done.stderr
     assert done.returncode != 0
-    assert '3 of 11 videos could not be read' in output
+    assert 'expected 11 readable videos, got 3 broken ones' in output
     assert all(name in output for name in in_list(data, 'test'))
     assert 'acc/top1' not in output
 

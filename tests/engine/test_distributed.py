@@ -91,7 +91,7 @@ def test_resumed_in_the_middle_with_the_same_bits(results, processes):
     assert len(result['stored']) == processes
     assert all(state['grads'] for state in result['stored'])
     if processes > 1:
-        mean = [name for name in result['stored'][0]['buffers'] if name.endswith('running_mean')][0]
+        mean = next(n for n in result['stored'][0]['buffers'] if n.endswith('running_mean'))
         one, two = (state['buffers'][mean] for state in result['stored'][:2])
         assert not torch.equal(one, two)
     assert resumed['losses'] == whole['losses'][9:]

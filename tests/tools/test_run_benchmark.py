@@ -168,7 +168,7 @@ def test_splits_seeds_and_launchers(tmp_path, monkeypatch):
     assert len({run.fingerprint for run in runs}) == 4
     lists = read_config(runs[1].config, 3).test_dataloader.dataset.ann_file
     assert 'split_3' in lists
-    train, test = commands(runs[1], Launch('pytorch', 8, train_flags=('--amp',)))
+    train, _ = commands(runs[1], Launch('pytorch', 8, train_flags=('--amp',)))
     assert train[1:6] == [
         '-m',
         'torch.distributed.run',

@@ -202,8 +202,9 @@ def test_train_flags_reach_the_runner(quickstart_data, tmp_path):
 )
 def test_missing_data_is_named_with_its_cure(config, options, words, tmp_path):
     if 'ucf101' in config:
-        options = options + [
-            'train_dataloader.dataset.ann_file=data/nowhere/ucf101_train_split_3_videos.txt'
+        options = [
+            *options,
+            'train_dataloader.dataset.ann_file=data/nowhere/ucf101_train_split_3_videos.txt',
         ]
     started = run_tool(
         'tools/train.py',

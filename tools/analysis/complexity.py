@@ -1,4 +1,4 @@
-"""Parameters, multiply-adds and, on request, the time of configs' models.
+r"""Parameters, multiply-adds and, on request, the time of configs' models.
 
     python tools/analysis/complexity.py CONFIG [CONFIG ...] --json cost.json
     python tools/analysis/complexity.py CONFIG --latency --threads 1

@@ -1,4 +1,4 @@
-"""Top-1 accuracy against the observed part of the video.
+r"""Top-1 accuracy against the observed part of the video.
 
     python tools/analysis/early_recognition.py CONFIG CHECKPOINT \\
         [CONFIG CHECKPOINT ...] --json early.json --plot early.png

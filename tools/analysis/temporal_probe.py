@@ -1,4 +1,4 @@
-"""Does the model use time? Its accuracy with the frames in other orders.
+r"""Does the model use time? Its accuracy with the frames in other orders.
 
     python tools/analysis/temporal_probe.py CONFIG CHECKPOINT \\
         [CONFIG CHECKPOINT ...] --json probe.json --plot probe.png

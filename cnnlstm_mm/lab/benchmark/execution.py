@@ -33,7 +33,7 @@ class Outcome:
 
     @property
     def failed(self) -> bool:
-        """Whether there is no result."""
+        """Whether the run ended without a result."""
         return self.words not in ('done', 'was done')
 
 
@@ -141,7 +141,7 @@ def _one(run: Run, launch: Launch, slot: str | None, progress: Progress, stop: E
             if code or (what == 'train' and saved_epochs(run.work_dir).epochs < run.max_epochs):
                 reason = _last_line(log) or f'exit code {code}'
                 return Outcome(run, 'failed', time.monotonic() - started, reason, log)
-        # 'train' fails above where there is no checkpoint.
+        # 'train' fails above without a checkpoint.
         checkpoint = saved_epochs(run.work_dir).checkpoint
         write_record(run, checkpoint.name if checkpoint else None)
         return Outcome(run, 'done', time.monotonic() - started)

@@ -247,8 +247,8 @@ class RecurrentNeck(BaseModule):
         x, lengths = select_feature(x, self.in_index, self.in_channels, type(self).__name__)
         if lengths is not None:
             raise ValueError(
-                f'{type(self).__name__}.forward_steps: expected steps that all samples have, got padded '
-                'sequences; fix: select the samples that go on'
+                f'{type(self).__name__}.forward_steps: expected steps that all samples have, got '
+                'padded sequences; fix: select the samples that go on'
             )
         x = self._frames(x)
         output, after = self.run(x, state, None)

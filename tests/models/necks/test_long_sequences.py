@@ -26,7 +26,7 @@ def test_conv_lstm(dtype):
     layer = ConvLSTM(2, 1, kernel_size=1).to(dtype)
     keep_everything(layer.bias_l0)
     x = torch.randn(1, STEPS, 2, 1, 1).to(dtype).requires_grad_()
-    out, (h, c) = layer(x)
+    out, (_, c) = layer(x)
     assert c.isfinite().all()
     assert c.max() > 200  # bfloat16 cannot count further by 1
     check(out, x)
