@@ -30,8 +30,8 @@ def read_list(ann_file: str, delimiter: str = ' ', multi_class: bool = False) ->
         lines = list_from_file(ann_file, encoding='utf-8-sig')
     except UnicodeDecodeError as error:
         raise ValueError(
-            f'{ann_file}: expected UTF-8 text, got {error.reason} at byte {error.start}; fix: write '
-            'the list anew, or convert it with iconv.'
+            f'{ann_file}: expected UTF-8 text, got {error.reason} at byte {error.start}; fix: '
+            'convert the list to UTF-8, for example with iconv.'
         ) from None
     for number, line in enumerate(lines, start=1):
         tokens = line.strip().split(delimiter)

@@ -133,7 +133,7 @@ class _BrokenVideoEvaluator:
         broken = gather_broken(self._broken)
         if broken and not self._count_as_wrong:
             raise RuntimeError(
-                f'expected {size} readable videos, got {len(broken)} broken ones and therefore no result:'
+                f'expected {size} readable videos, got {len(broken)} broken ones, so no result:'
                 f'{format_broken(broken)}\nfix: repair them or take them off the list, or count '
                 'them as wrong: --cfg-options default_hooks.broken_videos.count_as_wrong=True'
             )
