@@ -1,7 +1,7 @@
 """Speed of ConvLSTM layers, side by side in one run.
 
 Ours, autograd over the plain loop, a cat(x, h) cell, Keras on torch and on
-JAX, and the machine's own matrix product take turns at every repeat, with the
+JAX, and the machine's matrix product take turns at every repeat, with the
 same shapes, weights and threads; the medians are printed.
 
     python benchmarks/conv_lstm.py --json speed.json --plot speed.png
@@ -30,11 +30,11 @@ CASES = [
 ]
 KERAS = {'Keras, torch': 'torch', 'Keras, JAX': 'jax'}
 LIGHT = ('depthwise', 'pooled')
-PATIENCE = 5  # seconds; what takes longer is timed once
+PATIENCE = 5  # seconds; slower peers are timed once
 
 
 def arrays_of(case: peers.Case) -> dict:
-    """x and weights of a size that keeps the gates open."""
+    """x and weights, scaled so that the gates do not saturate."""
     random = np.random.default_rng(0)
 
     def normal(*shape, scale=1.0):
@@ -50,7 +50,7 @@ def arrays_of(case: peers.Case) -> dict:
 
 
 def build(case: peers.Case, workers: dict, names: list) -> dict:
-    """The peers that have this case, each checked against ours."""
+    """Build the peers that support this case, each checked against ours."""
     arrays = arrays_of(case)
     found = {
         'matrix product': peers.Matmul(case, arrays),
@@ -75,12 +75,14 @@ def build(case: peers.Case, workers: dict, names: list) -> dict:
         got = peer.ask('output') if isinstance(peer, Worker) else peer.output()
         error = np.linalg.norm(got - want) / np.linalg.norm(want)
         if error > (2e-2 if 'bf16' in name else 1e-5):
-            raise SystemExit(f'{name} computes something else: {error:.1e}')
+            raise SystemExit(
+                f'{name}: expected the output of our layer, got a relative error of {error:.1e}'
+            )
     return found
 
 
 def measure(case: peers.Case, found: dict, repeats: int, clock: str) -> list:
-    """One row a peer and mode."""
+    """Time all peers; return one row per peer and mode."""
     rounds = [
         (name, mode)
         for mode in ('forward', 'train')
@@ -98,7 +100,7 @@ def measure(case: peers.Case, found: dict, repeats: int, clock: str) -> list:
                 if isinstance(peer, Worker)
                 else peer.time(mode, clock)
             )
-            # The first one warms up, unless once is enough.
+            # The first repeat warms up, except for peers that are timed once.
             if repeat or seconds > PATIENCE:
                 times[name, mode].append(seconds)
         print(f'\r{case.name}: {repeat}/{repeats}', end='', file=sys.stderr)
@@ -144,7 +146,7 @@ def show(rows: list) -> None:
 
 
 def plot(rows: list, path: str) -> None:
-    """A bar a peer, in groups by case; forward above, training below."""
+    """Draw one bar per peer, grouped by case; forward above, training below."""
     import matplotlib
 
     matplotlib.use('Agg')
@@ -177,15 +179,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--repeats', type=int, default=5)
     parser.add_argument('--threads', type=int, default=os.cpu_count())
-    parser.add_argument('--cases', nargs='*', help='part of their names')
-    parser.add_argument('--peers', nargs='*', help='names; all by default')
+    parser.add_argument('--cases', nargs='*', help='parts of case names; default: all')
+    parser.add_argument('--peers', nargs='*', help='names; default: all')
     parser.add_argument('--no-keras', action='store_true')
     parser.add_argument('--json', help='file for all figures')
     parser.add_argument('--plot', help='file for a bar chart')
     parser.add_argument(
         '--cpu-time',
         action='store_true',
-        help='processor time, not the clock: with --threads 1 on a machine that others use too',
+        help='CPU time instead of wall time: with --threads 1 on a shared machine',
     )
     args = parser.parse_args()
     clock = 'process_time' if args.cpu_time else 'perf_counter'
@@ -203,7 +205,7 @@ def main() -> None:
         }
     )
     if not peers.has_bfloat16():
-        print('no row in bf16: this CPU has no instructions for it', file=sys.stderr)
+        print('no bf16 row: this CPU lacks bf16 instructions', file=sys.stderr)
     rows = []
     for case in CASES:
         if not args.cases or any(c in case.name for c in args.cases):

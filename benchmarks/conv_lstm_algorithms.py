@@ -1,7 +1,7 @@
 """Speed of the convolution algorithms that cnnlstm_mm/layers/dispatch.py chooses between.
 
-Every algorithm of an operation, and PyTorch's own, take turns at each shape that a row of the table
-names; medians in milliseconds, and in brackets what the table chooses.
+All algorithms of an operation, PyTorch's included, take turns at each shape that a row of the table
+names. Medians are in milliseconds; brackets mark the choice of the table.
 
     python benchmarks/conv_lstm_algorithms.py --threads 1 --cpu-time
 """
@@ -27,7 +27,7 @@ CASES = {  # frames, in, out, (height, width), taps
 
 
 def call(operation: str, case: str):
-    """A function that computes ``operation`` at the shapes of ``case``."""
+    """Return a function that computes ``operation`` at the shapes of ``case``."""
     frames, inputs, out, size, kernel = CASES[case]
     x, dz = torch.randn(frames, inputs, *size), torch.randn(frames, out, *size)
     weight, bias, g = torch.randn(out, inputs, *kernel), torch.randn(out), geometry(size, kernel)
@@ -47,7 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--repeats', type=int, default=10)
     parser.add_argument('--threads', type=int, default=1)
-    parser.add_argument('--cpu-time', action='store_true', help='processor time, not the clock')
+    parser.add_argument('--cpu-time', action='store_true', help='CPU time instead of wall time')
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     now = time.process_time if args.cpu_time else time.perf_counter

@@ -1,4 +1,4 @@
-"""ConvLSTMs to measure against each other, all with the same weights.
+"""ConvLSTM implementations to compare, all with the same weights.
 
 A peer is built from a case and arrays, and has ``forward()``, ``train()`` and
 ``output()``. A training step is forward and backward, for x and all weights.
@@ -24,7 +24,7 @@ class Case(NamedTuple):
 
     @property
     def operations(self) -> int:
-        """Of the convolutions, forward; a multiply-add counts as two."""
+        """Operations of the forward convolutions; a multiply-add counts as two."""
         out = self.size - (2 if self.padding == 'valid' else 0)
         return (
             2
@@ -40,10 +40,10 @@ class Case(NamedTuple):
 
 
 class Peer:
-    """Has methods to time."""
+    """Base class of what is timed."""
 
     def time(self, method: str, clock: str) -> float:
-        """Seconds by ``clock``, a function of the module ``time``."""
+        """Seconds of a call by ``clock``, a function of the module ``time``."""
         now = getattr(time, clock)
         start = now()
         getattr(self, method)()
@@ -51,7 +51,7 @@ class Peer:
 
 
 class TorchPeer(Peer):
-    """What the peers on PyTorch share; a subclass has ``layer`` and x."""
+    """Our layer; base class of the other peers in PyTorch."""
 
     def __init__(self, case: Case, arrays: dict, **options) -> None:
         import torch
@@ -91,8 +91,7 @@ class TorchPeer(Peer):
             return self.run().float().numpy()
 
     def kept(self) -> int:
-        """Bytes that backward keeps alive beyond x, the weights and the
-        output."""
+        """Bytes saved for backward, without x, the weights and the output."""
         import torch
 
         sizes = {}
@@ -110,7 +109,7 @@ class TorchPeer(Peer):
 
 
 class Bfloat16(TorchPeer):
-    """Ours under autocast."""
+    """Our layer under autocast."""
 
     def run(self):
         import torch
@@ -120,7 +119,7 @@ class Bfloat16(TorchPeer):
 
 
 class PlainLoop(TorchPeer):
-    """Two convolutions a step, under autograd."""
+    """Two convolutions per step, under autograd."""
 
     def cell(self, x, h):
         import torch.nn.functional as F
@@ -145,7 +144,7 @@ class PlainLoop(TorchPeer):
 
 
 class CatCell(PlainLoop):
-    """One convolution of cat(x, h) a step, as the popular repositories do."""
+    """One convolution of cat(x, h) per step, as the popular repositories do."""
 
     def __init__(self, case: Case, arrays: dict) -> None:
         import torch
@@ -169,7 +168,7 @@ class KerasPeer(Peer):
         import keras
 
         self.backend = keras.backend.backend()
-        # Each backend in the layout that it convolves in.
+        # Each backend gets the layout of its convolutions.
         self.first = self.backend == 'torch'
         x = arrays['x'] if self.first else arrays['x'].transpose(0, 1, 3, 4, 2)
         self.layer = keras.layers.ConvLSTM2D(
@@ -232,7 +231,7 @@ class KerasPeer(Peer):
 
 
 class Matmul(Peer):
-    """The machine's own speed: a product of two float32 matrices."""
+    """Product of two float32 matrices, the speed of the machine."""
 
     operations = 2 * 2048**3
 
@@ -249,7 +248,7 @@ class Matmul(Peer):
 
 
 def has_bfloat16() -> bool:
-    """Whether this CPU computes in bfloat16; elsewhere it is emulated."""
+    """Whether this CPU has bfloat16 instructions; others emulate them."""
     import torch
 
     from cnnlstm_mm.models.acceleration.folded_copy import has_bfloat16
@@ -258,7 +257,7 @@ def has_bfloat16() -> bool:
 
 
 def environment(backend: str, threads: int) -> dict:
-    """Variables for a process in which Keras runs on ``backend``."""
+    """Environment variables of a process in which Keras runs on ``backend``."""
     return {
         'KERAS_BACKEND': backend,
         'OMP_NUM_THREADS': str(threads),

@@ -1,8 +1,8 @@
 """Memory, open files, threads and processes of a training, epoch by epoch.
 
 The training of kill_and_resume_config.py (workers, validation, checkpoints)
-runs once with workers that stay and once with workers that each epoch starts
-anew; what it holds is read from /proc after each epoch.
+runs once with persistent workers and once with new workers in every epoch; its
+resources are read from /proc after each epoch.
 
     python benchmarks/epoch_resources.py --epochs 10
 """
@@ -11,13 +11,13 @@ import argparse
 import gc
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+from kill_and_resume import CONFIG, make_data
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
@@ -25,16 +25,14 @@ from mmengine.registry import init_default_scope
 import cnnlstm_mm  # noqa: F401
 from cnnlstm_mm.engine.launch import build_runner
 
-CONFIG = Path(__file__).with_name('kill_and_resume_config.py')
-
 
 def status_of(pid: Any) -> dict[str, str]:
-    """The lines of a process's status."""
+    """Fields of /proc/PID/status."""
     return dict(line.split(':', 1) for line in Path(f'/proc/{pid}/status').read_text().splitlines())
 
 
 def held() -> dict[str, Any]:
-    """What this process and its children hold now."""
+    """Resources of this process and its children."""
     status = status_of('self')
     children = [
         int(pid)
@@ -53,7 +51,7 @@ def held() -> dict[str, Any]:
 
 
 class ResourceHook(Hook):
-    """Notes what is held at the end of each epoch."""
+    """Record the resources at the end of each epoch."""
 
     priority = 'LOWEST'
 
@@ -73,7 +71,7 @@ class ResourceHook(Hook):
 
 
 def measure(data: Path, work_dir: Path, epochs: int, persistent: bool) -> list[dict[str, Any]]:
-    """Train and note what is held after each epoch."""
+    """Train; return the resources after each epoch."""
     cfg = Config.fromfile(CONFIG)
     init_default_scope('mmaction')
     cfg.merge_from_dict(dict(work_dir=str(work_dir), log_level='ERROR', randomness=dict(seed=0)))
@@ -90,7 +88,7 @@ def measure(data: Path, work_dir: Path, epochs: int, persistent: bool) -> list[d
 
 
 def in_a_process(file: Path, *args: Any) -> list[dict[str, Any]]:
-    """:func:`measure` in a process of its own."""
+    """Run :func:`measure` in a forked process."""
     child = os.fork()
     if not child:
         try:
@@ -110,24 +108,7 @@ def main() -> None:
     parser.add_argument('--json', type=Path, help='file for all figures')
     args = parser.parse_args()
     root = args.work_dir.resolve()
-    subprocess.run(
-        [
-            sys.executable,
-            ROOT / 'tools/data/make_quickstart.py',
-            '--out',
-            root / 'data',
-            '--size',
-            '32',
-            '--frames',
-            '8',
-            '--train-per-class',
-            '4',
-            '--val-per-class',
-            '1',
-        ],
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
+    make_data(root / 'data')
     found = {}
     for name in ('persistent', 'fresh'):
         found[name] = in_a_process(

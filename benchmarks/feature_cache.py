@@ -43,7 +43,7 @@ LIGHT = dict(
 
 
 class EpochTimes(Hook):
-    """Seconds of each training epoch."""
+    """Record the seconds of each training epoch."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
@@ -154,11 +154,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description='Stored features against videos')
     parser.add_argument('--videos', required=True, help='folder of the clips')
     parser.add_argument('--list', required=True, help='training list')
-    parser.add_argument('--weights', help='of MobileNetV2; default random')
+    parser.add_argument('--weights', help='checkpoint of MobileNetV2; default: random weights')
     parser.add_argument('--num-classes', type=int, default=10)
     parser.add_argument('--clips', type=int, default=80)
     parser.add_argument(
-        '--epochs', type=int, default=2, help='timed after the first; default 2, so one'
+        '--epochs', type=int, default=2, help='epochs, of which the first is not timed; default: 2'
     )
     parser.add_argument('--batch-size', type=int, default=2)
     parser.add_argument('--num-workers', type=int, default=2)

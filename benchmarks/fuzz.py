@@ -1,11 +1,11 @@
-"""Feed hostile and broken input to the package, and count what comes of it.
+"""Feed hostile and broken input to the package and count the outcomes.
 
     python benchmarks/fuzz.py --count 2400 --seed 0
 
 Needs the tests' requirements (pip install -e .[test]) and ffmpeg, which
-moviepy brings. Each input is checked in a process of its own that may hang or
-die. Ends with code 1 if there is a fault: a refusal that is not in our words,
-a result that is not finite, a crash or a hang.
+moviepy brings. Each input is checked in a child process that may hang or
+crash. The exit code is 1 after a fault: an error that the package did not
+raise itself, a result that is not finite, a crash or a hang.
 """
 
 import argparse
@@ -25,12 +25,14 @@ SHARES = dict(configs=0.3, videos=0.3, lists=0.12, checkpoints=0.13, states=0.15
 
 
 def main() -> None:
-    """Run, print a table, and the faults."""
+    """Run the campaign; print a table and the faults."""
     parser = argparse.ArgumentParser(description='Fuzz the package')
-    parser.add_argument('--count', type=int, default=2400, help='inputs of all classes')
+    parser.add_argument(
+        '--count', type=int, default=2400, help='number of inputs, all classes together'
+    )
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--only', nargs='+', choices=KINDS, default=KINDS, help='classes of input')
-    parser.add_argument('--json', type=Path, help='write all here')
+    parser.add_argument('--json', type=Path, help='file for all results')
     args = parser.parse_args()
     part = sum(SHARES[kind] for kind in args.only)
     counts = {kind: round(args.count * SHARES[kind] / part) for kind in args.only}

@@ -1,12 +1,12 @@
 """Kill a training at random moments, resume it, compare it bit by bit.
 
-One training runs through. Then the same training is started again, killed
-(SIGKILL) at a random moment, resumed with --resume, killed again, and so on
-until it ends; several such chains make up the kills. Of ten kills, one comes
-while the training starts up or loads its checkpoint, and two wait for
-a checkpoint to be half written. Each chain must have logged the losses of
-the training that ran through, and its last checkpoint must hold the same
-bits: weights, their average (EMA), optimizer, schedules, log histories.
+One training runs uninterrupted. Then the same training is started again,
+killed (SIGKILL) at a random moment, resumed with --resume, killed again, and so
+on until it ends; several such chains provide the kills. Of ten kills, one hits
+the start-up or the loading of a checkpoint, and two wait for a half-written
+checkpoint. Each chain must log the losses of the uninterrupted training, and
+its last checkpoint must hold the same bits: weights, their average (EMA),
+optimizer, schedules, log histories.
 
     python benchmarks/kill_and_resume.py --kills 50 --json kills.json
 """
@@ -34,7 +34,7 @@ sys.path.insert(0, str(ROOT))
 import cnnlstm_mm  # noqa: F401  lets torch load checkpoints
 
 CONFIG = Path(__file__).with_name('kill_and_resume_config.py')
-# What differs between any two runs: clocks and paths.
+# Values that differ between any two runs: clocks and paths.
 CLOCKS = ('meta/', 'time', 'cfg', 'experiment_name', 'last_ckpt', 'best_ckpt')
 
 
@@ -43,9 +43,9 @@ class Kill(NamedTuple):
 
     chain: int
     resumed_from: str  # a checkpoint, or nothing
-    seconds: float  # that it ran, without importing and building
-    iteration: int  # the last one that it logged, over all of the training
-    half_written: list[str]  # files that it left
+    seconds: float  # run time, without imports and building
+    iteration: int  # the last one logged, counted from the start of the chain
+    half_written: list[str]  # partial files left behind
 
 
 class Stop(NamedTuple):
@@ -54,7 +54,7 @@ class Stop(NamedTuple):
     starting_up: bool  # count from its first line in the log
     seconds: float  # or from its first iteration
     half_written: bool  # then wait for a file that is being written
-    wait: float  # then so many seconds more
+    wait: float  # then wait this many seconds
 
 
 class Training:
@@ -85,7 +85,7 @@ class Training:
         ]
 
     def run(self, stop: Stop | None = None) -> tuple[bool, float]:
-        """Start it, and kill it or let it end.
+        """Start the training; kill it, or wait for its end.
 
         Args:
             stop (Stop, optional): When to kill it. Defaults to None.
@@ -147,11 +147,11 @@ class Training:
     def _scalars(self) -> Iterator[dict]:
         for path in sorted(self.work_dir.glob('*/vis_data/scalars.json')):
             for line in path.read_text().splitlines():
-                if line.endswith('}'):  # the last one may be cut
+                if line.endswith('}'):  # the last line may be cut off
                     yield json.loads(line)
 
     def resumed_from(self) -> str:
-        """The checkpoint that the last process began with."""
+        """Checkpoint that the last process resumed from."""
         lines = [
             line
             for line in self.logs()[-1].read_text().splitlines()
@@ -160,7 +160,7 @@ class Training:
         return Path(lines[-1].split()[-1]).name if lines else ''
 
     def final(self) -> dict[str, Any]:
-        """All that its last checkpoint holds, but clocks and paths."""
+        """Contents of the last checkpoint, without clocks and paths."""
         path = Path((self.work_dir / 'last_checkpoint').read_text())
         content = dict(leaves(torch.load(path, weights_only=True)))
         return {
@@ -171,7 +171,7 @@ class Training:
 
 
 def leaves(node: Any, name: str = '') -> Iterator[tuple[str, Any]]:
-    """All values in nested dicts, lists and log histories, by their place."""
+    """Yield all values in nested dicts, lists and log histories, by their path."""
     if hasattr(node, 'data') and hasattr(node, '_log_history'):
         node = dict(history=node._log_history, count=node._count_history)
     if isinstance(node, dict):
@@ -194,7 +194,7 @@ def same(one: Any, two: Any) -> bool:
 
 
 def differences(one: dict[str, Any], two: dict[str, Any]) -> list[str]:
-    """The names of all values that differ or are on one side only."""
+    """Names of all values that differ or are on one side only."""
     return [
         name
         for name in {**one, **two}
@@ -205,17 +205,17 @@ def differences(one: dict[str, Any], two: dict[str, Any]) -> list[str]:
 def kill_chains(
     whole: Training, seconds: float, root: Path, data: Path, args: Any
 ) -> tuple[list[Kill], list[str]]:
-    """Kill and resume until there have been enough kills.
+    """Kill and resume until ``args.kills`` kills are done.
 
     Args:
-        whole (Training): The one that ran through.
-        seconds (float): That it took from its first iteration on.
+        whole (Training): The uninterrupted training.
+        seconds (float): Its run time from its first iteration on.
         root (Path): Folder for the chains.
         data (Path): Folder of the videos.
         args (Namespace): ``kills``, ``seed``, ``epochs``.
 
     Returns:
-        tuple: The kills, and what differed.
+        tuple: The kills, and the differences.
     """
     draw = random.Random(args.seed)
     wanted, final = dict(whole.losses()), whole.final()
@@ -231,7 +231,7 @@ def kill_chains(
                 stop = None
                 if len(kills) < args.kills:
                     kind = len(kills) % 10
-                    # Some eight kills to a chain, spread over all of it.
+                    # About eight kills per chain, spread over all of it.
                     stop = Stop(kind == 9, draw.uniform(0, seconds / 4), kind in (2, 6), 0.0)
                     if stop.half_written:
                         stop = stop._replace(wait=draw.uniform(0, 0.002))
@@ -287,11 +287,20 @@ def show(kills: list[Kill], wrong: list[str], final: dict[str, Any]) -> None:
     print(*wrong[:20], sep='\n')
 
 
+def make_data(out: Path) -> None:
+    """Make 40 videos of 8 frames of 32x32, 4 of each class for training and 1 for validation."""
+    options = '--size 32 --frames 8 --train-per-class 4 --val-per-class 1'.split()
+    tool = ROOT / 'tools/data/make_quickstart.py'
+    subprocess.run(
+        [sys.executable, tool, '--out', out, *options], check=True, stdout=subprocess.DEVNULL
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--kills', type=int, default=50)
     parser.add_argument('--epochs', type=int, default=10)
-    parser.add_argument('--seed', type=int, default=0, help='of the training and of the moments')
+    parser.add_argument('--seed', type=int, default=0, help='seed of the training and of the kills')
     parser.add_argument(
         '--work-dir',
         type=Path,
@@ -303,24 +312,7 @@ def main() -> None:
     root = args.work_dir.resolve()
     shutil.rmtree(root, ignore_errors=True)
     data = root / 'data'
-    subprocess.run(
-        [
-            sys.executable,
-            ROOT / 'tools/data/make_quickstart.py',
-            '--out',
-            data,
-            '--size',
-            '32',
-            '--frames',
-            '8',
-            '--train-per-class',
-            '4',
-            '--val-per-class',
-            '1',
-        ],
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
+    make_data(data)
     whole = Training(root / 'whole', data, args)
     seconds = whole.run()[1]
     kills, wrong = kill_chains(whole, seconds, root, data, args)

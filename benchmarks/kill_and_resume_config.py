@@ -1,4 +1,4 @@
-# A training of seconds that draws random numbers wherever one can: shuffling,
+# A training of a few seconds that draws random numbers wherever possible: shuffling,
 # cropping, flipping and colours in two workers, dropout and carried states in
 # the model. It also has batch norm, an average of the weights (EMA), a
 # schedule, validation, and a checkpoint every few iterations.

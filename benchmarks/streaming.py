@@ -1,9 +1,9 @@
 """Cost of scores at every frame, side by side in one run.
 
 A 320x240 frame goes in and scores come out, resizing included. Streaming takes the new frame alone;
-a window runs the same model, or TSM-MobileNetV2, on the last frames again, as upstream's webcam
-demo does; 'frames kept' spares it the resizing of the older ones. All take turns at every repeat,
-and the medians are printed, beside MobileNetV2 alone in plain PyTorch. Weights are random.
+a window runs the same model, or TSM-MobileNetV2, again on all of the last frames, as MMAction2's
+webcam demo does; 'frames kept' saves the resizing of the older ones. All take turns at every repeat;
+medians are printed next to MobileNetV2 alone in plain PyTorch. Weights are random.
 
     python benchmarks/streaming.py --json streaming.json
 
@@ -62,7 +62,7 @@ def recognizer(neck: str, dtype: torch.dtype) -> StreamingRecognizer:
 
 
 def stream(rec: Any) -> Peer:
-    """Run one step a frame."""
+    """Run one step per frame."""
     state = None
 
     def step(frame: np.ndarray) -> Any:
@@ -158,7 +158,7 @@ def all_peers() -> dict[str, Peer]:
 
 
 def measure(peers: dict[str, Peer], repeats: int, clock: Callable[[], float]) -> list[dict]:
-    """Time each peer, in turns; seconds a frame."""
+    """Time the peers in turns, in seconds per frame."""
     random = np.random.default_rng(0)
     times: dict[str, list[float]] = {name: [] for name in peers}
     for repeat in range(repeats + 2):
@@ -196,7 +196,7 @@ def show(rows: list[dict], threads: int) -> None:
 
 
 def long_stream(frames: int, clock: Callable[[], float]) -> dict:
-    """Measure time and memory over one stream, through the quickstart's model."""
+    """Measure time and memory of a long stream with the model of the quickstart."""
     cfg = Config.fromfile(ROOT / 'configs/mobilenet_convlstm_quickstart.py')
     rec = StreamingRecognizer(cfg)
     images = np.random.default_rng(0).integers(0, 256, (64, 96, 96, 3), np.uint8)
@@ -227,7 +227,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--repeats', type=int, default=20)
     parser.add_argument('--threads', type=int, nargs='*', default=[1, 2])
-    parser.add_argument('--peers', nargs='*', help='part of their names')
+    parser.add_argument('--peers', nargs='*', help='parts of peer names; default: all')
     parser.add_argument(
         '--frames', type=int, default=10000, help='length of the long stream, 0 for none'
     )
@@ -235,7 +235,7 @@ def main() -> None:
     parser.add_argument(
         '--cpu-time',
         action='store_true',
-        help='processor time, not the clock: with --threads 1 on a machine that others use too',
+        help='CPU time instead of wall time: with --threads 1 on a shared machine',
     )
     args = parser.parse_args()
     clock = time.process_time if args.cpu_time else time.perf_counter

@@ -2,11 +2,11 @@
 
 MobileNetV2 with each neck, fine-tuned and frozen, and MMAction2's own
 TSN-MobileNetV2 run MMAction2's Runner on the same videos, frame size, frames,
-batch and workers, each in a process of its own. They take turns of a few
-seconds, the others being paused, so that all meet the same machine; frames a
-second over all turns are printed, then where the time of a training step goes.
-On a CPU our runs keep their freed memory, as tools/train.py does; the stock
-model runs as it stands, and once more with its memory kept.
+batch and workers, each in a separate process. They take turns of a few seconds
+while the others are paused, so that all see the same load of the machine. It
+prints frames per second over all turns, then the time of each part of a
+training step. On a CPU our runs keep their freed memory, as tools/train.py does;
+the stock model runs unchanged, and once more with its memory kept.
 
     python benchmarks/training.py --ann-file LIST --videos DIR --json speed.json
 """
@@ -35,7 +35,7 @@ RUNS = ['LSTM', 'light ConvLSTM', 'LSTM, frozen', 'light ConvLSTM, frozen', 'LST
 
 
 def models(data: runs.Data) -> dict:
-    """All runs by their names."""
+    """All runs by name."""
     import torch
 
     from cnnlstm_mm.models.acceleration.folded_copy import has_bfloat16
@@ -55,10 +55,10 @@ WARMUP = 5  # iterations, until queues are full and the memory has settled
 
 
 def in_turns(workers: dict, mode: str, turns: int, seconds: float) -> dict:
-    """Iterations a second of each run, for each turn.
+    """Iterations per second of each run, in each turn.
 
-    All train or test on and on, but only one at a time is allowed to run; so
-    a change of the machine's speed meets all of them.
+    All train or test without end, but only one runs at a time, so that a
+    change of the machine's speed affects all of them.
     """
     with tempfile.TemporaryDirectory() as folder:
         numbers = {}
@@ -69,7 +69,7 @@ def in_turns(workers: dict, mode: str, turns: int, seconds: float) -> dict:
             worker.start('go', mode, str(path))
             while numbers[name][0] < WARMUP:
                 if worker.pipe.poll(0.1):
-                    worker.answer()  # raises what went wrong
+                    worker.answer()  # raises the error of the run
             worker.pause()
         speeds = {name: [] for name in workers}
         for _ in track(range(turns), f'Turns of {mode}', console=Console(stderr=True)):
@@ -88,7 +88,7 @@ def in_turns(workers: dict, mode: str, turns: int, seconds: float) -> dict:
 
 
 def measure(workers: dict, args: argparse.Namespace) -> list:
-    """One row a run."""
+    """Measure all runs; return one row per run."""
     frames = args.batch * args.frames
     turns = {mode: in_turns(workers, mode, args.turns, args.seconds) for mode in args.modes}
     alone = {
@@ -144,8 +144,8 @@ def main() -> None:
     parser.add_argument('--videos', default='data/quickstart/videos')
     parser.add_argument(
         '--weights',
-        help="checkpoint of MMAction2's MobileNetV2; give one: "
-        'with random weights a frozen backbone is slow',
+        help="checkpoint of MMAction2's MobileNetV2, recommended: a frozen backbone "
+        'with random weights is slow',
     )
     parser.add_argument('--frames', type=int, default=8)
     parser.add_argument('--side', type=int, default=224)
@@ -154,7 +154,7 @@ def main() -> None:
     parser.add_argument('--threads', type=int, default=os.cpu_count())
     parser.add_argument('--modes', nargs='+', choices=MODES, default=MODES)
     parser.add_argument('--turns', type=int, default=8)
-    parser.add_argument('--seconds', type=float, default=6, help='of each turn')
+    parser.add_argument('--seconds', type=float, default=6, help='length of a turn')
     parser.add_argument(
         '--runs',
         nargs='*',
@@ -168,9 +168,9 @@ def main() -> None:
     for path in (args.ann_file, args.videos):
         if not Path(path).exists():
             parser.error(
-                f'{path} is not there: make the built-in data with '
-                'python tools/data/make_quickstart.py, or name '
-                '--ann-file and --videos'
+                f'expected a list and a folder of videos, got {path}: no such file; fix: make the '
+                'built-in data with python tools/data/make_quickstart.py, or name --ann-file and '
+                '--videos'
             )
     data = runs.Data(
         args.ann_file,

@@ -1,4 +1,4 @@
-"""Runs of MMAction2's Runner to measure against each other.
+"""Runs of MMAction2's Runner to compare.
 
 A run is built from its model and the data, and has ``go()``,
 ``frozen_backbone()``, ``profile()`` and ``peak()``. All take the same videos,
@@ -20,7 +20,7 @@ PARTS = ('decode', 'transforms', 'preprocess', 'backbone', 'neck', 'head', 'opti
 
 
 class Data(NamedTuple):
-    """What all runs read, and how."""
+    """Data and loading options of all runs."""
 
     ann_file: str
     videos: str
@@ -33,8 +33,11 @@ class Data(NamedTuple):
     classes: int = 101
 
     def mobilenet(self) -> dict:
-        """The backbone of all runs. Without trained weights a frozen one has
-        ever smaller activations, which CPUs compute slowly."""
+        """Backbone of all runs.
+
+        Without trained weights the activations of a frozen one shrink from layer to layer, and
+        CPUs are slow on tiny numbers.
+        """
         init_cfg = None
         if self.weights:
             init_cfg = dict(type='Pretrained', checkpoint=self.weights)
@@ -42,7 +45,7 @@ class Data(NamedTuple):
 
 
 def tsn(data: Data) -> dict:
-    """MMAction2's TSN-MobileNetV2 as it stands."""
+    """MMAction2's TSN-MobileNetV2, unchanged."""
     return dict(
         type='Recognizer2D',
         backbone=data.mobilenet(),
@@ -61,7 +64,7 @@ def tsn(data: Data) -> dict:
 
 
 def recurrent(data: Data, neck: dict, **time_distributed) -> dict:
-    """MobileNetV2 on every frame and a neck of ours."""
+    """MobileNetV2 on every frame and one of our necks."""
     return dict(
         type='Recognizer3D',
         backbone=dict(type='TimeDistributed', backbone=data.mobilenet(), **time_distributed),
@@ -81,8 +84,7 @@ NECKS = {
 
 
 def config(model: dict, data: Data, work_dir: str, name: str):
-    """The whole config of a run, which goes through the videos again and
-    again."""
+    """Full config of a run that repeats the videos without end."""
     from mmengine.config import Config
 
     flat = model['type'] == 'Recognizer2D'
@@ -150,7 +152,7 @@ def config(model: dict, data: Data, work_dir: str, name: str):
 
 
 class _End(Exception):
-    """The run has been measured."""
+    """Ends a run that has been measured."""
 
 
 class Run:
@@ -182,12 +184,12 @@ class Run:
         return runner
 
     def go(self, mode: str, count: str) -> None:
-        """Train or test on and on.
+        """Train or test until told to stop.
 
         Args:
             mode: 'train' or 'test'.
-            count: File with two int64: the iterations that are done, and not
-                0 once the run shall end.
+            count: File with two int64: the number of finished iterations, and
+                a flag that ends the run when it is not 0.
         """
         from mmengine.hooks import Hook
 
@@ -207,12 +209,11 @@ class Run:
         except _End:
             pass
         if mode == 'train':
-            # Ends the workers now, not when the garbage collector comes.
+            # Ends the workers now, not at the next garbage collection.
             runner.train_loop.dataloader_iterator = None
 
     def frozen_backbone(self, frames: int) -> float:
-        """Milliseconds a frame of the backbone alone on frames in memory,
-        without gradients and in evaluation mode."""
+        """Milliseconds per frame of the backbone alone, in evaluation mode, on frames in memory."""
         import torch
 
         model = self.runner().model
@@ -231,8 +232,10 @@ class Run:
         return (time.perf_counter() - start) / frames * 1e3
 
     def profile(self, repeats: int = 3) -> dict:
-        """Milliseconds a frame of every part of a training step; decoding and
-        transforms as one worker does them."""
+        """Milliseconds per frame of every part of a training step.
+
+        Decoding and transforms are timed in one process.
+        """
         from mmaction.registry import TRANSFORMS
 
         runner = self.runner()
@@ -263,7 +266,7 @@ class Run:
         }
 
     def _profiled_step(self, model, wrapper, batch, clock) -> None:
-        """A training step, its parts added to ``clock``."""
+        """Run a training step and add the times of its parts to ``clock``."""
         with _add(clock, 'preprocess'):
             batch = model.data_preprocessor(batch, True)
         parts = {'backbone': model.backbone, 'head': model.cls_head}
@@ -305,15 +308,14 @@ class Run:
             wrapper.zero_grad()
 
     def rest(self) -> None:
-        """Give back memory, which other runs need in their turns."""
+        """Release memory for the turns of other runs."""
         from cnnlstm_mm.memory import return_freed_memory
 
         gc.collect()
         return_freed_memory()
 
     def peak(self) -> float:
-        """The most memory that this process has held, in MB; workers of the
-        data loader not counted. On a GPU, its memory."""
+        """Peak memory of this process in MB, without data loader workers; on a GPU, of the GPU."""
         import torch
 
         if torch.cuda.is_available():
@@ -322,7 +324,7 @@ class Run:
 
 
 def _when_gradient_arrives(x, arrived: dict, name: str) -> None:
-    """Note when backward is through with ``name``, whose input is ``x``."""
+    """Record when backward reaches ``x``, the input of ``name``."""
 
     def note(_):
         _synchronize()

@@ -1,4 +1,4 @@
-"""Objects in processes of their own, to measure them in turns."""
+"""Objects in child processes, to measure them in turns."""
 
 import multiprocessing
 import os
@@ -12,8 +12,8 @@ class Worker:
 
     Args:
         factory: builds the object from the arguments of ``ask('build', ...)``;
-            a name at the top level of a module.
-        environment: variables that the process starts with.
+            at the top level of a module.
+        environment: variables added to those of the process.
     """
 
     def __init__(self, factory: Callable, environment: dict[str, str] | None = None) -> None:
@@ -21,7 +21,7 @@ class Worker:
         os.environ.update(environment or {})
         context = multiprocessing.get_context('spawn')
         self.pipe, theirs = context.Pipe()
-        # No daemon: data loaders in it start processes too.
+        # Not a daemon: its data loaders start processes.
         self.process = context.Process(target=_serve, args=(theirs, factory))
         self.process.start()
         theirs.close()
@@ -29,10 +29,10 @@ class Worker:
         os.environ.update(before)
 
     def ask(self, method: str, *arguments: Any) -> Any:
-        """What ``method`` of the object returns.
+        """Call ``method`` of the object and return its result.
 
         Raises:
-            RuntimeError: with what was raised in the process, or that it died.
+            RuntimeError: if the method raises, or the process dies.
         """
         self.start(method, *arguments)
         return self.answer()
@@ -42,7 +42,7 @@ class Worker:
         self.pipe.send((method, arguments))
 
     def answer(self) -> Any:
-        """What the method that was started last returns; see ``ask``."""
+        """Result of the method started last; see ``ask``."""
         try:
             fine, answer = self.pipe.recv()
         except EOFError:
@@ -52,15 +52,15 @@ class Worker:
         return answer
 
     def pause(self) -> None:
-        """Stop the process and all that it started where they are."""
+        """Suspend the process and its children."""
         os.killpg(self.process.pid, signal.SIGSTOP)
 
     def go_on(self) -> None:
-        """Go on after ``pause``."""
+        """Resume after ``pause``."""
         os.killpg(self.process.pid, signal.SIGCONT)
 
     def close(self) -> None:
-        """End the process, whatever it does."""
+        """End the process; kill it after 10 seconds."""
         self.pipe.close()
         self.process.join(10)
         if self.process.is_alive():
@@ -69,7 +69,7 @@ class Worker:
 
 
 def _serve(pipe: Any, factory: Callable) -> None:
-    os.setpgrp()  # what it starts is paused with it
+    os.setpgrp()  # its children are paused with it
     built = None
     while True:
         try:

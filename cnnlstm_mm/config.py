@@ -101,7 +101,8 @@ def test_pipeline(cfg: Config) -> Sequence[dict]:
     pipeline = next(filter(None, pipelines), None) or cfg.get('test_pipeline')
     if not pipeline:
         raise ValueError(
-            'the config has no test_pipeline, which says how frames are resized and cropped.'
+            'expected a test_pipeline in the config, got none; fix: add it, frames are resized and '
+            'cropped as it says'
         )
     return pipeline
 

@@ -63,7 +63,7 @@ def allow_runner_checkpoints() -> None:
 
 
 def explain_refused_checkpoints() -> None:
-    """Replace torch's advice to unpickle without checks by a fix that is safe.
+    """Replace torch's advice to unpickle without checks with a safe fix.
 
     Only errors that the file causes are replaced, see :func:`refusal`.
     """

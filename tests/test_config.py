@@ -61,7 +61,7 @@ def test_the_test_pipeline_of_a_wrapped_data_set():
     assert [t['type'] for t in test_pipeline(cfg)] == ['Resize']
     cfg.test_dataloader = None
     assert [t['type'] for t in test_pipeline(cfg)] == ['Flip']
-    with pytest.raises(ValueError, match='no test_pipeline'):
+    with pytest.raises(ValueError, match='expected a test_pipeline'):
         test_pipeline(Config())
 
 

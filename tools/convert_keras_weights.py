@@ -36,7 +36,7 @@ def argument_parser() -> argparse.ArgumentParser:
 
 
 def how_to_load(model: dict, output: Path) -> str:
-    """Say which config loads a checkpoint.
+    """Format the config line or the command that loads a checkpoint.
 
     Args:
         model (dict): Config of the module that the weights fit.
@@ -47,7 +47,7 @@ def how_to_load(model: dict, output: Path) -> str:
     """
     if model['type'] == 'MobileNetV1':
         return (
-            'Load it in a config by:\n'
+            'Load it in a config with:\n'
             f"  backbone=dict(type='MobileNetV1', "
             f'widen_factor={model["widen_factor"]}, '
             f"init_cfg=dict(type='Pretrained', checkpoint='{output}'))"
@@ -63,16 +63,7 @@ def how_to_load(model: dict, output: Path) -> str:
 
 
 def differences(base: dict[str, Any], model: dict[str, Any], prefix: str = '') -> dict[str, Any]:
-    """Settings of ``model`` that ``base`` lacks or sets otherwise.
-
-    Args:
-        base (dict): A config.
-        model (dict): Another one.
-        prefix (str): Put before each key. Defaults to ''.
-
-    Returns:
-        dict[str, Any]: Dotted keys and their values in ``model``.
-    """
+    """Settings of ``model`` that ``base`` lacks or sets to another value, by dotted key."""
     found = {}
     for key, value in model.items():
         if isinstance(value, dict):

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Test with several processes: bash tools/dist_test.sh CONFIG CHECKPOINT PROCESSES [test.py flags]
-# One process a GPU; without CUDA, processes on the CPU over gloo.
+# One process per GPU; without CUDA, processes on the CPU over gloo.
 # Several machines: set NNODES, NODE_RANK and MASTER_ADDR on each of them.
 set -euo pipefail
 CONFIG=$1

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Train with several processes: bash tools/dist_train.sh CONFIG PROCESSES [train.py flags]
-# One process a GPU; without CUDA, processes on the CPU over gloo.
+# One process per GPU; without CUDA, processes on the CPU over gloo.
 # Several machines: set NNODES, NODE_RANK and MASTER_ADDR on each of them.
-# MAX_RESTARTS=3: when a process is lost, all start again, so often, from the
-# newest checkpoint. See docs/distributed.md.
+# MAX_RESTARTS=3: when a process dies, all restart from the newest checkpoint,
+# at most three times. See docs/distributed.md.
 set -euo pipefail
 CONFIG=$1
 PROCESSES=$2
@@ -12,8 +12,8 @@ ADDRESS=${MASTER_ADDR:-127.0.0.1}
 
 if [ "${MAX_RESTARTS:-0}" -gt 0 ]; then
     # torchrun's fixed rendezvous, and any store that is shared with it, keeps
-    # the addresses of the processes before: those that are started again may
-    # call a dead one.
+    # the addresses of the previous processes: restarted ones may connect to a
+    # dead one.
     export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
     RENDEZVOUS=(--max_restarts="$MAX_RESTARTS" --rdzv_backend=c10d
         --rdzv_id="${RUN_ID:-train}" --rdzv_endpoint="$ADDRESS:${PORT:-29500}")

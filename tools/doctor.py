@@ -1,12 +1,12 @@
-"""Check the environment and say what to do about what is wrong with it.
+"""Check the environment and suggest a fix for each problem.
 
     python tools/doctor.py
     python tools/doctor.py configs/mobilenet_convlstm_ucf101.py
     python tools/doctor.py --ann-file list.txt --videos DIR --json
 
-It runs where MMAction2, decord or PyTorch are missing or broken, too: what
-may end or hang the interpreter is tried in processes of its own. The exit code
-is 1 if something fails.
+It also runs where MMAction2, decord or PyTorch are missing or broken: checks
+that may crash or hang the interpreter run in subprocesses. The exit code is 1
+if a check fails.
 """
 
 import argparse
@@ -23,27 +23,22 @@ def argument_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description='Check the environment')
     parser.add_argument('config', nargs='?', help='check the files that this config needs')
     parser.add_argument('--ann-file', nargs='+', default=[], help='check these video lists')
-    parser.add_argument('--videos', default='', help='the folder that their paths start from')
+    parser.add_argument('--videos', default='', help='root folder of the paths in the lists')
     parser.add_argument(
-        '--delimiter', default=' ', help=r'between path and label, such as "\t"; default a blank'
+        '--delimiter', default=' ', help=r'between path and label, such as "\t"; default: a space'
     )
-    parser.add_argument('--multi-class', action='store_true', help='several labels a line')
+    parser.add_argument('--multi-class', action='store_true', help='several labels per line')
     parser.add_argument(
-        '--work-dir', default='work_dirs', help='where runs will be written: must be writable'
+        '--work-dir',
+        default='work_dirs',
+        help='folder of the runs, checked for space and write access',
     )
     parser.add_argument('--json', action='store_true', help='print JSON instead of a table')
     return parser
 
 
 def examine(args: argparse.Namespace) -> list[Result]:
-    """Run all checks; none of them raises.
-
-    Args:
-        args (Namespace): The parsed arguments.
-
-    Returns:
-        list[Result]: In the order of the checks.
-    """
+    """Run all checks in order; none of them raises."""
     checks = [
         environment.python,
         environment.versions,
@@ -69,7 +64,7 @@ def examine(args: argparse.Namespace) -> list[Result]:
     for check in checks:
         try:
             results += check()
-        except Exception as error:  # a doctor must not die of the patient
+        except Exception as error:  # the other checks still run
             name = getattr(check, '__name__', 'check')
             results.append(
                 Result(
@@ -83,7 +78,7 @@ def examine(args: argparse.Namespace) -> list[Result]:
 
 
 def show(results: list[Result]) -> None:
-    """Print a table, with rich if it is there."""
+    """Print a table, with rich if it is installed."""
     try:
         from rich.console import Console
         from rich.table import Table
@@ -108,8 +103,8 @@ def show(results: list[Result]) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Examine, and print."""
-    # Not by cnnlstm_mm.cli: the package may be what does not import.
+    """Run the checks and print their results."""
+    # Without cnnlstm_mm.cli: the package may not import.
     args = argument_parser().parse_args(argv)
     results = examine(args)
     failed = [r.name for r in results if r.state == 'failed']

@@ -5,9 +5,9 @@ r"""Export a recognizer to ONNX: whole clips, or one frame and the state.
     python tools/export_onnx.py CONFIG CHECKPOINT --mode step --int8 \\
         --calibration list.txt --data-prefix videos
 
-The file is checked against PyTorch through onnxruntime over a whole video, and
-is not kept if it differs. Its metadata holds the labels, how frames are
-prepared and how a stream begins.
+The file is run in onnxruntime over a whole video and compared with PyTorch; it
+is written only if the scores agree. Its metadata holds the labels, the
+preprocessing and the initial state of a stream.
 """
 
 import argparse
@@ -70,13 +70,13 @@ def argument_parser() -> argparse.ArgumentParser:
         '--out', help='the file; default: CONFIG_NAME_MODE.onnx beside the checkpoint'
     )
     parser.add_argument('--opset', type=int, default=18, help='at least 18')
-    parser.add_argument('--video', help='the video to check with; default: a made one')
+    parser.add_argument('--video', help='video for the comparison; default: a generated one')
     parser.add_argument(
         '--frame-size',
         type=int,
         nargs=2,
         metavar=('H', 'W'),
-        help='of prepared frames, where the test pipeline leaves it to the source',
+        help='size of prepared frames, if the test pipeline does not fix it',
     )
     parser.add_argument(
         '--int8',
@@ -85,23 +85,22 @@ def argument_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         '--calibration',
-        help='list of videos and labels for --int8: gives '
-        'the ranges, and the top-1 of both models is printed over it',
+        help='list of videos and labels for --int8: calibrates the ranges, and the '
+        'top-1 of both models is measured on it',
     )
     parser.add_argument(
         '--calibration-videos',
         type=int,
         default=20,
-        help='how many of them give the ranges, spread over the list',
+        help='number of videos that calibrate the ranges, evenly spaced over the list',
     )
     parser.add_argument(
         '--data-prefix',
-        help='the folder that the paths of the list start '
-        "from; default: that of the config's test data",
+        help="root folder of the paths in the list; default: that of the config's test data",
     )
     parser.add_argument(
         '--label-file',
-        help='one class a line; default: label_map.txt in the data_root of the config',
+        help='one class per line; default: label_map.txt in the data_root of the config',
     )
     parser.add_argument(
         '--cfg-options',
@@ -113,11 +112,7 @@ def argument_parser() -> argparse.ArgumentParser:
 
 
 class Exporter:
-    """What both modes share: the model, its facts and the video.
-
-    Args:
-        args (Namespace): The parsed arguments.
-    """
+    """Model, pipeline and labels of an export, in both modes."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
@@ -131,12 +126,13 @@ class Exporter:
         self.labels = read_labels(self.cfg, self.model.cls_head.num_classes, args.label_file)
 
     def step(self, video: str, path: Path) -> float:
-        """Export a step; the largest difference over the video."""
+        """Export a single step; return the largest difference of a score over the video."""
         rec = StreamingRecognizer.from_model(self.model, self.cfg)
         size = self.args.frame_size or rec.transform.size
         if size is None:
             raise ValueError(
-                'the test pipeline leaves the size of frames to the source: pass --frame-size H W.'
+                'expected a frame size in the test pipeline or --frame-size, got neither; fix: pass '
+                '--frame-size H W'
             )
         graph = StepGraph(rec, tuple(size))
         model = to_onnx(graph, self.args.opset)
@@ -146,7 +142,7 @@ class Exporter:
         )
 
     def clip(self, video: str, path: Path) -> float:
-        """Export whole clips; the largest difference over the video."""
+        """Export whole clips; return the largest difference of a score over the video."""
         views = clip_views(self.pipeline, video)
         graph = ClipGraph(self.model, tuple(views.shape[2:]))
         model = to_onnx(graph, self.args.opset)
@@ -169,16 +165,12 @@ class Exporter:
         return check_clip(self.model, session(path), views)
 
     def int8(self, path: Path, out: Path) -> dict[str, float]:
-        """Quantize, and compare over the list.
-
-        Args:
-            path (Path): The float32 model.
-            out (Path): The file to write.
+        """Quantize the float32 model and compare both over the list.
 
         Returns:
-            dict: ``fp32`` and ``int8``, top-1 in percent; ``agree``, how many
-            percent of the answers are the same; ``fp32_ms`` and ``int8_ms``,
-            medians on one thread; and ``videos``, ``used`` and ``convs``.
+            dict: ``fp32`` and ``int8``, top-1 in percent; ``agree``, percentage
+            of equal answers; ``fp32_ms`` and ``int8_ms``, medians on one
+            thread; and ``videos``, ``used`` and ``convs``.
         """
         args = self.args
         dataset = self.cfg.test_dataloader.dataset
@@ -221,9 +213,9 @@ class Runner:
     """An exported model on the videos of a list, timed.
 
     Args:
-        model (Recognizer3D): For its preprocessing.
+        model (Recognizer3D): Gives the preprocessing.
         path (Path): The ONNX file.
-        step (bool): Whether it is a step.
+        step (bool): Whether it is a step model.
     """
 
     def __init__(self, model: nn.Module, path: Path, step: bool) -> None:
@@ -234,7 +226,7 @@ class Runner:
         self.seconds: list[float] = []
 
     def feeds(self, views: Tensor) -> Iterator[dict[str, np.ndarray]]:
-        """The inputs of each run, while ``scores`` becomes the result."""
+        """Yield the inputs of each run; afterwards ``scores`` holds the result."""
         clips = prepared(self.model, [views])  # [1, views, 3, T, h, w]
         if self.rec is None:
             feed = dict(clips=clips)
@@ -248,7 +240,7 @@ class Runner:
             self.scores, state = self._timed(lambda: self.rec.step(frame, state))
 
     def __call__(self, views: Tensor) -> int:
-        """The class of a video, uint8 [views, 3, T, h, w]."""
+        """Predict the class of a video, uint8 [views, 3, T, h, w]."""
         for _ in self.feeds(views):
             pass
         return int(self.scores[0].argmax())
@@ -261,7 +253,7 @@ class Runner:
 
 
 def session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
-    """Load a file on the CPU."""
+    """Load an ONNX file on the CPU."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     return onnxruntime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
@@ -269,15 +261,11 @@ def session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
 
 @torch.no_grad()
 def export(args: argparse.Namespace) -> None:
-    """Export, check, and print what was found.
-
-    Args:
-        args (Namespace): The parsed arguments.
-    """
+    """Export, compare with PyTorch and print the differences."""
     if args.int8 != bool(args.calibration):
-        raise ValueError('--int8 and --calibration LIST go together')
+        raise ValueError('expected --int8 and --calibration LIST together, got only one of them')
     if args.out and not args.out.endswith('.onnx'):
-        raise ValueError(f'--out {args.out}: name an .onnx file')
+        raise ValueError(f'expected --out to be an .onnx file, got {args.out}')
     exporter = Exporter(args)
     default = Path(args.checkpoint).with_name(f'{Path(args.config).stem}_{args.mode}.onnx')
     out = Path(args.out or default)
@@ -288,16 +276,18 @@ def export(args: argparse.Namespace) -> None:
             video = str(Path(folder) / 'made.mp4')
             made_video(video)
         elif not Path(video).is_file():
-            raise FileNotFoundError(f'there is no video {video}')
+            raise FileNotFoundError(
+                f'expected an existing video, got {video}: no such file; fix: name one with --video'
+            )
         found = getattr(exporter, args.mode)(video, new)
         print(
             f'largest difference of a score from PyTorch over '
-            f'{args.video or "a made video"}: {found:.1e}'
+            f'{args.video or "a generated video"}: {found:.1e}'
         )
         if not found <= TOLERANCE:
             raise ValueError(
-                f'that is more than {TOLERANCE:.0e}: {out} was not written. '
-                'Try another --opset, and report the model.'
+                f'expected a difference of at most {TOLERANCE:.0e}, got {found:.1e}: {out} was not '
+                'written; fix: try another --opset, and report the model'
             )
         os.replace(new, out)
     print(f'wrote {out} ({out.stat().st_size / 2**20:.1f} MiB)')

@@ -4,8 +4,8 @@
     python tools/export_web.py step.onnx --out page
     python -m http.server -d page
 
-Webcam or video file in, scores out, by onnxruntime-web. The folder is all it
-needs: it works offline, and no frame leaves the browser. onnxruntime-web comes
+Webcam or video file in, scores out, with onnxruntime-web. The folder is
+self-contained: it works offline, and no frame leaves the browser. onnxruntime-web comes
 from npm when the page is written, or from --ort-dir.
 """
 
@@ -40,35 +40,33 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--ort-dir',
         help='folder with the dist files of onnxruntime-web '
-        f'{ORT_VERSION}; default: they are fetched with npm',
+        f'{ORT_VERSION}; default: fetched with npm',
     )
     parser.add_argument(
         '--label-file',
-        help='one class a line; default: label_map.txt in the data_root of the config',
+        help='one class per line; default: label_map.txt in the data_root of the config',
     )
     return parser
 
 
 def read_facts(path: Path) -> dict[str, Any]:
-    """What the page must know of a step model.
-
-    Args:
-        path (Path): The ONNX file.
-
-    Returns:
-        dict: The metadata of the file.
+    """Read the metadata of a step model that the page needs.
 
     Raises:
-        FileNotFoundError: If it is not there.
-        ValueError: If it is no step model, or the page cannot prepare frames
-            as it wants them.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If it is not a step model, or needs a preprocessing step
+            that the page lacks.
     """
     if not path.is_file():
-        raise FileNotFoundError(f'there is no model {path}')
+        raise FileNotFoundError(
+            f'expected a step model, got {path}: no such file; fix: write one with '
+            'tools/export_onnx.py --mode step'
+        )
     stored = {entry.key: entry.value for entry in onnx.load(str(path)).metadata_props}
     if stored.get('mode') != 'step':
         raise ValueError(
-            f'{path} is no step model: write one with tools/export_onnx.py --mode step.'
+            f'expected a step model, got {path} with the mode {stored.get("mode")!r}; fix: write '
+            'one with tools/export_onnx.py --mode step'
         )
     facts = {
         name: json.loads(stored[name])
@@ -77,18 +75,18 @@ def read_facts(path: Path) -> dict[str, Any]:
     for step in facts['preprocessing']['steps']:
         if step.get('interpolation', 'bilinear') != 'bilinear':
             raise ValueError(
-                f'the page cannot do {step}: use interpolation="bilinear" in '
-                "the test pipeline's Resize."
+                f'expected a step that the page can run, got {step}; fix: use '
+                'interpolation="bilinear" in the Resize of the test pipeline'
             )
     return facts
 
 
 def copy_ort(folder: Path, ort_dir: Path) -> None:
-    """Copy what the page needs of onnxruntime-web.
+    """Copy the files of onnxruntime-web that the page needs.
 
     Args:
-        folder (Path): Where to.
-        ort_dir (Path): Its dist folder.
+        folder (Path): Target folder.
+        ort_dir (Path): The dist folder of onnxruntime-web.
 
     Raises:
         FileNotFoundError: If a file is missing.
@@ -97,18 +95,15 @@ def copy_ort(folder: Path, ort_dir: Path) -> None:
     for name in ORT_FILES:
         if not (ort_dir / name).is_file():
             raise FileNotFoundError(
-                f'{ort_dir} has no {name}: pass --ort-dir with the dist '
-                f'folder of onnxruntime-web {ORT_VERSION}.'
+                f'expected {name} in {ort_dir}, got no such file; fix: pass --ort-dir with the '
+                f'dist folder of onnxruntime-web {ORT_VERSION}'
             )
         if ort_dir.resolve() != folder.resolve():
             shutil.copy(ort_dir / name, folder / name)
 
 
 def fetch_ort(folder: Path) -> None:
-    """Fetch onnxruntime-web with npm and copy what the page needs.
-
-    Args:
-        folder (Path): Where to.
+    """Fetch onnxruntime-web with npm and copy the files that the page needs.
 
     Raises:
         RuntimeError: If npm is missing or fails.
@@ -116,8 +111,8 @@ def fetch_ort(folder: Path) -> None:
     npm, package = shutil.which('npm'), f'onnxruntime-web@{ORT_VERSION}'
     if npm is None:
         raise RuntimeError(
-            f'npm is not installed, and fetches {package}: install Node.js, '
-            f'or pass --ort-dir with the dist folder of that package.'
+            f'expected npm to fetch {package}, got none installed; fix: install Node.js, '
+            f'or pass --ort-dir with the dist folder of that package'
         )
     with tempfile.TemporaryDirectory() as place:
         done = subprocess.run(
@@ -133,14 +128,7 @@ def fetch_ort(folder: Path) -> None:
 
 
 def write(args: argparse.Namespace) -> Path:
-    """Write the folder.
-
-    Args:
-        args (Namespace): The parsed arguments.
-
-    Returns:
-        Path: The folder.
-    """
+    """Write the page and return its folder."""
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
     model = out / 'model.onnx'
@@ -160,14 +148,14 @@ def write(args: argparse.Namespace) -> Path:
             ]
         )
         if done.returncode:
-            raise RuntimeError('the model was not exported, see above')
-        title = Path(args.model).stem
+            raise RuntimeError(
+                'expected an exported model, got none; fix: see the error of the export above'
+            )
     else:
         read_facts(Path(args.model))
         if Path(args.model).resolve() != model.resolve():
             shutil.copy(args.model, model)
-        title = Path(args.model).stem
-    facts = dict(read_facts(model), title=title)
+    facts = dict(read_facts(model), title=Path(args.model).stem)
     write_json(out / 'model.json', facts)
     for file in (TOOLS / 'web').iterdir():
         shutil.copy(file, out / file.name)
@@ -179,11 +167,14 @@ def write(args: argparse.Namespace) -> Path:
 
 
 def export(args: argparse.Namespace) -> None:
-    """Write the folder, and say how the page is opened."""
+    """Write the page and print how to open it."""
     if args.model.endswith('.onnx') == bool(args.checkpoint):
-        raise ValueError('name either a step model (.onnx), or CONFIG CHECKPOINT')
+        raise ValueError('expected either a step model (.onnx) or CONFIG CHECKPOINT')
     if args.label_file and not args.checkpoint:
-        raise ValueError('--label-file goes with CONFIG CHECKPOINT: an .onnx file has its labels')
+        raise ValueError(
+            'expected CONFIG CHECKPOINT with --label-file, got an .onnx file, which holds its labels; '
+            'fix: drop --label-file'
+        )
     out = write(args)
     size = sum(file.stat().st_size for file in out.rglob('*'))
     print(
@@ -194,7 +185,7 @@ def export(args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    from cnnlstm_mm.cli import run_command  # a page of an .onnx file needs no PyTorch up to here
+    from cnnlstm_mm.cli import run_command  # imported late: an .onnx file needs no PyTorch
 
     return run_command(export, argument_parser(), argv)
 

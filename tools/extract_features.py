@@ -1,10 +1,10 @@
-"""Run the frozen backbone of a config once over its data and keep the features.
+"""Run the frozen backbone of a config once over its data and store the features.
 
     python tools/extract_features.py CONFIG --out DIR
     python tools/train.py CONFIG --features DIR
 
-Killed and started again it goes on where it was, and the files are the same,
-byte for byte. Several processes share the work:
+A killed run resumes where it stopped when it is started again, and writes the
+same files, byte for byte. Several processes share the work:
 
     torchrun --nproc_per_node 4 tools/extract_features.py CONFIG --out DIR --launcher pytorch
 """
@@ -15,7 +15,7 @@ import sys
 import time
 
 if __name__ == '__main__':
-    # Before torch starts them: threads that wait must not take the cores from the decoding workers.
+    # Set before torch starts its threads: waiting ones would take cores from the decoding workers.
     os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
 import torch
@@ -38,46 +38,44 @@ from cnnlstm_mm.memory import keep_freed_memory
 
 def argument_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description='Extract the features of a frozen backbone')
-    parser.add_argument('config', help='config of videos')
+    parser.add_argument('config', help='config that reads videos')
     parser.add_argument('--out', required=True, help='folder of the store')
     parser.add_argument(
         '--splits',
         nargs='+',
         choices=SPLITS,
         default=list(SPLITS),
-        help='which data loaders of the config; default all',
+        help='data loaders of the config; default: all',
     )
     parser.add_argument(
         '--train-views',
         type=int,
         default=1,
-        help='augmented views of each training clip; default 1',
+        help='augmented views of each training clip; default: 1',
     )
     parser.add_argument('--dtype', choices=sorted(DTYPES), default='float16')
     parser.add_argument(
         '--pool',
         choices=['auto', 'avg', 'none'],
         default='auto',
-        help='avg keeps the mean of each frame, none the maps; default auto: '
+        help='avg stores the mean of each frame, none the maps; default: auto, '
         "avg where the config's neck averages each frame",
     )
-    parser.add_argument('--checkpoint', help='take the backbone of this checkpoint of the config')
     parser.add_argument(
-        '--batch-size', type=int, default=2, help='views that run together; default 2'
+        '--checkpoint', help='checkpoint of the config that the backbone is taken from'
     )
-    parser.add_argument(
-        '--num-workers', type=int, default=2, help='processes that decode; default 2'
-    )
-    parser.add_argument('--shard-clips', type=int, default=32, help='clips of a file; default 32')
-    parser.add_argument('--seed', type=int, default=0, help='of the augmentation; default 0')
-    parser.add_argument('--device', help='such as cpu or cuda:0')
+    parser.add_argument('--batch-size', type=int, default=2, help='views per batch; default: 2')
+    parser.add_argument('--num-workers', type=int, default=2, help='decoding processes; default: 2')
+    parser.add_argument('--shard-clips', type=int, default=32, help='clips per file; default: 32')
+    parser.add_argument('--seed', type=int, default=0, help='seed of the augmentation; default: 0')
+    parser.add_argument('--device', help='cpu or cuda:0, for example')
     add_common_arguments(parser)
     return parser
 
 
 def extract(args: argparse.Namespace) -> None:
-    """Extract."""
-    keep_freed_memory()  # before the workers start; a GPU does not mind
+    """Extract the features and report broken videos."""
+    keep_freed_memory()  # before the workers start; without effect on a GPU
     cfg = load_config(args)
     check_files(cfg, args.splits)
     compat.apply_gloo_without_cuda(cfg)
@@ -99,7 +97,7 @@ def extract(args: argparse.Namespace) -> None:
     )
     total, done = extractor.num_views()
     if done and get_rank() == 0:
-        print(f'{done} of {total} views are there already.')
+        print(f'{done} of {total} views are already stored.')
     started = time.time()
     with Progress(
         TextColumn('{task.description}'),

@@ -22,7 +22,7 @@ LINE_LENGTH = 100
 
 
 class Leaf(NamedTuple):
-    """What a config is made of: names in the tables below, and a comment."""
+    """Parts of a config, by their names in the tables below, and a comment."""
 
     backbone: str
     neck: str
@@ -31,15 +31,15 @@ class Leaf(NamedTuple):
     comment: str = ''
 
 
-# Frames of a clip behind each backbone.
+# Frames per clip of each backbone.
 BACKBONES = dict(mobilenet=32, mobilenetv2=32, mobilenetv2tsm=8, resnet50=8)
 NECKS = ('avgpool', 'lstm', 'convlstm', 'lightconvlstm')
-# The recipe of each data set for so many frames.
+# Recipe of each data set by frames per clip.
 RECIPES = dict(
     ucf101={32: 'ucf101', 8: 'ucf101_8'},
     hmdb51={32: 'hmdb51', 8: 'hmdb51_8'},
     kinetics400={32: 'kinetics400', 8: 'kinetics400_8'},
-    weizmann={32: 'weizmann', 8: 'weizmann'},  # 8 frames in both
+    weizmann={32: 'weizmann', 8: 'weizmann'},  # both take 8 frames
 )
 # Patterns of config names, and what they replace in a leaf; all that match apply, in order.
 EXCEPTIONS = {

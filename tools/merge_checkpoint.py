@@ -1,4 +1,4 @@
-"""Put neck and head that were trained on features back on their backbone.
+"""Merge a neck and a head that were trained on stored features with their backbone.
 
 python tools/merge_checkpoint.py CONFIG CHECKPOINT --features DIR --out FULL.pth
 python tools/test.py CONFIG FULL.pth
@@ -26,29 +26,34 @@ def merge(cfg: Config, checkpoint: str, store: str) -> dict:
     """Join a checkpoint of neck and head with the backbone of a store.
 
     Args:
-        cfg (Config): The config of videos that the store was made with.
-        checkpoint (str): Trained on the store.
-        store (str): The folder of ``tools/extract_features.py``.
+        cfg (Config): The config that the store was made with.
+        checkpoint (str): A checkpoint trained on the store.
+        store (str): Folder written by ``tools/extract_features.py``.
 
     Returns:
         dict: ``state_dict`` of the whole recognizer, and ``meta``.
 
     Raises:
         ValueError: If the store, the config and the checkpoint do not belong
-            together; with what differs.
+            together; names the differences.
     """
     check_fingerprint(cfg, read_manifest(store), store)
     loaded = _load_checkpoint(checkpoint, map_location='cpu')
     state = dict(loaded.get('state_dict', loaded))
     if any(key.startswith('backbone.') for key in state):
-        raise ValueError(f'{checkpoint} has a backbone already: it was not trained on features.')
+        raise ValueError(
+            f'expected a checkpoint trained on features, got {checkpoint}, which has a backbone; fix: '
+            'test it as it is'
+        )
     for key, value in load_file(str(Path(store) / BACKBONE)).items():
         state[f'backbone.{key}'] = value
     model = MODELS.build(cfg.model)
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        raise ValueError(f'{checkpoint} was not trained with this config: {error}') from None
+        raise ValueError(
+            f'expected a checkpoint of this config, got {checkpoint}: {error}'
+        ) from None
     check_no_nan(model, checkpoint)
     meta = {
         key: loaded['meta'][key]
@@ -60,17 +65,17 @@ def merge(cfg: Config, checkpoint: str, store: str) -> dict:
 
 def argument_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description='Make a full checkpoint of one trained on features'
+        description='Make a full checkpoint from one trained on stored features'
     )
-    parser.add_argument('config', help='the config of videos')
-    parser.add_argument('checkpoint', help='trained with --features')
-    parser.add_argument('--features', required=True, help='the store')
+    parser.add_argument('config', help='config that reads videos')
+    parser.add_argument('checkpoint', help='checkpoint trained with --features')
+    parser.add_argument('--features', required=True, help='folder of the feature store')
     parser.add_argument('--out', required=True, help='the file to write')
     return parser
 
 
 def write(args: argparse.Namespace) -> None:
-    """Merge into a file."""
+    """Merge and save."""
     cfg = Config.fromfile(args.config)
     init_default_scope(cfg.get('default_scope', 'mmaction'))
     merged = merge(cfg, args.checkpoint, args.features)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # From a bare machine to a trained recurrent recognizer: environment, built-in
 # data, training and testing of MobileNet + ConvLSTM and of the same backbone
-# with average pooling. Run it again and it goes on from what is there.
+# with average pooling. Run again, it resumes where it stopped.
 set -euo pipefail
 source "$(dirname "$0")/setup_env.sh"
 STARTED=$SECONDS

@@ -1,11 +1,11 @@
-"""Collect runs into tables, pictures and one page.
+"""Collect runs into tables, plots and one HTML page.
 
     python tools/report.py WORK_DIR [WORK_DIR ...] --html report.html --json results.json
     python tools/report.py --from docs/results/results.json --readme README.md --check
 
-A run that is not finished, on a subset of its data, or of another version of
-its config than the file in configs/ shows as such. Runs of one config are
-averaged over splits and seeds.
+Runs that are unfinished, use a subset of their data, or were made with another
+version of their config are marked as such. Runs of one config are averaged
+over splits and seeds.
 """
 
 import argparse
@@ -38,7 +38,9 @@ from cnnlstm_mm.storage import write_text
 
 
 def argument_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description='Collect runs into tables, pictures and one page')
+    parser = argparse.ArgumentParser(
+        description='Collect runs into tables, plots and one HTML page'
+    )
     parser.add_argument(
         'work_dirs',
         nargs='*',
@@ -51,7 +53,7 @@ def argument_parser() -> argparse.ArgumentParser:
         dest='stored',
         type=Path,
         metavar='RESULTS_JSON',
-        help='read what --json wrote instead of work directories',
+        help='read a file written with --json instead of work directories',
     )
     parser.add_argument(
         '--planned',
@@ -73,19 +75,21 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--metafile', type=Path, help='write a metafile.yml here, and model-index.yml beside it'
     )
-    parser.add_argument('--html', type=Path, help='write a page with all of it here')
+    parser.add_argument('--html', type=Path, help='write an HTML page with everything here')
     parser.add_argument('--plot', type=Path, help='write the curves here')
     parser.add_argument(
         '--pictures',
         type=Path,
         metavar='DIR',
-        help='write curves, confusion matrices and bars of the classes here',
+        help='write curves, confusion matrices and per-class bars here',
     )
     parser.add_argument(
         '--readme', type=Path, help='write the tables between the two markers of this file'
     )
     parser.add_argument(
-        '--check', action='store_true', help='change nothing; fail if --readme has other tables'
+        '--check',
+        action='store_true',
+        help='write nothing; exit with 1 if the tables of --readme differ',
     )
     return parser
 
@@ -93,21 +97,22 @@ def argument_parser() -> argparse.ArgumentParser:
 def check_arguments(args: argparse.Namespace) -> None:
     """Raise ValueError for options that do not go together."""
     if bool(args.work_dirs) == bool(args.stored):
-        raise ValueError('name work directories, or --from a results file')
+        raise ValueError('expected either work directories or --from RESULTS_JSON')
     if args.stored and (args.html or args.plot or args.pictures):
         raise ValueError(
-            '--html, --plot and --pictures need work directories: a results file holds no curves'
+            'expected work directories with --html, --plot and --pictures, got --from: a results file '
+            'holds no curves'
         )
     if args.check and not args.readme:
-        raise ValueError('--check needs --readme')
+        raise ValueError('expected --readme FILE with --check')
 
 
 def planned_rows(lists: list[Path], done: list[str]) -> list[dict[str, Any]]:
-    """Of each list, the configs that have no run, for each data set.
+    """Group the configs without a run by list and data set.
 
     Args:
         lists (list[Path]): Files of configs/benchmarks.
-        done (list[str]): Names of configs that have a run.
+        done (list[str]): Names of the configs with a run.
 
     Returns:
         list[dict]: ``data``, ``configs`` and ``command``.
@@ -147,7 +152,7 @@ def counter() -> Any:
 
 
 def report(args: argparse.Namespace) -> int:
-    """Print the runs; write what is asked for."""
+    """Print the runs and write the requested files."""
     check_arguments(args)
     read = []
     if args.stored:

@@ -4,9 +4,9 @@
     python tools/run_benchmark.py configs/benchmarks/ucf101.yml --launcher pytorch --gpus 8
     python tools/run_benchmark.py configs/benchmarks/ucf101.yml --dry-run
 
-Start it again and it goes on: what is done is not repeated, what was killed is
-resumed from its last epoch. A run that fails stops no other; the exit code is
-then 1.
+Start it again to continue: finished runs are skipped, killed ones resume from
+their last epoch. A failed run does not stop the others; the exit code is then
+1.
 """
 
 import argparse
@@ -49,25 +49,25 @@ def argument_parser() -> argparse.ArgumentParser:
         '--only',
         nargs='+',
         metavar='WORD',
-        help='of the configs, those with one of these words in their name',
+        help='only configs with one of these words in their name',
     )
-    parser.add_argument('--splits', nargs='+', type=int, help="instead of the list's")
-    parser.add_argument('--seeds', nargs='+', type=int, help="instead of the list's")
+    parser.add_argument('--splits', nargs='+', type=int, help="splits, instead of the list's")
+    parser.add_argument('--seeds', nargs='+', type=int, help="seeds, instead of the list's")
     parser.add_argument(
         '--work-root',
         type=Path,
         default=Path('work_dirs/benchmarks'),
         help='runs go to WORK_ROOT/LIST/CONFIG...; default: %(default)s',
     )
-    parser.add_argument('--jobs', type=int, default=1, help='so many runs at once')
+    parser.add_argument('--jobs', type=int, default=1, help='number of concurrent runs')
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm'],
         default='none',
         help='how each run starts its processes',
     )
-    parser.add_argument('--gpus', type=int, default=1, help='processes, one a GPU, of a run')
-    parser.add_argument('--partition', help='of Slurm')
+    parser.add_argument('--gpus', type=int, default=1, help='processes per run, one per GPU')
+    parser.add_argument('--partition', help='Slurm partition')
     parser.add_argument('--amp', action='store_true', help='train in mixed precision')
     parser.add_argument(
         '--auto-scale-lr',
@@ -81,7 +81,7 @@ def argument_parser() -> argparse.ArgumentParser:
         help='override settings of all configs, as key=value',
     )
     parser.add_argument(
-        '--dry-run', action='store_true', help='say what would be done, with the commands'
+        '--dry-run', action='store_true', help='print the plan with its commands, and run nothing'
     )
     return parser
 
@@ -90,20 +90,20 @@ def chosen(runs: list[Run], words: list[str]) -> list[Run]:
     """Keep the runs whose config has one of the words in its name.
 
     Raises:
-        ValueError: If none has.
+        ValueError: If no config matches.
     """
     kept = [run for run in runs if any(word in run.config.stem for word in words)]
     if not kept:
         names = sorted({run.config.stem for run in runs})
         raise ValueError(
-            f'--only {" ".join(words)}: no config has that in '
-            f'its name; there are {", ".join(names)}.'
+            f'expected a config with one of --only {" ".join(words)} in its name, got '
+            f'{", ".join(names)}'
         )
     return kept
 
 
 def say_plan(runs: list[Run], launch: Launch, console: Console) -> None:
-    """Print each run, how far it is, and the commands that are left."""
+    """Print each run, its progress and the remaining commands."""
     for run in runs:
         state = read_state(run)
         console.print(f'{run.name}: {state.words(run)}', highlight=False)
@@ -115,7 +115,7 @@ def say_plan(runs: list[Run], launch: Launch, console: Console) -> None:
 
 
 def summary(outcomes: list[Outcome], console: Console) -> None:
-    """Print how many runs are done, and each that is not with its reason."""
+    """Print the number of runs by outcome, and each failed run with its reason."""
     failed = [o for o in outcomes if o.words == 'failed']
     counts = {
         words: sum(o.words == words for o in outcomes)
@@ -154,9 +154,9 @@ def report(runs: list[Run], args: argparse.Namespace) -> int:
 
 
 def run_lists(args: argparse.Namespace) -> int:
-    """Run the lists, or say what would be run."""
+    """Run the lists, or print the plan."""
     if args.jobs < 1:
-        raise ValueError(f'--jobs must be at least 1, got {args.jobs}')
+        raise ValueError(f'expected --jobs to be at least 1, got {args.jobs}')
     console = Console()
     flags = tuple(
         flag for flag, on in (('--amp', args.amp), ('--auto-scale-lr', args.auto_scale_lr)) if on
@@ -180,16 +180,16 @@ def run_lists(args: argparse.Namespace) -> int:
     summary(outcomes, console)
     code = report(runs, args)
     if any(outcome.words == 'stopped' for outcome in outcomes):
-        console.print('Stopped. The same command goes on from here.')
+        console.print('Stopped. Run the same command again to continue.')
         return 130
     return 1 if code or any(o.failed for o in outcomes) else 0
 
 
 def job_devices(args: argparse.Namespace) -> list[str] | None:
-    """The CUDA devices to share among the jobs; None where jobs see all.
+    """CUDA devices to share among the jobs; None if each job sees all.
 
     Raises:
-        ValueError: If there are fewer than the jobs need.
+        ValueError: If the jobs need more GPUs than are visible.
     """
     if args.launcher == 'slurm':
         return None
@@ -202,8 +202,8 @@ def job_devices(args: argparse.Namespace) -> list[str] | None:
     devices = visible.split(',') if visible else [str(k) for k in range(count)]
     if len(devices) < args.jobs * args.gpus:
         raise ValueError(
-            f'--jobs {args.jobs} x --gpus {args.gpus} need '
-            f'{args.jobs * args.gpus} GPUs, and there are {len(devices)}.'
+            f'expected {args.jobs * args.gpus} GPUs for --jobs {args.jobs} x --gpus {args.gpus}, '
+            f'got {len(devices)}; fix: lower --jobs or --gpus'
         )
     return devices
 

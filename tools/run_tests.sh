@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Makes the environment if it is missing, then runs the linter, the formatter's check, the type
 # checker and all tests, one worker a core, and prints the coverage of the package.
-#   bash tools/run_tests.sh                the whole of it
+#   bash tools/run_tests.sh                everything
 #   bash tools/run_tests.sh --fast         no tests marked slow, no coverage
-#   bash tools/run_tests.sh PYTEST_ARGS    these tests alone, in one process
+#   bash tools/run_tests.sh PYTEST_ARGS    only these tests, in one process
 set -euo pipefail
 source "$(dirname "$0")/setup_env.sh"
 FAST=()
@@ -27,7 +27,7 @@ if [ ${#FAST[@]} -gt 0 ]; then
     exec "$PYTHON" -m pytest "${WORKERS[@]}" "${FAST[@]}"
 fi
 "$PYTHON" -m coverage erase
-# sysmon costs least, and Python has it from 3.12 on.
+# sysmon is the fastest tracer, from Python 3.12 on.
 "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 12))' && export COVERAGE_CORE=sysmon
 COVERAGE_PROCESS_START=$ROOT/pyproject.toml "$PYTHON" -m pytest "${WORKERS[@]}"
 say "Coverage of the package, in percent of its lines"

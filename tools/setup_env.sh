@@ -6,7 +6,7 @@ cd "$ROOT"
 say() { printf '\n== %s\n' "$*"; }
 fail() { printf 'ERROR: %s\n' "$*" >&2; exit 1; }
 
-# Whether a Python is one of setup.cfg's python_requires.
+# Whether a Python satisfies setup.cfg's python_requires.
 supported() {
     "$1" -c '
 import configparser, re, sys
@@ -31,18 +31,18 @@ if [ ! -f $STAMP ] || [ "$(cat $STAMP)" != "$WANTED" ] || [ ! -x .venv/bin/pytho
     say "Environment: .venv with $("$BASE_PYTHON" --version) (about a minute, once)"
     "$BASE_PYTHON" -m venv .venv \
         || fail "venv failed: on Debian and Ubuntu run apt-get install python3-venv"
-    # torch first and alone: on Linux this is the CUDA build unless pip is
-    # pointed at another index or folder of wheels.
+    # torch first: on Linux this is the CUDA build unless pip is pointed at
+    # another index or folder of wheels.
     .venv/bin/python -m pip install --quiet --disable-pip-version-check \
         "$(grep '^torch==' tools/constraints.txt)"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check \
         --constraint tools/constraints.txt --editable '.[test]'
-    # Alone: torchvision, which it asks for, may not fit this torch.
+    # Without dependencies: its torchvision may not match this torch.
     .venv/bin/python -m pip install --quiet --disable-pip-version-check \
         --no-deps "$(grep '^timm==' tools/constraints.txt)"
     echo "$WANTED" > $STAMP
 else
-    say "Environment: .venv is there"
+    say "Environment: .venv is up to date"
 fi
 .venv/bin/python -c 'import cv2' 2>/dev/null \
     || fail "OpenCV does not import ($(.venv/bin/python -c 'import cv2' 2>&1 | tail -n 1)); fix: .venv/bin/python -m pip uninstall -y opencv-python opencv-contrib-python && .venv/bin/python -m pip install -c tools/constraints.txt opencv-python-headless"

@@ -1,14 +1,14 @@
-r"""Name the action while a video runs: a file, a webcam or an address.
+r"""Recognize actions live in a video file, a webcam or a network stream.
 
     python tools/stream_demo.py SOURCE CONFIG CHECKPOINT --out scored.mp4
     python tools/stream_demo.py 0 CONFIG CHECKPOINT --show
     python tools/stream_demo.py rtsp://camera/stream CONFIG CHECKPOINT \
         --json scores.jsonl --every 2
 
-A live source never waits: of the frames that come while the last one is worked
-on, only the newest is used, and the others are counted as dropped. A lost one
-is opened again, and its scores begin anew. Ctrl-C, SIGTERM and SIGHUP end it
-with whole files.
+A live source never waits: of the frames that arrive during a step only the
+newest is used, and the others count as dropped. A lost source is reopened, and
+its scores start over. After Ctrl-C, SIGTERM or SIGHUP the output files are
+complete.
 """
 
 import argparse
@@ -53,7 +53,7 @@ from cnnlstm_mm.streaming import (
 def argument_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description='Recognize actions frame by frame',
-        epilog='Press q in the window, or Ctrl-C, to end.',
+        epilog='Press q in the window, or Ctrl-C, to stop.',
     )
     parser.add_argument(
         'source', help='a video file or pipe, a webcam (0, /dev/video0), or an RTSP or HTTP address'
@@ -64,33 +64,35 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--show',
         action='store_true',
-        help='show it in a window; default where neither --out nor --json is given',
+        help='show it in a window; default if neither --out nor --json is given',
     )
     parser.add_argument(
         '--json',
-        help='write the scores of each frame here, a JSON object a line; - for standard output',
+        help='write the scores of each frame here, one JSON object per line; - for standard output',
     )
     parser.add_argument('--topk', type=int, default=5, help='classes to show')
     parser.add_argument(
         '--every',
         type=int,
-        help='recognize every so many frames of the source; default: the '
-        'frame_interval that the config was trained with',
+        help='recognize every N-th frame of the source; default: the frame_interval '
+        'that the config was trained with',
     )
-    parser.add_argument('--max-frames', type=int, help='end after so many recognized frames')
+    parser.add_argument(
+        '--max-frames', type=int, help='stop after this number of recognized frames'
+    )
     parser.add_argument(
         '--retries',
         type=int,
         default=10,
-        help='tries in a row to get frames from a lost live source',
+        help='consecutive attempts to get frames from a lost live source',
     )
     parser.add_argument(
         '--label-file',
-        help='one class a line; default: label_map.txt in the data_root of the config',
+        help='one class per line; default: label_map.txt in the data_root of the config',
     )
     parser.add_argument('--device', default='cpu', help='cpu or cuda')
     parser.add_argument(
-        '--bf16', action='store_true', help='convolutions in bfloat16, where the device has it'
+        '--bf16', action='store_true', help='convolutions in bfloat16, if the device supports it'
     )
     parser.add_argument('--threads', type=int, help='CPU threads of PyTorch')
     parser.add_argument(
@@ -103,11 +105,11 @@ def argument_parser() -> argparse.ArgumentParser:
 
 
 class VideoOut:
-    """Write frames at the times they belong to.
+    """Video file that shows each frame at its time in the source.
 
     Args:
         path (str): The mp4 file.
-        fps (float): Its frames a second.
+        fps (float): Frames per second of the file.
     """
 
     def __init__(self, path: str, fps: float) -> None:
@@ -125,8 +127,10 @@ class VideoOut:
                 self.path, cv2.VideoWriter_fourcc(*'mp4v'), self.fps, self.size
             )
             if not self.writer.isOpened():
-                raise SourceError(f'OpenCV cannot write {self.path}')
-        if image.shape[1::-1] != self.size:  # the source changed its size
+                raise SourceError(
+                    f'expected a writable file, got {self.path}, which OpenCV cannot write'
+                )
+        if image.shape[1::-1] != self.size:  # the source has changed its size
             image = cv2.resize(image, self.size)
         copies = max(1, round(seconds * self.fps) + 1 - self.written)
         for _ in range(copies):
@@ -152,9 +156,9 @@ class StateColumn(ProgressColumn):
 
 @contextmanager
 def stopped_by_signals(source: VideoSource) -> Iterator[None]:
-    """Let Ctrl-C, SIGTERM and SIGHUP end the iteration, and only a second Ctrl-C interrupt.
+    """End the iteration at Ctrl-C, SIGTERM and SIGHUP; a second Ctrl-C interrupts.
 
-    Signals that are ignored already, as SIGHUP is under nohup, stay ignored.
+    Signals that are already ignored, as SIGHUP is under nohup, stay ignored.
     """
 
     def stop(*_: Any) -> None:
@@ -174,7 +178,7 @@ def stopped_by_signals(source: VideoSource) -> Iterator[None]:
 
 
 def line(frame: Any, scores: np.ndarray, labels: list[str], topk: int) -> str:
-    """One frame's scores as JSON."""
+    """Format the scores of a frame as JSON."""
     best = np.argsort(-scores, kind='stable')[:topk]
     return json.dumps(
         dict(
@@ -189,7 +193,7 @@ def line(frame: Any, scores: np.ndarray, labels: list[str], topk: int) -> str:
 
 
 def summary(latencies: list[float], seconds: float, source: VideoSource) -> dict[str, Any]:
-    """Frame rate, latency in ms, and what was lost."""
+    """Frame rate, latency in ms, dropped frames and reconnects."""
     milliseconds = 1e3 * np.asarray(latencies or [np.nan])
     return dict(
         frames=len(latencies),
@@ -202,11 +206,11 @@ def summary(latencies: list[float], seconds: float, source: VideoSource) -> dict
 
 
 def recognize(args: argparse.Namespace, console: Console, stdout: IO[str]) -> dict[str, Any]:
-    """Recognize until the source ends, or the user does.
+    """Recognize until the source ends or the user stops.
 
     Args:
-        args (Namespace): The parsed arguments.
-        console (Console): Where the progress is shown.
+        args (Namespace): Arguments of the tool.
+        console (Console): Shows the progress.
         stdout: Receives the scores of ``--json -``.
 
     Returns:
@@ -277,7 +281,7 @@ def recognize(args: argparse.Namespace, console: Console, stdout: IO[str]) -> di
                     break
         except KeyboardInterrupt:
             pass
-        except BrokenPipeError:  # the reader of --json - has left
+        except BrokenPipeError:  # the reader of --json - has closed the pipe
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())
         seconds = time.perf_counter() - start
     if not latencies and not source.stopped:
@@ -286,30 +290,30 @@ def recognize(args: argparse.Namespace, console: Console, stdout: IO[str]) -> di
 
 
 def open_lines(path: str, stack: ExitStack) -> IO[str]:
-    """A new file that ``stack`` closes."""
+    """Open a new file that ``stack`` closes."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     return stack.enter_context(open(path, 'w'))
 
 
 def show(image: np.ndarray) -> bool:
-    """Show an image; whether the user wants to end."""
+    """Show an image; True if the user pressed q or Escape."""
     try:
         cv2.imshow('cnnlstm_mm', image)
         return cv2.waitKey(1) & 0xFF in (ord('q'), 27)
     except cv2.error as error:
         raise SourceError(
-            'there is no display for a window: pass --out FILE.mp4 or --json '
-            f'FILE instead of --show ({error.err})'
+            f'expected a display for --show, got none ({error.err}); fix: pass --out FILE.mp4 or '
+            '--json FILE instead'
         ) from None
 
 
 def demo(args: argparse.Namespace) -> None:
-    """Run, and print frame rate, latency and losses."""
+    """Run, and print frame rate, latency, dropped frames and reconnects."""
     if args.out and not args.out.endswith('.mp4'):
-        raise ValueError(f'--out {args.out}: name an .mp4 file')
+        raise ValueError(f'expected --out to be an .mp4 file, got {args.out}')
     args.show = args.show or not (args.out or args.json)
     stdout = sys.stdout
-    # It may be for JSON, and loading prints to it.
+    # Standard output may be for JSON, and loading a model prints.
     with redirect_stdout(sys.stderr):
         found = recognize(args, Console(stderr=True), stdout)
     print(

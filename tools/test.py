@@ -1,4 +1,4 @@
-"""Test a checkpoint with MMAction2's runner: on a CPU, a GPU, or many."""
+"""Test a checkpoint with MMAction2's runner: on a CPU, a GPU or several."""
 
 import argparse
 import sys
@@ -17,7 +17,7 @@ from cnnlstm_mm.engine.launch import (
 
 
 def argument_parser() -> argparse.ArgumentParser:
-    """Upstream's test flags."""
+    """MMAction2's test flags."""
     parser = argparse.ArgumentParser(description='Test an action recognizer')
     parser.add_argument('config', help='test config file path')
     parser.add_argument('checkpoint', help='checkpoint file')
@@ -36,21 +36,18 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
     """Merge the testing flags into the config.
 
     Args:
-        cfg (Config): The config of the run.
-        args (Namespace): The parsed arguments.
-
-    Returns:
-        Config: The same config, changed.
+        cfg (Config): Config of the run, changed in place and returned.
+        args (Namespace): Arguments of the tool.
 
     Raises:
-        ValueError: If --dump names no pickle file, or the config lacks the
+        ValueError: If --dump is not a pickle file, or the config lacks the
             hook that --show and --show-dir need.
     """
     if args.show or args.show_dir is not None:
         if 'visualization' not in cfg.default_hooks:
             raise ValueError(
-                '--show and --show-dir need a hook: set default_hooks='
-                'dict(visualization=dict(type="ClipVisualizationHook")).'
+                'expected a visualization hook for --show and --show-dir, got none; fix: set '
+                'default_hooks=dict(visualization=dict(type="ClipVisualizationHook"))'
             )
         cfg.default_hooks.visualization.update(
             enable=True,
@@ -61,7 +58,7 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
         )
     if args.dump is not None:
         if not args.dump.endswith(('.pkl', '.pickle')):
-            raise ValueError(f'--dump {args.dump}: name a .pkl file.')
+            raise ValueError(f'expected --dump to be a .pkl file, got {args.dump}')
         evaluators = cfg.test_evaluator
         if not isinstance(evaluators, (list, tuple)):
             evaluators = [evaluators]
@@ -71,7 +68,7 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
 
 
 def test(args: argparse.Namespace) -> None:
-    """Test."""
+    """Test the checkpoint."""
     cfg = merge_args(load_config(args), args)
     runner = build_runner(cfg, ['test'])
     with name_dead_decoders():

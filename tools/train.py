@@ -1,4 +1,4 @@
-"""Train a recognizer with MMAction2's runner: on a CPU, a GPU, or many."""
+"""Train a recognizer with MMAction2's runner: on a CPU, a GPU or several."""
 
 import argparse
 import sys
@@ -18,7 +18,7 @@ from cnnlstm_mm.engine.launch import (
 
 
 def argument_parser() -> argparse.ArgumentParser:
-    """Upstream's train flags."""
+    """MMAction2's train flags."""
     parser = argparse.ArgumentParser(description='Train an action recognizer')
     parser.add_argument('config', help='train config file path')
     parser.add_argument(
@@ -56,14 +56,11 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
     """Merge the training flags into the config.
 
     Args:
-        cfg (Config): The config of the run.
-        args (Namespace): The parsed arguments.
-
-    Returns:
-        Config: The same config, changed.
+        cfg (Config): Config of the run, changed in place and returned.
+        args (Namespace): Arguments of the tool.
 
     Raises:
-        ValueError: If --amp meets an optimizer wrapper that it cannot replace.
+        ValueError: If --amp cannot replace the optimizer wrapper.
     """
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
@@ -71,8 +68,8 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
         wrapper = cfg.optim_wrapper.get('type', 'OptimWrapper')
         if wrapper not in ('OptimWrapper', 'AmpOptimWrapper'):
             raise ValueError(
-                f'--amp replaces OptimWrapper, but the config has {wrapper}: '
-                'drop --amp, or set optim_wrapper.type=OptimWrapper.'
+                f'expected optim_wrapper.type=OptimWrapper with --amp, got {wrapper}; fix: drop '
+                '--amp, or set optim_wrapper.type=OptimWrapper'
             )
         if torch.cuda.is_available():
             cfg.optim_wrapper.type = 'AmpOptimWrapper'
@@ -97,7 +94,7 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
 
 
 def train(args: argparse.Namespace) -> None:
-    """Train."""
+    """Train the model."""
     cfg = merge_args(load_config(args), args)
     modes = ['train'] if cfg.get('val_cfg') is None else ['train', 'val']
     runner = build_runner(cfg, modes)

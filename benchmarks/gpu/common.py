@@ -1,4 +1,4 @@
-"""What the steps share: arguments, the device, a clock, the JSON."""
+"""Arguments, timing and JSON output of the steps."""
 
 import argparse
 import json
@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def arguments(description: str, **options: dict) -> argparse.Namespace:
-    """--json, --rehearse and ``options`` of argparse by name; a device as ``device``."""
+    """Parse --json, --rehearse and ``options``, keywords of add_argument by name; add ``device``."""
     parser = argparse.ArgumentParser(description=description.split('\n')[0])
     parser.add_argument('--json', type=Path, required=True, help='file for the figures')
     parser.add_argument('--rehearse', action='store_true', help='small shapes on the CPU')
@@ -32,9 +32,9 @@ def write(path: Path, result: object) -> None:
 
 
 def seconds(function: Callable[[], object], device: str, least: float = 0.25) -> float:
-    """Time of a call; on a GPU the median by its own clock, after two that warm up.
+    """Time of a call; on a GPU the median of CUDA events, after two calls that warm up.
 
-    As many calls as ``least`` seconds hold, and at least five; on a CPU, one.
+    Calls are repeated for ``least`` seconds, and at least five times; on a CPU, one is timed.
     """
     for _ in range(1 if device == 'cpu' else 2):
         function()
@@ -55,7 +55,7 @@ def seconds(function: Callable[[], object], device: str, least: float = 0.25) ->
 
 
 def set_precision(name: str) -> None:
-    """'tf32' lets float32 products round their factors to TF32; all others do not."""
+    """Allow TF32 in float32 products for 'tf32', and forbid it for any other name."""
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = name == 'tf32'
 
 

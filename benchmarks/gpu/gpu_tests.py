@@ -1,4 +1,4 @@
-"""The tests that need a GPU; in a rehearsal those of the same files that do not."""
+"""Tests that need a GPU; in a rehearsal, the tests of the same files that do not."""
 
 import importlib.util
 import subprocess

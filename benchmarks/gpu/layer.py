@@ -1,9 +1,9 @@
 """The layer against the cat(x, h) cell and a hoisted cuDNN loop, in bf16, TF32 and fp32.
 
-A row a shape, precision, direction and peer: seconds, the share of the measured
-speed of matrix products and of memory, bytes kept for backward, and the error
-against the float32 loop. Rows come in the order of their weight; when the
-budget is spent the rest is left out.
+One row per shape, precision and peer: seconds, the share of the measured speed
+of matrix products and of memory, bytes kept for backward, and the error against
+the float32 loop. The most important rows come first; rows after the budget are
+skipped.
 """
 
 import json
@@ -45,7 +45,7 @@ def time_of(run, leaves, mode, precision, device):
 
 
 def kept_of(run, leaves, precision, device):
-    """Bytes that backward keeps alive beyond the leaves and the output."""
+    """Bytes saved for backward, without the leaves and the output."""
     sizes = {}
 
     def pack(t):
@@ -61,7 +61,7 @@ def kept_of(run, leaves, precision, device):
 
 
 def rows_of(case, precision, speeds, args, spent):
-    """All rows of a shape in a precision; those after the budget say so."""
+    """Yield all rows of a shape in a precision; those after the budget are marked as skipped."""
     torch.compiler.reset()
     set_precision('fp32')
     _, leaves, peers = build(case, args.device, args.rehearse)
@@ -97,7 +97,7 @@ def measure(row, run, want, leaves, case, speeds, device):
 
 
 def judge(rows, cases):
-    """Ours against the targets: what was wanted, and how many times as fast it was."""
+    """Compare our layer with the targets: the wanted and the measured speed-up."""
     found = {(r['case'], r['precision'], r['peer']): r for r in rows}
     for case, precisions, peer, wanted in TARGETS:
         for precision in precisions:

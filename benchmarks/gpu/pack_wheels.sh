@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Wheels of what a GPU machine without network lacks, into benchmarks/gpu/wheels:
+# Packs wheels for a GPU machine without network into benchmarks/gpu/wheels:
 #   bash benchmarks/gpu/pack_wheels.sh [PACKAGE ...]
 # for Python 3.12 on x86-64 Linux, or PYTHON_VERSION. That machine has torch,
 # triton, numpy, OpenCV, pillow, rich, matplotlib, safetensors and pytest;
-# PACKAGEs are packed on top.
+# PACKAGEs are added.
 set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
 WHEELS=${WHEELS:-$HERE/wheels}
@@ -18,7 +18,7 @@ done
 mkdir -p "$WHEELS"
 for PACKAGE in "${PACKAGES[@]}"; do
     NAME=${PACKAGE%%==*}
-    # The tested version, where none is named; of imageio-ffmpeg the smaller one.
+    # The tested version by default; of imageio-ffmpeg a smaller one.
     WANTED=$(grep -iE "^${PACKAGE//[-_]/[-_]}==" "$CONSTRAINTS" | head -n 1 || true)
     if compgen -G "$WHEELS/${NAME//-/_}-*.whl" > /dev/null; then continue; fi
     "${PYTHON:-python3}" -m pip download --quiet --disable-pip-version-check --no-deps \

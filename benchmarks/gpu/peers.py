@@ -1,4 +1,4 @@
-"""ConvLSTMs on a GPU to measure against each other, all with the same weights.
+"""ConvLSTM implementations to compare on a GPU, all with the same weights.
 
 Each takes x [N, T, C, H, W] and returns the sequence of h.
 """
@@ -33,12 +33,12 @@ class Case(NamedTuple):
 
     @property
     def operations(self) -> int:
-        """Of the forward convolutions; a multiply-add counts as two."""
+        """Operations of the forward convolutions; a multiply-add counts as two."""
         pixels = self.batch * self.frames * self.size**2
         return 2 * pixels * 4 * self.hidden * (self.inputs + self.hidden) * 9
 
     def least_bytes(self, item: int) -> int:
-        """Read and written by a forward pass that keeps c, h and the weights on the chip."""
+        """Bytes moved by a forward pass that keeps c, h and the weights on the chip."""
         pixels = self.batch * self.frames * self.size**2
         return item * pixels * (self.inputs + 2 * 4 * self.hidden + self.hidden)
 
@@ -52,7 +52,7 @@ def build(case: Case, device: str, rehearse: bool) -> tuple[Tensor, list[Tensor]
     torch.manual_seed(0)
     layer = ConvLSTM(case.inputs, case.hidden).to(device)
     x = torch.randn(*case[:3], case.size, case.size, device=device)
-    # As a backbone that runs channels last hands its features on.
+    # The layout of the features of a channels-last backbone.
     x = x.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3).requires_grad_()
     w_x, w_h, bias = (getattr(layer, f'{k}_l0') for k in ('weight_ih', 'weight_hh', 'bias'))
 
@@ -108,7 +108,7 @@ def cell(z: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
 
 @contextmanager
 def kernels_of(peer: str) -> Iterator[None]:
-    """Forces the kernels that a peer of ours is named for, in both directions."""
+    """Force the kernels in the name of our peer, in both directions."""
     name, _, kernels = peer.partition(', ')
     if name == 'ours' and kernels:
         os.environ[KERNELS] = kernels

@@ -1,6 +1,6 @@
-"""All steps of the GPU benchmark, each in a process of its own, into one JSON.
+"""All steps of the GPU benchmark, each in a separate process, into one JSON.
 
-A step that fails or takes too long is written down, and the next one runs.
+A step that fails or times out is recorded, and the next one runs.
 
     bash benchmarks/gpu/run.sh --out work_dirs/gpu
 """
@@ -29,7 +29,7 @@ class Step(NamedTuple):
     interpreted: bool = False  # in a rehearsal
 
 
-# The most telling first.
+# The most informative first.
 STEPS = [
     Step('machine', ['machine.py'], 40),
     Step('tests', ['gpu_tests.py'], 120),
@@ -42,7 +42,7 @@ STEPS = [
 
 
 def run(step: Step, out: Path, rehearse: bool, seconds: float) -> dict:
-    """Whether a step succeeded, its figures, and the end of what it printed."""
+    """Run a step; return whether it succeeded, its figures, and the end of its log."""
     result, log = out / f'{step.name}.json', out / f'{step.name}.log'
     result.unlink(missing_ok=True)
     command = [sys.executable, str(HERE / step.script[0]), *step.script[1:], '--json', str(result)]
@@ -66,7 +66,7 @@ def run(step: Step, out: Path, rehearse: bool, seconds: float) -> dict:
         finally:
             end(process)
     row = dict(ok=code == 0, seconds=round(time.perf_counter() - start, 1), exit=code)
-    if result.exists():  # of a step that was stopped, too
+    if result.exists():  # also of a step that timed out
         row['result'] = json.loads(result.read_text())
     if code != 0:
         row['log'] = log.read_text(errors='replace')[-2000:]
@@ -74,7 +74,7 @@ def run(step: Step, out: Path, rehearse: bool, seconds: float) -> dict:
 
 
 def end(process: subprocess.Popen) -> None:
-    """Stop a process and all that it started."""
+    """Kill a process and its children."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What only a GPU can show, in under eight minutes and one JSON; see README.md.
+# GPU benchmark in under eight minutes, with all results in one JSON; see README.md.
 #   bash benchmarks/gpu/run.sh [--rehearse] [--out FOLDER] [--only STEP ...]
 # PYTHON chooses the Python that has torch; WHEELS the folder of pack_wheels.sh.
 set -euo pipefail

@@ -100,11 +100,11 @@ def check_there(ann_file: str, rows: list[Row], root: str | None) -> None:
     for number, path, _ in rows:
         full = osp.join(root or '', path)
         if '://' not in full and not osp.isfile(full):
-            faults.append((number, f'{full} is not there'))
+            faults.append((number, f'expected an existing file, got {full}'))
     if faults:
         raise FileNotFoundError(
             f'{fault_lines(ann_file, faults)}\nSet data_prefix to the folder that the paths '
-            'start from, or write the list anew with tools/data/prepare_*.py, which leaves '
+            'start from, or write the list again with tools/data/prepare_*.py, which leaves '
             'missing clips out and reports them.'
         )
 

@@ -24,7 +24,7 @@ class DecodeTimeoutError(RuntimeError):
 def run_with_timeout(seconds: float | None, function: Callable, *args: Any) -> Any:
     """Call a function that may hang in foreign code, with its positional arguments.
 
-    It runs in a thread of its own. A thread that does not return keeps its memory until the
+    It runs in a separate thread. A thread that does not return keeps its memory until the
     process ends; nothing else can interrupt foreign code without ending the process.
 
     Args:
@@ -108,7 +108,7 @@ def name_dead_decoders() -> Iterator[None]:
             raise RuntimeError(
                 f'the decoder ended the process of a data loader on{listed}\n'
                 '(or the machine had no memory left: see dmesg). Take it off the list; '
-                'tools/data/prepare_*.py decode every video in processes of their own and leave '
+                'tools/data/prepare_*.py decode every video in a separate process and leave '
                 'such ones out. Then go on with --resume.'
             ) from error
         finally:

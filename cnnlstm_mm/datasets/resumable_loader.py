@@ -138,7 +138,7 @@ def _attribute(wrapper: Any, wrapped: str, name: str) -> Any:
 def resumable(loader: DataLoader) -> DataLoader:
     """Copy a loader with :class:`SeededDataset` and :class:`ResumableBatchSampler` in it."""
     loader = copy.copy(loader)
-    # DataLoader refuses to set them, and has too many options to build anew.
+    # DataLoader refuses to set them, and has too many options to rebuild it.
     vars(loader).update(
         dataset=SeededDataset(loader.dataset),
         batch_sampler=ResumableBatchSampler(loader.batch_sampler),

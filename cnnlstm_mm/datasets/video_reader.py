@@ -35,7 +35,7 @@ class VideoReader:
     decord another (OpenCV 5.0 cannot convert interlaced video), by decord:
 
     - containers and codecs outside ``EXACT_CONTAINERS`` and ``EXACT_CODECS``;
-    - clips that were cut without encoding them anew: decord counts the frames outside of the
+    - clips that were cut without re-encoding: decord counts the frames outside of the
       cut, which no player shows, and gives others in their place;
     - clips of which decord gives two equal frames, as it does instead of an error;
     - what decord is missing for, cannot open or cannot decode, such as frames 48 or 72 pixels

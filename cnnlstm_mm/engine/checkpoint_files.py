@@ -182,7 +182,7 @@ def newest_valid(folder: str, template: str, work_dir: str | None = None) -> str
     if damaged:
         lines = ''.join(f'\n  {path} ({reason})' for path, reason in damaged)
         raise RuntimeError(
-            f'Every checkpoint in {folder} is damaged:{lines}\nfix: remove them to start anew, or '
+            f'Every checkpoint in {folder} is damaged:{lines}\nfix: remove them to start over, or '
             'name another with --resume PATH.'
         )
     return None

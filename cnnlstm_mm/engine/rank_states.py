@@ -15,7 +15,7 @@ State = dict[str, dict[str, Tensor]]
 def rank_state(model: nn.Module) -> State:
     """``buffers`` and ``grads`` of this process by name, on the CPU.
 
-    In the middle of an epoch each process has batch-norm statistics of its own; between two
+    In the middle of an epoch each process has separate batch-norm statistics; between two
     updates with ``accumulative_counts`` it has gradients.
     """
     model = unwrap_model(model)

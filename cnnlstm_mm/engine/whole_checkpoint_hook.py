@@ -20,7 +20,7 @@ class WholeCheckpointHook(Hook):
 
     - testing and resuming refuse a checkpoint that lacks weights of the model or has them in other
       shapes;
-    - a training with ``load_from`` takes what fits, with a warning that says how much starts anew,
+    - a training with ``load_from`` takes the weights that fit, warns of those that start untrained,
       and refuses a file of which nothing fits;
     - all refuse weights that are NaN or infinite, and a training those that ``init_cfg`` loads.
 
@@ -71,5 +71,5 @@ class WholeCheckpointHook(Hook):
             )
         runner.logger.warning(
             f'Only {found.fitting} of {found.fitting + lost} weights come from {name}; the others '
-            f'start anew. {found}'
+            f'start untrained. {found}'
         )

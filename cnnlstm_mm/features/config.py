@@ -1,4 +1,4 @@
-"""From a config of videos to the same config on stored features."""
+"""Convert a config that reads videos to one that reads stored features."""
 
 import copy
 import hashlib
@@ -19,7 +19,7 @@ from .store import FeatureStore, read_manifest
 
 SPLITS = ('train', 'val', 'test')
 # Of a backbone's config, these do not change what it computes; its weights
-# have a hash of their own.
+# have a separate hash.
 NOT_COMPARED = ('init_cfg', 'frozen', 'channels_last', 'pretrained')
 
 
@@ -61,7 +61,7 @@ def use_features(cfg: Config, store: str) -> Config:
 
 
 def check_fingerprint(cfg: Config, manifest: dict, store: str) -> None:
-    """Refuse a store that was made of anything else than ``cfg``.
+    """Raise unless a store was made with ``cfg``.
 
     Weights are compared where the config names some (``init_cfg`` of type Pretrained); a list of
     clips where its file exists.
@@ -99,7 +99,7 @@ def check_fingerprint(cfg: Config, manifest: dict, store: str) -> None:
     if differences:
         listed = ''.join(f'\n  {line}' for line in differences)
         raise ValueError(
-            f'The features in {store} do not belong to this config:{listed}\nExtract them anew '
+            f'The features in {store} do not belong to this config:{listed}\nfix: extract them '
             'into another folder, or use the config that they were made with.'
         )
     if weights is None:
@@ -125,7 +125,7 @@ def video_dataset(cfg: Config, split: str) -> dict[str, Any] | None:
 
 
 def fingerprint(cfg: Config) -> dict[str, Any]:
-    """What the features of a config of videos depend on, beside the weights.
+    """Everything but the weights that the features of a config depend on.
 
     Returns:
         ``backbone``, ``data_preprocessor``, ``in_index``, ``pool`` and, in ``splits``, each
@@ -140,23 +140,23 @@ def fingerprint(cfg: Config) -> dict[str, Any]:
         dataset = video_dataset(cfg, split)
         if dataset is not None and dataset.get('pipeline'):
             splits[split] = dict(
-                pipeline=plain(dataset['pipeline']), list_sha256=list_hash(list_path(dataset))
+                pipeline=comparable(dataset['pipeline']), list_sha256=list_hash(list_path(dataset))
             )
     return dict(
-        backbone=plain(model.backbone),
-        data_preprocessor=plain(model.data_preprocessor),
+        backbone=comparable(model.backbone),
+        data_preprocessor=comparable(model.data_preprocessor),
         in_index=neck.get('in_index', -1),
         pool='avg' if averaged else 'none',
         splits=splits,
     )
 
 
-def plain(node: Any) -> Any:
-    """A config node as JSON gives it back, less what is not compared."""
+def comparable(node: Any) -> Any:
+    """Convert a config node as JSON would, without the keys that are not compared."""
     if isinstance(node, dict):
-        return {str(key): plain(node[key]) for key in node if key not in NOT_COMPARED}
+        return {str(key): comparable(node[key]) for key in node if key not in NOT_COMPARED}
     if isinstance(node, (list, tuple)):
-        return [plain(value) for value in node]
+        return [comparable(value) for value in node]
     return node if isinstance(node, (str, int, float, bool)) or node is None else str(node)
 
 

@@ -16,7 +16,7 @@ from cnnlstm_mm.storage import atomic_path
 from cnnlstm_mm.weights import check_no_nan, state_hash
 from mmaction.registry import DATASETS, MODELS
 
-from .config import fingerprint, load_backbone, plain, video_dataset
+from .config import comparable, fingerprint, load_backbone, video_dataset
 from .packed_sample import pack, pack_sample
 from .seeded_views import SeededViews, one_thread, shard_batches
 from .store import (
@@ -123,7 +123,7 @@ class FeatureExtractor:
         folders: dict[str, str] = {}
         for split in splits:
             dataset = video_dataset(cfg, split)
-            same = repr(plain(dataset))
+            same = repr(comparable(dataset))
             if same in folders:  # as where the test list is the val list
                 entries[split] = entries[folders[same]]
                 continue

@@ -54,4 +54,6 @@ class FeatureDataPreprocessor(BaseDataPreprocessor):
                 f'{tuple(first.shape)}: [views, C, T, h, w] may differ in T alone.'
             )
         if sequence[:, 0].isnan().any():
-            raise ValueError(f'{name} holds NaN: make the file anew.')
+            raise ValueError(
+                f'expected finite features, got NaN in {name}; fix: write the file again'
+            )

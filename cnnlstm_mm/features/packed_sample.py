@@ -12,7 +12,7 @@ KIND = '_kind'  # key of a dict that stands for a tensor, an array or a tuple
 
 
 def pack_sample(sample: ActionDataSample) -> dict[str, dict[str, Any]]:
-    """The fields and the meta information of a data sample, but for its file name.
+    """Fields and meta information of a data sample, without its file name.
 
     Raises:
         ValueError: For anything but numbers, texts, tensors, arrays, and lists and dicts of
@@ -30,7 +30,7 @@ def pack_sample(sample: ActionDataSample) -> dict[str, dict[str, Any]]:
 
 
 def unpack_sample(packed: dict[str, dict[str, Any]]) -> ActionDataSample:
-    """The data sample that :func:`pack_sample` was given."""
+    """Restore the data sample from the result of :func:`pack_sample`."""
     sample = ActionDataSample(metainfo=unpack(packed['meta']))
     for key, value in unpack(packed['fields']).items():
         sample.set_field(value, key)
@@ -38,7 +38,7 @@ def unpack_sample(packed: dict[str, dict[str, Any]]) -> ActionDataSample:
 
 
 def pack(value: Any) -> Any:
-    """A value that ``json.dumps`` takes and :func:`unpack` turns back.
+    """Convert a value for ``json.dumps``; :func:`unpack` restores it.
 
     Raises:
         TypeError: With the type that cannot be packed.
@@ -59,7 +59,7 @@ def pack(value: Any) -> Any:
 
 
 def unpack(value: Any) -> Any:
-    """The value that :func:`pack` was given; a numpy scalar becomes an array."""
+    """Restore the value given to :func:`pack`; a numpy scalar becomes an array."""
     if isinstance(value, list):
         return [unpack(part) for part in value]
     if not isinstance(value, dict):

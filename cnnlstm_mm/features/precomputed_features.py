@@ -9,13 +9,13 @@ from mmaction.registry import MODELS
 
 @MODELS.register_module()
 class PrecomputedFeatures(BaseModule):
-    """Hand features on, with the lengths of the sequences of a batch.
+    """Pass features on, with the lengths of the sequences of a batch.
 
     It belongs to ``FeatureDataPreprocessor``, which ends short sequences in NaN.
     """
 
     def forward(self, x: Tensor) -> Tensor | PaddedFeature:
-        """Hand features on.
+        """Pass features on.
 
         Args:
             x: [N, C, T, h, w], NaN after the end of a sequence.

@@ -1,4 +1,4 @@
-"""Views of clips whose augmentation depends on nothing but their numbers."""
+"""Views of clips whose augmentation depends only on their numbers."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from cnnlstm_mm.datasets.seeding import seed_everything
 class SeededViews(Dataset):
     """Item ``k`` is view ``k % views`` of clip ``k // views``.
 
-    The random state is set anew for each item, so that its bytes depend neither on the order,
+    The random state is set for each item, so that its bytes depend neither on the order,
     nor on workers, processes or restarts.
 
     Args:
@@ -68,6 +68,6 @@ def shard_batches(
 
 
 def one_thread(worker: int) -> None:
-    """Let a worker that decodes use one thread: there is one worker a core."""
+    """Let a worker that decodes use one thread: there is one worker per core."""
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

@@ -63,7 +63,7 @@ def read_manifest(root: str | Path) -> dict:
     path = Path(root) / MANIFEST
     if not path.is_file():
         raise FileNotFoundError(
-            f'{path} is not there: make the features with '
+            f'expected a feature store, got {path}: no such file; fix: make the features with '
             f'python tools/extract_features.py CONFIG --out {root}'
         )
     manifest = json.loads(path.read_text())
@@ -72,7 +72,7 @@ def read_manifest(root: str | Path) -> dict:
             f'expected a feature store of format {FORMAT}, got {root} of format '
             f'{manifest.get("format")}, in which each view has the label of the list even if a '
             'transform such as Flip(flip_label_map=...) changes it; fix: extract the features '
-            'anew into another folder with tools/extract_features.py'
+            'again into another folder with tools/extract_features.py'
         )
     return manifest
 

@@ -82,7 +82,7 @@ def read_options(file: KerasFile) -> tuple[dict[str, Any], dict[str, Any]]:
         name = config['name']
         if kind == 'ConvLSTM2D':
             for option, (ours, default) in CONV_LSTM_OPTIONS.items():
-                value = _plain(config.get(option, default))
+                value = _to_tuples(config.get(option, default))
                 if value != default:
                     neck[ours] = value
         elif k == before_last:
@@ -118,7 +118,7 @@ def differences(layers: list[Layer], version: str) -> list[str]:
             break
         name = layer.config['name']
         for option, value in dict(known.config, data_format='channels_last').items():
-            found = _plain(layer.config.get(option, value))
+            found = _to_tuples(layer.config.get(option, value))
             if found != value:
                 wrong.append(f'{name} has {option}={found!r}, expected {value!r}')
         if layer.config.get('recurrent_activation') == 'hard_sigmoid' and version[:2] == '2.':
@@ -189,6 +189,6 @@ def _inputs(node: Any) -> Iterator[str]:
             yield from _inputs(inner)
 
 
-def _plain(value: Any) -> Any:
+def _to_tuples(value: Any) -> Any:
     """Turn lists, as JSON has them, into tuples."""
-    return tuple(map(_plain, value)) if isinstance(value, list) else value
+    return tuple(map(_to_tuples, value)) if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""Reader of files that Keras saved, without Keras: by h5py, zipfile and json."""
+"""Reader of files that Keras saved, without Keras: with h5py, zipfile and json."""
 
 import io
 import json
@@ -51,7 +51,7 @@ def read_keras_file(path: Path) -> KerasFile:
     Source: keras/src/saving/saving_lib.py and legacy/legacy_h5_format.py.
     """
     if not path.is_file():
-        raise FileNotFoundError(f'{path} does not exist')
+        raise FileNotFoundError(f'expected a file of Keras, got {path}: no such file')
     try:
         import h5py
     except ImportError as error:

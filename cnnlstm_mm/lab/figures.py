@@ -1,4 +1,4 @@
-"""Figures without a display, for names that people give to their classes."""
+"""Figures without a display; class names may hold any characters."""
 
 import io
 from pathlib import Path

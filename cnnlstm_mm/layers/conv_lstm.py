@@ -67,7 +67,7 @@ class ConvLSTM(nn.Module):
             al. 2016).
         gate_conv: 'full'; 'depthwise' (depthwise, then 1x1); or 'pooled' (gates without space,
             Zhang et al., NeurIPS 2018). See ``gates.py`` for their parameters.
-        fused: the operator with a backward of its own, the fast one. False: plain operations, which
+        fused: the fast operator with a hand-written backward. False: plain operations, which
             can be differentiated twice; ``torch.func`` and export take these by themselves.
 
     Shape:

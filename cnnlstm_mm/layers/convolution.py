@@ -17,7 +17,7 @@ def forward(
     x: Tensor, weight: Tensor, bias: Tensor | None, g: Geometry, finite: bool = True
 ) -> Tensor:
     """The convolution of x [M, in, H, W] with ``weight`` [out, in / groups, kh, kw]."""
-    algorithm = choose('forward', Problem.of(x, weight, g, finite))
+    algorithm = choose('forward', Problem.from_tensors(x, weight, g, finite))
     if algorithm == 'torch':
         return conv2d(x, weight, bias, g)
     ways = dict(winograd=winograd.convolution, rows=by_rows, columns=by_columns)
@@ -26,7 +26,7 @@ def forward(
 
 def data_gradient(dz: Tensor, x: Tensor, weight: Tensor, g: Geometry) -> Tensor:
     """Gradient of x, in its shape and strides; dz is that of the output [M, out, H', W']."""
-    if choose('data_gradient', Problem.of(x, weight, g)) == 'winograd':
+    if choose('data_gradient', Problem.from_tensors(x, weight, g)) == 'winograd':
         return winograd.data_gradient(dz, x, weight, g)
     padded, padding = symmetric(x, g.pads)
     dx = _gradient(dz, padded, weight, g, padding, 0)
@@ -35,7 +35,7 @@ def data_gradient(dz: Tensor, x: Tensor, weight: Tensor, g: Geometry) -> Tensor:
 
 def weight_gradient(x: Tensor, dz: Tensor, weight: Tensor, g: Geometry) -> Tensor:
     """Gradient of ``weight``; dz is that of the output [M, out, H', W']."""
-    algorithm = choose('weight_gradient', Problem.of(x, weight, g))
+    algorithm = choose('weight_gradient', Problem.from_tensors(x, weight, g))
     if algorithm == 'torch':
         x, padding = symmetric(x, g.pads)
         return _gradient(dz, x, weight, g, padding, 1)

@@ -44,8 +44,10 @@ class Problem(NamedTuple):
     finite: bool = True
 
     @classmethod
-    def of(cls, x: Tensor, weight: Tensor, geometry: Geometry, finite: bool = True) -> Problem:
-        """Of x [M, in, H, W] with ``weight`` [out, in, kh, kw]."""
+    def from_tensors(
+        cls, x: Tensor, weight: Tensor, geometry: Geometry, finite: bool = True
+    ) -> Problem:
+        """Problem of x [M, in, H, W] with ``weight`` [out, in, kh, kw]."""
         out, inputs, *kernel = weight.shape
         size = tuple(x.shape[-2:])
         sizes = len(x), inputs, out, size, tuple(kernel)

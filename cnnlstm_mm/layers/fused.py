@@ -1,4 +1,4 @@
-"""The time loop of a ConvLSTM as one PyTorch operator with a backward of its own."""
+"""The time loop of a ConvLSTM as one PyTorch operator with a hand-written backward."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def _is_stepwise(x: Tensor, weight_ih: Tensor | None, g: Geometry) -> bool:
     """Whether the input is convolved step by step."""
     if weight_ih is None:
         return False
-    return choose('layer', Problem.of(x[:, 0], weight_ih, g)) == 'stepwise'
+    return choose('layer', Problem.from_tensors(x[:, 0], weight_ih, g)) == 'stepwise'
 
 
 def run_forward(

@@ -22,7 +22,7 @@ def reset_state(state: State, mask: Tensor) -> State:
 
 
 def run_truncated(neck: Any, x: Tensor, clip_len: int, carry_prob: float) -> Tensor:
-    """Run over consecutive clips, each with a gradient of its own.
+    """Run over consecutive clips, each with a separate gradient.
 
     The first clip of a sample starts from the zero state. Each later one goes on with the state
     after the clip before, without its gradient, with probability ``carry_prob`` for each sample,

@@ -47,7 +47,7 @@ class BaseStreamState:
         return self._map(lambda tensor: tensor[rows])
 
     def reset(self, mask: Sequence[bool] | Any) -> Self:
-        """Return a new state in which some streams begin anew.
+        """Return a new state in which some streams start over.
 
         Args:
             mask: bool [N], True for the streams to reset.

@@ -12,7 +12,7 @@ from .base_state import BaseStreamState
 Layout = dict[str, tuple[tuple[int, ...], Any]]
 
 CURES = dict(
-    state='begin these streams anew, rec.reset(state, mask)',
+    state='start these streams over, rec.reset(state, mask)',
     frames='pass uint8 RGB, which prepare() normalizes',
     scores='check the weights of the checkpoint',
 )

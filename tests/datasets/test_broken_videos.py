@@ -60,7 +60,7 @@ def run(tool, processes, *args):
     return run_forked(tool, *args, '--launcher', 'pytorch', processes=processes)
 
 
-def named(text):
+def replaced_videos(text):
     """Broken videos that the log names as replaced."""
     return re.findall(r'Broken video, replaced by another: \S*/(\S+) \(', text)
 
@@ -80,7 +80,7 @@ def test_training_survives_three_percent(data, tmp_path):
         done = run('tools/train.py', processes, *args)
         assert done.returncode == 0, done.stderr[-3000:]
         log = next(work.glob('*/*.log')).read_text()
-        assert sorted(named(log)) == in_list(data, 'broken3')
+        assert sorted(replaced_videos(log)) == in_list(data, 'broken3')
         assert '3 of 100 training videos (3.0%) are broken' in log
         assert 'ends early' in log and '0 bytes' in log
 

@@ -108,7 +108,7 @@ def test_killed_and_started_again_gives_the_same_bytes(config, store, tmp_path):
     partial = contents(out)
     assert len(partial) < len(contents(store))
     said = extract(config, out)
-    assert 'are there already' in said
+    assert 'are already stored' in said
     after = contents(out)
     assert after == contents(store)
     assert all(after[name] == data for name, data in partial.items() if name in after)

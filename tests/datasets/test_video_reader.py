@@ -73,7 +73,7 @@ def clips(tmp_path_factory):
     return make
 
 
-def shown(frame, visible):
+def frame_number(frame, visible):
     """Which of the visible frames this one is."""
     grey = frame @ np.array([0.299, 0.587, 0.114])
     return int(np.abs(visible - grey).mean((1, 2)).argmin())
@@ -86,12 +86,12 @@ def check(path, visible):
     for order in (np.arange(len(visible)), np.sort(chosen), np.sort(chosen)[::-1], chosen):
         frames = VideoReader(str(path)).get_batch(order).asnumpy()
         assert frames.dtype == np.uint8 and frames.shape[1:] == (*visible.shape[1:], 3)
-        assert [shown(frame, visible) for frame in frames] == order.tolist()
+        assert [frame_number(frame, visible) for frame in frames] == order.tolist()
     reader = VideoReader(str(path))
     for index in chosen[:4]:  # one reader, and decord's other way to read
-        assert shown(reader.get_batch([index])[0], visible) == index
+        assert frame_number(reader.get_batch([index])[0], visible) == index
         reader.seek(index)
-        assert shown(reader.next().asnumpy(), visible) == index
+        assert frame_number(reader.next().asnumpy(), visible) == index
 
 
 @pytest.mark.parametrize('name', CLIPS)

@@ -33,7 +33,7 @@ def flip(path, place=None):
     path.write_bytes(data)
 
 
-def named(folder, path):
+def check_named(folder, path):
     (folder / 'last_checkpoint').write_text(str(path))
 
 
@@ -107,7 +107,7 @@ def test_no_flipped_bit_ends_the_check_of_an_old_file(tmp_path):
 def test_the_one_before_a_broken_one_is_taken(tmp_path, how, warnings):
     good = write(tmp_path / 'epoch_9.pth', 1.0)
     bad = write(tmp_path / 'epoch_10.pth', 1.0)
-    named(tmp_path, bad)
+    check_named(tmp_path, bad)
     assert files.newest_valid(str(tmp_path), 'epoch_{}.pth') == str(bad)
     assert not warnings
     if how == 'flipped':
@@ -125,18 +125,18 @@ def test_which_is_the_newest(tmp_path, warnings):
     assert files.newest_valid(str(tmp_path / 'none'), template) is None
     one = write(tmp_path / 'epoch_1.pth', 1.0)
     assert files.newest_valid(folder, template) == str(one), 'not yet named'
-    named(tmp_path, 'elsewhere/epoch_1.pth')
+    check_named(tmp_path, 'elsewhere/epoch_1.pth')
     assert files.newest_valid(folder, template) == str(one), 'moved'
     two = write(tmp_path / 'epoch_2.pth', 1.0)
     assert files.newest_valid(folder, template) == str(two), 'killed between'
     # An earlier, longer run in the same folder.
     os.utime(write(tmp_path / 'epoch_50.pth', 1.0), (1, 1))
-    named(tmp_path, two)
+    check_named(tmp_path, two)
     assert files.newest_valid(folder, template) == str(two)
     # The name of another hook, and a best one that is no step of the run.
     write(tmp_path / 'best_acc_epoch_77.pth', 1.0)
     half = write(tmp_path / 'iter_70.pth', 1.0)
-    named(tmp_path, half)
+    check_named(tmp_path, half)
     assert files.newest_valid(folder, template) == str(half)
     assert not warnings
     old = write(tmp_path / 'iter_80.pth', 1.0, hashed=False)
@@ -147,7 +147,7 @@ def test_which_is_the_newest(tmp_path, warnings):
 def test_nothing_whole_is_an_error_that_names_all(tmp_path):
     for step in (1, 2):
         (tmp_path / f'epoch_{step}.pth').write_bytes(b'PK')
-    with pytest.raises(RuntimeError, match='epoch_2(.|\n)*epoch_1(.|\n)*anew'):
+    with pytest.raises(RuntimeError, match='epoch_2(.|\n)*epoch_1(.|\n)*start over'):
         files.newest_valid(str(tmp_path), 'epoch_{}.pth')
 
 

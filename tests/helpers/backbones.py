@@ -38,7 +38,7 @@ def without_copy(module: nn.Module) -> nn.Module:
 
 
 @torch.no_grad()
-def plain(module: nn.Module, x: Tensor) -> Tensor:
+def backbone_features(module: nn.Module, x: Tensor) -> Tensor:
     """The features of the backbone itself."""
     frames = x.transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
     return module.backbone(frames).unflatten(0, (len(x), -1)).transpose(1, 2)

@@ -168,7 +168,7 @@ def test_convolution_by_rows(kernel, padding, stride, bias):
         x.double(), weight.double(), None if bias is None else bias.double(), stride, padding
     )
     g = Geometry((padding[1], padding[1], padding[0], padding[0]), stride)
-    assert choose('forward', Problem.of(x, weight, g)) == 'rows'
+    assert choose('forward', Problem.from_tensors(x, weight, g)) == 'rows'
     got = convolution.forward(x, weight, bias, g)
     assert got.is_contiguous() and relative(got.double(), want) <= 1e-6
 
@@ -177,6 +177,6 @@ def test_float32_by_rows():
     torch.manual_seed(0)
     layer = ConvLSTM(200, 64, kernel_size=(3, 5))
     x = torch.randn(3, 4, 200, 9, 8, requires_grad=True)
-    problem = Problem.of(x.flatten(0, 1), layer.weight_ih_l0, Geometry((2, 2, 1, 1)))
+    problem = Problem.from_tensors(x.flatten(0, 1), layer.weight_ih_l0, Geometry((2, 2, 1, 1)))
     assert choose('forward', problem) == 'rows'
     check(layer, x, None, None, 1e-6, 1e-5)

@@ -31,7 +31,7 @@ def test_products_are_slow_on_amd(cpuinfo, fast, monkeypatch):
 @pytest.mark.parametrize('operation', ['forward', 'data_gradient', 'weight_gradient'])
 def test_convolutions_where_products_are_slow(operation, monkeypatch):
     x, weight = torch.empty(64, 512, 7, 7), torch.empty(1024, 512, 3, 3)
-    problem = Problem.of(x, weight, Geometry((1, 1, 1, 1)))
+    problem = Problem.from_tensors(x, weight, Geometry((1, 1, 1, 1)))
     assert choose(operation, problem) == 'winograd'
     monkeypatch.setattr(dispatch, 'fast_products', lambda: False)
     assert choose(operation, problem) == 'torch'

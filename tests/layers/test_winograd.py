@@ -95,7 +95,7 @@ def test_step(transposed):
 def test_where_it_is_chosen():
     def chosen(x, out, kernel=(3, 3), pads=(1, 1, 1, 1)):
         weight = torch.empty(out, 256, *kernel, device='meta')
-        return choose('forward', Problem.of(x, weight, Geometry(pads))) == 'winograd'
+        return choose('forward', Problem.from_tensors(x, weight, Geometry(pads))) == 'winograd'
 
     x = torch.randn(64, 256, 7, 7)
     assert chosen(x, 1024)

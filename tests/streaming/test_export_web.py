@@ -160,7 +160,7 @@ def test_what_the_page_cannot_do_is_refused(tmp_path, page):
     onnx.save(model, str(tmp_path / 'area.onnx'))
     assert 'interpolation="bilinear"' in refused(tmp_path / 'area.onnx')
     assert 'pass --ort-dir' in refused(page[1], '--ort-dir', tmp_path)
-    assert 'there is no model' in refused(tmp_path / 'none.onnx')
+    assert 'none.onnx: no such file' in refused(tmp_path / 'none.onnx')
     assert 'CONFIG CHECKPOINT' in refused(ROOT / 'configs/x.py')
 
 

@@ -54,7 +54,7 @@ def test_table_json_and_time(tmp_path):
         assert row[3] == f'{want["flops"] / 1e9:.4f}'
     stream, average = (model['latency'] for model in models)
     assert 'frame' in stream and 'frame' not in average
-    assert 'No stream: expected a recurrent neck' in done.stdout
+    assert 'Not streamable: expected a recurrent neck' in done.stdout
     for times in (stream, average):
         assert (times['threads'], times['batch_size']) == (1, 2)
         view = times['view']

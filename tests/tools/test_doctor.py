@@ -68,7 +68,7 @@ def test_a_server_without_libgl(patient):
     patient('cv2', f'raise ImportError({LIBGL!r})')
     rows = [r for r in (*environment.imports(), *machine.decoder()) if 'libGL' in r.found]
     assert {r.name for r in rows} >= {'import cv2', 'decoder: OpenCV', 'decoder: decord'}
-    fixes = {r.cure for r in rows if not r.cure.startswith('Mend the line above')}
+    fixes = {r.cure for r in rows if not r.cure.startswith('Fix the line above')}
     assert len(fixes) == 1
     assert re.fullmatch(
         r'pip uninstall -y opencv-python.* && pip install --no-deps opencv-python-headless==[\d.]+',
@@ -114,7 +114,7 @@ def test_a_missing_mmaction(patient, monkeypatch):
     assert found['mmaction2'].state == 'failed'
     assert 'pip install "mmaction2>=1.2,<1.3"' in found['mmaction2'].cure
     assert found['decord'].state == 'warning'
-    assert found['mmcv-lite'].found == '2.2.0, and >=2.1,<2.2 is needed'
+    assert found['mmcv-lite'].found == '2.2.0, but >=2.1,<2.2 is required'
 
 
 def test_hangs_have_an_end():

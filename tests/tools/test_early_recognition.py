@@ -134,8 +134,8 @@ def test_a_broken_video_is_named(trained, tmp_path):
 @pytest.mark.parametrize(
     'arguments, words',
     [
-        ([CLIP], 'needs its CHECKPOINT'),
-        ([CLIP, 'a.pth', '--modes', 'clip', 'stream'], '2 --modes for 1'),
+        ([CLIP], 'expected pairs of CONFIG and CHECKPOINT'),
+        ([CLIP, 'a.pth', '--modes', 'clip', 'stream'], '--modes for 1 models, got 2'),
         (
             [CLIP, 'a.pth', '--cfg-options', 'test_dataloader.dataset.ann_file=absent.txt'],
             'absent.txt',

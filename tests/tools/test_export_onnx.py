@@ -98,8 +98,10 @@ def test_wrong_arguments(checkpoint, tmp_path):
         assert done.returncode == 2
         return done.stderr
 
-    assert 'go together' in refused('--mode', 'step', '--int8')
-    assert 'there is no video' in refused('--mode', 'step', '--video', tmp_path / 'none.mp4')
+    assert '--calibration LIST together' in refused('--mode', 'step', '--int8')
+    assert 'expected an existing video' in refused(
+        '--mode', 'step', '--video', tmp_path / 'none.mp4'
+    )
 
 
 def data_root(path):

@@ -74,4 +74,4 @@ def test_several_labels_are_refused_before_the_analysis(config):
     cfg.dump(config)
     done = run_python('tools/analysis/temporal_probe.py', config, 'none.pth')
     assert done.returncode != 0
-    assert 'expected one label a video' in done.stderr and 'list.txt' in done.stderr
+    assert 'expected one label per video' in done.stderr and 'list.txt' in done.stderr

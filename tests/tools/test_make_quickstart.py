@@ -219,7 +219,7 @@ def test_another_data_set_is_kept_unless_asked(tmp_path):
 
     foreign = tmp_path / 'foreign'
     (foreign / 'videos').mkdir(parents=True)
-    with pytest.raises(FileExistsError, match='not made by this tool'):
+    with pytest.raises(FileExistsError, match='expected a folder that this tool made, got'):
         qs.make_quickstart(foreign, settings, overwrite=True)
 
 
@@ -229,7 +229,7 @@ def test_another_data_set_is_kept_unless_asked(tmp_path):
         (['--size', '50'], 'multiple of 32 (decord pads others) and of frames (16), got 50'),
         (['--frames', '7'], 'even and at least 4, got 7'),
         (['--val-per-class', '0'], 'at least 1, got 160 and 0'),
-        (['--seed', '-1'], 'must not be negative, got -1'),
+        (['--seed', '-1'], 'expected a seed of at least 0, got -1'),
     ],
 )
 def test_wrong_arguments_are_named(tmp_path, wrong, message):

@@ -1,13 +1,13 @@
-r"""Parameters, multiply-adds and, on request, the time of configs' models.
+r"""Parameters, multiply-adds and, with --latency, latency of the models of configs.
 
     python tools/analysis/complexity.py CONFIG [CONFIG ...] --json cost.json
     python tools/analysis/complexity.py CONFIG --latency --threads 1
     python tools/analysis/complexity.py CONFIG --latency --device cuda \\
         --batch-size 8
 
-A view is one clip of one crop of the test pipeline; a video has as many as
-the first line says. "A frame" is one frame of a stream, where the model runs
-frame by frame. Weights are random and no data is read.
+A view is one crop of one clip of the test pipeline; the first line of the
+output gives the number of views per video. "A frame" is one frame of a stream,
+for models that run frame by frame. Weights are random and no data is read.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def argument_parser() -> argparse.ArgumentParser:
         nargs=3,
         type=int,
         metavar=('FRAMES', 'HEIGHT', 'WIDTH'),
-        help='of a view; default: what the test pipeline makes',
+        help="size of a view; default: the test pipeline's",
     )
     parser.add_argument(
         '--video-size',
@@ -47,14 +47,14 @@ def argument_parser() -> argparse.ArgumentParser:
         type=int,
         default=(240, 320),
         metavar=('HEIGHT', 'WIDTH'),
-        help='of the videos, where the pipeline does not crop; default: 240 320',
+        help='size of the videos, if the pipeline does not crop; default: 240 320',
     )
-    parser.add_argument('--latency', action='store_true', help='measure the time, too')
+    parser.add_argument('--latency', action='store_true', help='also measure latency')
     parser.add_argument('--device', default='cpu', help='cpu or cuda')
     parser.add_argument(
-        '--batch-size', type=int, default=1, help='views, or streams, that run together; default: 1'
+        '--batch-size', type=int, default=1, help='views or streams per batch; default: 1'
     )
-    parser.add_argument('--threads', type=int, help='of the CPU; default: all cores')
+    parser.add_argument('--threads', type=int, help='CPU threads; default: all cores')
     parser.add_argument('--repeats', type=int, default=20)
     parser.add_argument('--warmup', type=int, default=3)
     parser.add_argument('--json', help='write the figures here')
@@ -68,11 +68,7 @@ def argument_parser() -> argparse.ArgumentParser:
 
 
 def measure(config: str, args: argparse.Namespace) -> dict[str, Any]:
-    """Count, and time if asked for.
-
-    Args:
-        config (str): Config file.
-        args (Namespace): The parsed arguments.
+    """Count, and with --latency time, the model of a config file.
 
     Returns:
         dict: ``config``, the values of :func:`complexity` and, under
@@ -114,12 +110,12 @@ def table(result: dict[str, Any]) -> str:
     ]
     lines.append(markdown_table(rows))
     if not streamed:
-        lines.append(f'No stream: {result["per_frame"]["reason"]}')
+        lines.append(f'Not streamable: {result["per_frame"]["reason"]}')
     times = result.get('latency')
     if times:
         lines.append(
             f'{times["device"]}, {times["threads"]} threads, '
-            f'{times["batch_size"]} at once, median (95th percentile) of '
+            f'batch size {times["batch_size"]}, median (95th percentile) of '
             f'{times["repeats"]}:'
         )
         for name, what in dict(view='a view', frame='a frame').items():
@@ -135,10 +131,13 @@ def report(args: argparse.Namespace) -> None:
     """Print the tables; write JSON."""
     if args.threads is not None:
         if args.threads < 1:
-            raise ValueError(f'--threads must be at least 1, got {args.threads}')
+            raise ValueError(f'expected --threads to be at least 1, got {args.threads}')
         torch.set_num_threads(args.threads)
     if args.device.startswith('cuda') and not torch.cuda.is_available():
-        raise ValueError('--device cuda: PyTorch finds no CUDA device here')
+        raise ValueError(
+            'expected a CUDA device for --device cuda, got none; fix: use --device cpu, or check '
+            'nvidia-smi and the build of PyTorch'
+        )
     keep_freed_memory()  # as training and testing do
     results = []
     for config in args.configs:

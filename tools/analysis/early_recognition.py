@@ -3,10 +3,10 @@ r"""Top-1 accuracy against the observed part of the video.
     python tools/analysis/early_recognition.py CONFIG CHECKPOINT \\
         [CONFIG CHECKPOINT ...] --json early.json --plot early.png
 
-A model with a head that scores every step ('stream') takes the frames one by
-one, at the config's frame_interval, and is asked after each part. Any other
-('clip') has its own test pipeline run on each part, as if the video ended
-there. --modes chooses otherwise.
+A model whose head scores every step ('stream') reads the frames one by one, at
+the config's frame_interval, and predicts after each part. Any other model
+('clip') runs its test pipeline on each part as if the video ended there.
+--modes overrides this choice.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def argument_parser() -> argparse.ArgumentParser:
         nargs='+',
         choices=['auto', 'stream', 'clip'],
         default=['auto'],
-        help='one for all models, or one a model',
+        help='one for all models, or one per model',
     )
     parser.add_argument(
         '--parts',
@@ -59,7 +59,7 @@ def argument_parser() -> argparse.ArgumentParser:
         type=float,
         metavar='PERCENT',
         default=list(range(10, 101, 10)),
-        help='default: 10 20 ... 100',
+        help='observed parts of the video; default: 10 20 ... 100',
     )
     return parser
 
@@ -68,9 +68,8 @@ class TestVideos:
     """The test list of a config, read frame by frame.
 
     Args:
-        cfg (Config): The config.
-        max_videos (int, optional): So many, evenly spaced over the list.
-            Defaults to None, all.
+        max_videos (int, optional): Number of videos, evenly spaced over the
+            list. Defaults to None, all.
     """
 
     def __init__(self, cfg: Config, max_videos: int | None = None) -> None:
@@ -102,21 +101,21 @@ class TestVideos:
         return self.decode(results)['imgs']
 
     def clip(self, info: dict, total_frames: int) -> dict:
-        """What the test pipeline makes of the video's first frames."""
+        """Run the test pipeline on the first ``total_frames`` frames."""
         results = self.opened(info)
         results['total_frames'] = total_frames
         return self.rest(results)
 
 
 def observed(total: int, parts: Sequence[float]) -> list[int]:
-    """How many frames each part has, at least one."""
+    """Number of frames in each part, at least one."""
     return [max(1, round(total * part / 100)) for part in parts]
 
 
 def stream_answers(
     rec: StreamingRecognizer, videos: TestVideos, info: dict, parts: Sequence[float]
 ) -> list[int]:
-    """The class that a stream names after each part."""
+    """Class predicted by a stream after each part."""
     total = videos.opened(info)['total_frames']
     indices = np.arange(0, total, rec.frame_interval)
     answers, state = [], None
@@ -130,7 +129,7 @@ def stream_answers(
 def clip_answers(
     model: torch.nn.Module, videos: TestVideos, info: dict, parts: Sequence[float]
 ) -> list[int]:
-    """The class that a clip model names when the video ends after a part."""
+    """Class predicted by a clip model if the video ends after each part."""
     total = videos.opened(info)['total_frames']
     clips = [videos.clip(info, count) for count in observed(total, parts)]
     with torch.no_grad():
@@ -145,14 +144,14 @@ def measure(config: str, checkpoint: str, mode: str, args: argparse.Namespace) -
         config (str): Config file.
         checkpoint (str): Checkpoint file.
         mode (str): 'auto', 'stream' or 'clip'.
-        args (Namespace): The parsed arguments.
+        args (Namespace): Arguments of the tool.
 
     Returns:
         dict: ``name``, ``mode``, ``videos`` and ``top1``, a share for each
         part.
 
     Raises:
-        RuntimeError: Naming the video that cannot be read.
+        RuntimeError: If a video cannot be read; names it.
     """
     cfg = load_test_config(config, args.cfg_options)
     if mode == 'auto':
@@ -188,7 +187,7 @@ def measure(config: str, checkpoint: str, mode: str, args: argparse.Namespace) -
 
 
 def table(parts: Sequence[float], curves: Sequence[dict]) -> str:
-    """The curves as a Markdown table."""
+    """Format the curves as a Markdown table."""
     rows = [['observed', *(f'{c["name"]} ({c["mode"]})' for c in curves)]]
     rows += [
         [f'{part:g} %', *(f'{100 * c["top1"][k]:.1f} %' for c in curves)]
@@ -215,13 +214,15 @@ def plot(parts: Sequence[float], curves: Sequence[dict], path: str) -> None:
 
 
 def compare(args: argparse.Namespace) -> None:
-    """Print the table; write JSON and picture."""
+    """Print the table; write the JSON and the plot."""
     pairs = model_pairs(args.models)
     modes = args.modes * len(pairs) if len(args.modes) == 1 else args.modes
     if len(modes) != len(pairs):
-        raise ValueError(f'{len(modes)} --modes for {len(pairs)} models')
+        raise ValueError(
+            f'expected --modes for {len(pairs)} models, got {len(modes)}; fix: name one, or one per model'
+        )
     if not all(0 < part <= 100 for part in args.parts):
-        raise ValueError('--parts are percents, over 0 and up to 100')
+        raise ValueError(f'expected --parts in percent, above 0 and up to 100, got {args.parts}')
     args.parts = sorted(args.parts)
     curves = [measure(*pair, mode, args) for pair, mode in zip(pairs, modes)]
     print(table(args.parts, curves))

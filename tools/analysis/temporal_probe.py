@@ -1,12 +1,12 @@
-r"""Does the model use time? Its accuracy with the frames in other orders.
+r"""Accuracy with the frames in other orders: does the model use time?
 
     python tools/analysis/temporal_probe.py CONFIG CHECKPOINT \\
         [CONFIG CHECKPOINT ...] --json probe.json --plot probe.png
 
 The clips of the config's own test pipeline are shown in order, reversed,
 shuffled, frozen to their middle frame, and with every second frame only (each
-shown twice). A model that does not use time answers the same to the first
-three. The table of the classes tells which ones need the order.
+shown twice). A model that does not use time gives the same answers for the
+first three. The table of classes shows which ones depend on the order.
 """
 
 import argparse
@@ -49,25 +49,20 @@ def argument_parser() -> argparse.ArgumentParser:
         type=int,
         default=[0, 1, 2],
         metavar='SEED',
-        help='a shuffle for each seed; default: 0 1 2',
+        help='one shuffle per seed; default: 0 1 2',
     )
     return parser
 
 
 def measure(config: str, checkpoint: str, args: argparse.Namespace) -> dict[str, Any]:
-    """Show one model its test list in all orders.
-
-    Args:
-        config (str): Config file.
-        checkpoint (str): Checkpoint file.
-        args (Namespace): The parsed arguments.
+    """Run one model over its test list in all orders.
 
     Returns:
-        dict: ``name``, ``config``, ``checkpoint`` and those of
+        dict: ``name``, ``config``, ``checkpoint`` and the entries of
         :meth:`OrderScores.summary`.
 
     Raises:
-        RuntimeError: If a video cannot be read; with its name.
+        RuntimeError: If a video cannot be read; names it.
     """
     cfg = load_test_config(config, args.cfg_options)
     model = init_recognizer(cfg, checkpoint, args.device)
@@ -88,7 +83,8 @@ def measure(config: str, checkpoint: str, args: argparse.Namespace) -> dict[str,
         for sample in batch['data_samples']:
             if 'broken' in sample:
                 raise RuntimeError(
-                    f'{dataset.ann_file} lists videos that cannot be read: {sample.broken}'
+                    f'expected readable videos in {dataset.ann_file}, got {sample.broken}; '
+                    'fix: repair it, or take it off the list'
                 )
         clips = batch['inputs']
         orders = [
@@ -106,7 +102,7 @@ def measure(config: str, checkpoint: str, args: argparse.Namespace) -> dict[str,
 
 
 def tables(models: list[dict]) -> str:
-    """All models, then the classes of each, those that need order first."""
+    """Format all models, then the classes of each, the most order-dependent first."""
     orders = list(models[0]['top1'])
     parts = [
         markdown_table(
@@ -139,7 +135,7 @@ def tables(models: list[dict]) -> str:
 
 
 def plot(models: list[dict], path: str) -> None:
-    """Draw top-1 in each order, and what each class loses when shuffled."""
+    """Draw top-1 in each order, and the loss of each class when shuffled."""
     figure = Figure(figsize=(12, 4.5), layout='constrained')
     left, right = figure.subplots(1, 2)
     orders, width = list(models[0]['top1']), 0.8 / len(models)
@@ -184,7 +180,7 @@ def plot(models: list[dict], path: str) -> None:
 
 
 def probe(args: argparse.Namespace) -> None:
-    """Print the tables; write JSON and picture."""
+    """Print the tables; write the JSON and the plot."""
     models = [measure(*pair, args) for pair in model_pairs(args.models)]
     print(tables(models))
     if args.json:

@@ -8,7 +8,7 @@ over words is at chance. Reviews have 10 to 26 words::
 
     OUT/vectors/train_00000.npy     [words, dims] float32
     OUT/embeddings_{train,val}_list.txt, label_map.txt
-    OUT/reviews_{train,val}.txt     the words, one review a line
+    OUT/reviews_{train,val}.txt     the words, one review per line
 """
 
 import argparse
@@ -72,9 +72,12 @@ def argument_parser() -> argparse.ArgumentParser:
 
 
 def write(args: argparse.Namespace) -> None:
-    """Write the data set."""
+    """Write vectors, lists and texts."""
     if min(args.train_pairs, args.val_pairs, args.dims) < 1:
-        raise ValueError('--train-pairs, --val-pairs and --dims must be at least 1')
+        raise ValueError(
+            'expected --train-pairs, --val-pairs and --dims to be at least 1, got '
+            f'{args.train_pairs}, {args.val_pairs} and {args.dims}'
+        )
     rng = np.random.default_rng(args.seed)
     vectors = {word: rng.standard_normal(args.dims).astype(np.float32) for word in WORDS}
     (args.out / 'vectors').mkdir(parents=True, exist_ok=True)

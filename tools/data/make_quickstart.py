@@ -50,7 +50,7 @@ SHAPES = ['disc', 'ring', 'cross', *POLYGONS]
 
 
 class Settings(NamedTuple):
-    """What the bytes of the data set depend on, beside library versions."""
+    """Parameters that, with the library versions, determine every byte of the data set."""
 
     seed: int = 0
     train_per_class: int = 160  # videos
@@ -59,26 +59,25 @@ class Settings(NamedTuple):
     frames: int = 16  # length of a video, even
 
     def check(self) -> None:
-        """Raise ``ValueError`` with the values that do not fit."""
+        """Raise ``ValueError`` for values out of range."""
         if self.frames < 4 or self.frames % 2:
-            raise ValueError(f'frames must be even and at least 4, got {self.frames}')
+            raise ValueError(f'expected frames to be even and at least 4, got {self.frames}')
         if self.size < 32 or self.size % 32 or self.size % self.frames:
             raise ValueError(
-                'size must be a multiple of 32 (decord pads '
-                f'others) and of frames ({self.frames}), got '
-                f'{self.size}'
+                'expected size to be a multiple of 32 (decord pads others) and of '
+                f'frames ({self.frames}), got {self.size}'
             )
         if min(self.train_per_class, self.val_per_class) < 1:
             raise ValueError(
-                'train_per_class and val_per_class must be at least 1, got '
+                'expected train_per_class and val_per_class to be at least 1, got '
                 f'{self.train_per_class} and {self.val_per_class}'
             )
         if self.seed < 0:
-            raise ValueError(f'seed must not be negative, got {self.seed}')
+            raise ValueError(f'expected a seed of at least 0, got {self.seed}')
 
 
 def video_path(class_name: str, scene: int) -> str:
-    """Path of a scene's video below OUT/videos; a scene is UCF101's group."""
+    """Path of a video below OUT/videos; scenes take the place of UCF101's groups."""
     return f'{class_name}/v_{class_name}_g{scene:03d}_c01.avi'
 
 
@@ -146,7 +145,7 @@ def shape(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def offsets(class_name: str, settings: Settings) -> list[tuple[int, int]]:
-    """How far the shapes are, in each frame, from where their paths cross.
+    """Offset of the shapes in each frame from the crossing of their paths.
 
     Each half of the video is one round trip, sampled at half steps, so that a
     path and its reverse hold the same points.
@@ -170,8 +169,8 @@ def render(scene: int, settings: Settings) -> dict[tuple[int, int], np.ndarray]:
     """Draw every frame that the eight videos of a scene are made of.
 
     Args:
-        scene (int): Which one, from 1.
-        settings (Settings): The data set's.
+        scene (int): Number of the scene, from 1.
+        settings (Settings): Parameters of the data set.
 
     Returns:
         dict: The shapes' offset (y, x) to the uint8 BGR picture, of shape
@@ -201,11 +200,11 @@ def write_video(path: Path, pictures: list[np.ndarray]) -> None:
     """Encode a video as Motion-JPEG, which codes each picture by itself.
 
     Args:
-        path (Path): Where to write; it appears there only when complete.
+        path (Path): The file, written atomically.
         pictures (list[np.ndarray]): uint8 BGR, shape [size, size, 3] each.
 
     Raises:
-        OSError: If OpenCV cannot write there.
+        OSError: If OpenCV cannot write the file.
     """
     part = path.with_name(f'.part_{path.name}')
     writer = cv2.VideoWriter(
@@ -216,7 +215,9 @@ def write_video(path: Path, pictures: list[np.ndarray]) -> None:
         pictures[0].shape[1::-1],
     )
     if not writer.isOpened():
-        raise OSError(f'OpenCV cannot write a Motion-JPEG video to {path}')
+        raise OSError(
+            f'expected OpenCV to write a Motion-JPEG video, got an error at {path}; fix: reinstall it'
+        )
     for picture in pictures:
         writer.write(picture)
     writer.release()
@@ -224,12 +225,12 @@ def write_video(path: Path, pictures: list[np.ndarray]) -> None:
 
 
 def make_scene(scene: int, out: Path, settings: Settings) -> int:
-    """Write the videos of a scene, one a class, that are not there yet.
+    """Write the missing videos of a scene, one per class.
 
     Args:
-        scene (int): Which one, from 1.
-        out (Path): The data set's folder.
-        settings (Settings): The data set's.
+        scene (int): Number of the scene, from 1.
+        out (Path): Folder of the data set.
+        settings (Settings): Parameters of the data set.
 
     Returns:
         int: The number of videos written.
@@ -245,7 +246,7 @@ def make_scene(scene: int, out: Path, settings: Settings) -> int:
 
 
 def write_preview(path: Path, scene: int, settings: Settings) -> None:
-    """Write a picture with a row a class: every second frame of a scene."""
+    """Write a contact sheet of a scene: one row per class, every second frame."""
     pictures = render(scene, settings)
     rows = []
     for name in CLASSES:
@@ -268,12 +269,12 @@ def write_preview(path: Path, scene: int, settings: Settings) -> None:
 
 
 def prepare(out: Path, settings: Settings, overwrite: bool) -> None:
-    """Make the folders, or check that they hold a data set of these settings.
+    """Make the folders, or check that they hold a data set with these settings.
 
     Args:
-        out (Path): The data set's folder.
-        settings (Settings): The wanted data set's.
-        overwrite (bool): Remove the videos of the data set that is there.
+        out (Path): Folder of the data set.
+        settings (Settings): Parameters of the data set.
+        overwrite (bool): Remove existing videos.
 
     Raises:
         FileExistsError: If the folder holds other videos.
@@ -291,11 +292,13 @@ def prepare(out: Path, settings: Settings, overwrite: bool) -> None:
                 f'{k}={found.get(k)} (wanted: {v})' for k, v in wanted.items() if found.get(k) != v
             ]
             raise FileExistsError(
-                f'{out} holds a data set with {", ".join(changed)}. Pass '
-                '--overwrite to replace it, or another --out.'
+                f'expected a data set with these settings or none, got {out} with '
+                f'{", ".join(changed)}; fix: replace it with --overwrite, or name another --out'
             )
     elif videos.exists():
-        raise FileExistsError(f'{videos} was not made by this tool. Pass another --out.')
+        raise FileExistsError(
+            f'expected a folder that this tool made, got {videos}; fix: name another --out'
+        )
     for name in CLASSES:
         (videos / name).mkdir(parents=True, exist_ok=True)
     write_text(record, json.dumps(wanted, indent=2) + '\n')
@@ -304,20 +307,19 @@ def prepare(out: Path, settings: Settings, overwrite: bool) -> None:
 def make_quickstart(
     out: Path, settings: Settings = Settings(), workers: int = 1, overwrite: bool = False
 ) -> int:
-    """Make the data set, or what is missing of it.
+    """Make the data set, or its missing videos.
 
     Args:
-        out (Path): The data set's folder.
-        settings (Settings): What to make.
+        out (Path): Folder of the data set.
+        settings (Settings): Parameters of the data set.
         workers (int): Number of processes. Defaults to 1.
-        overwrite (bool): Replace a data set that is there already. Defaults
-            to False.
+        overwrite (bool): Replace an existing data set. Defaults to False.
 
     Returns:
         int: The number of videos written.
 
     Raises:
-        ValueError: If a setting does not fit.
+        ValueError: If a setting is out of range.
         FileExistsError: If ``out`` holds videos of other settings.
     """
     settings.check()
@@ -357,7 +359,7 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument('--frames', type=int, default=default.frames)
     parser.add_argument('--workers', type=int, default=os.cpu_count() or 1)
     parser.add_argument(
-        '--overwrite', action='store_true', help='replace a data set of other settings'
+        '--overwrite', action='store_true', help='replace a data set with other settings'
     )
     return parser
 

@@ -1,4 +1,4 @@
-"""What the tools that prepare data sets share: archives, probing, reports."""
+"""Archives, decoding checks and reports, shared by the tools that prepare data sets."""
 
 import json
 import multiprocessing
@@ -20,29 +20,28 @@ STATES = ('ok', 'short', 'broken', 'missing')
 
 
 def unpack(source: Path, out: Path) -> Path:
-    """Unpack an archive once; a folder is taken as it is.
+    """Unpack an archive once; a folder is returned unchanged.
 
     Args:
         source (Path): A folder, .zip, .tar*, .tgz, .rar or .7z.
-        out (Path): Where to unpack it to. A file ``.unpacked`` in it says
-            that this ended.
+        out (Path): Target folder; its file ``.unpacked`` marks a complete
+            extraction.
 
     Returns:
         Path: The folder with the contents.
 
     Raises:
-        FileNotFoundError: If there is no such archive.
-        RuntimeError: If no program that unpacks it is there; with those that
-            would, or if the archive is damaged.
+        FileNotFoundError: If ``source`` does not exist.
+        RuntimeError: If the archive is damaged, or no program that unpacks it
+            is installed.
     """
     source = Path(source)
     if source.is_dir():
         return source
     if not source.is_file():
         raise FileNotFoundError(
-            f'{source} is not there: name the downloaded '
-            'archive, or the folder that it was unpacked '
-            'to.'
+            f'expected an archive or a folder, got {source}: no such file; fix: name the '
+            'downloaded archive, or the folder that it was unpacked to'
         )
     stamp = out / '.unpacked'
     size = source.stat().st_size
@@ -63,10 +62,10 @@ def unpack(source: Path, out: Path) -> Path:
 
 
 def unpack_commands(source: Path, out: Path) -> list[list[str]]:
-    """The commands that may unpack a .rar or .7z with what is installed.
+    """Commands of the installed programs that may unpack a .rar or .7z.
 
     Raises:
-        RuntimeError: If nothing is; with what to install.
+        RuntimeError: If none is installed; names packages to install.
     """
     commands = dict(
         unrar=['unrar', 'x', '-o+', '-idq', str(source), f'{out}/'],
@@ -76,36 +75,35 @@ def unpack_commands(source: Path, out: Path) -> list[list[str]]:
         commands[name] = [name, 'x', '-y', '-bd', f'-o{out}', str(source)]
     if source.suffix.lower() == '.7z':
         del commands['unrar']
-    there = [command for name, command in commands.items() if shutil.which(name)]
-    if there:
-        return there
+    installed = [command for name, command in commands.items() if shutil.which(name)]
+    if installed:
+        return installed
     raise RuntimeError(
-        f'{source} needs one of {", ".join(commands)}, and none is installed.'
-        ' On Debian and Ubuntu: apt-get install unrar (or 7zip, or '
-        'libarchive-tools); with conda: conda install -c conda-forge '
-        'libarchive. Or unpack it yourself and name the folder.'
+        f'expected one of {", ".join(commands)} to unpack {source}, got none installed; fix: '
+        'apt-get install unrar (or 7zip, or libarchive-tools), or conda install -c conda-forge '
+        'libarchive, or unpack it yourself and name the folder'
     )
 
 
 def _unpack_with_program(source: Path, out: Path) -> None:
-    said = []
+    errors = []
     # Some builds of these programs cannot read every .rar.
     for command in unpack_commands(source, out):
         done = subprocess.run(command, capture_output=True, text=True, errors='replace')
         if not done.returncode:
             return
-        said.append(f'{command[0]}: {(done.stdout + done.stderr)[-300:]}')
-    raise RuntimeError(f'{source} could not be unpacked; it may be damaged:\n' + '\n'.join(said))
+        errors.append(f'{command[0]}: {(done.stdout + done.stderr)[-300:]}')
+    raise RuntimeError(
+        f'expected a sound archive, got {source}, which cannot be unpacked; fix: download it '
+        'again:\n' + '\n'.join(errors)
+    )
 
 
 def find_videos(root: Path) -> dict[str, Path]:
-    """Find all video files under a folder.
-
-    Args:
-        root (Path): The folder.
+    """Find all video files below a folder.
 
     Returns:
-        dict[str, Path]: Path below ``root``, with slashes, to the file.
+        dict[str, Path]: File by its path below ``root``, with slashes.
     """
     found = {}
     for folder, _, names in os.walk(root, followlinks=True):
@@ -118,9 +116,6 @@ def find_videos(root: Path) -> dict[str, Path]:
 
 def probe(path: str) -> dict[str, Any]:
     """Decode a whole video.
-
-    Args:
-        path (str): The file.
 
     Returns:
         dict: ``state``: 'ok', 'short' (fewer frames than the header says) or
@@ -151,15 +146,15 @@ def probe(path: str) -> dict[str, Any]:
 
 
 def probe_all(videos: dict[str, Path], log: Path, workers: int) -> dict[str, dict[str, Any]]:
-    """Decode videos in parallel, and only those not decoded before.
+    """Decode videos in parallel, skipping those decoded before.
 
-    Results go into a log as they come, so that a killed run goes on where it
-    was. A file that ends its process counts as broken.
+    Results are logged as they arrive, so that a killed run resumes where it
+    stopped. A file that crashes the decoder counts as broken.
 
     Args:
         videos (dict[str, Path]): File by name.
-        log (Path): JSON, one line a video.
-        workers (int): Processes.
+        log (Path): JSON, one line per video.
+        workers (int): Number of processes.
 
     Returns:
         dict[str, dict]: See :func:`probe`, by name.
@@ -205,7 +200,7 @@ def _stamp(path: Path) -> list[int]:
 def _probe_each(
     videos: dict[str, Path], todo: list[str], workers: int
 ) -> Iterable[tuple[str, dict]]:
-    # Decoders say what is damaged in their own words, which helps nobody.
+    # The decoders' own messages do not name the file.
     os.environ.setdefault('OPENCV_LOG_LEVEL', 'SILENT')
     os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
     context = multiprocessing.get_context('spawn')
@@ -220,8 +215,8 @@ def _probe_each(
                     finished.add(jobs[job])
                     yield jobs[job], result
         except BrokenProcessPool:
-            # One of those that were begun ended its process: each of them
-            # gets its own.
+            # One of the running videos crashed its process: decode each of them
+            # in a separate one.
             for name in [name for name in left if name not in finished][: 2 * workers + 1]:
                 finished.add(name)
                 yield name, _probe_alone(videos[name])
@@ -232,43 +227,44 @@ def _probe_alone(path: Path) -> dict:
     done = subprocess.run([sys.executable, __file__, str(path)], capture_output=True, text=True)
     if done.returncode:
         return dict(
-            state='broken', frames=0, promised=0, reason=f'the decoder died ({done.returncode})'
+            state='broken', frames=0, promised=0, reason=f'the decoder crashed ({done.returncode})'
         )
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically."""
-    # Here: this module is imported by the processes that decode, the package takes seconds.
+    # Imported late: workers import this module, and importing the package takes seconds.
     from cnnlstm_mm.storage import write_text
 
     write_text(path, text)
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Write a text file, one item a line."""
+    """Write a text file, one item per line."""
     write_text(path, ''.join(f'{line}\n' for line in lines))
 
 
 def link_videos(source: Path, out: Path) -> None:
-    """Let ``out`` lead to the videos where they are.
+    """Make ``out`` a link to the folder of the videos.
 
     Raises:
-        FileExistsError: If ``out`` is something else already.
+        FileExistsError: If ``out`` exists and is not this folder.
     """
     source = source.resolve()
     if out.resolve() == source:
         return
     if out.is_symlink() or out.exists():
         raise FileExistsError(
-            f'{out} is there already and is not {source}: remove it, or name another --out.'
+            f'expected a link to {source} or nothing at {out}, got another file or folder; fix: '
+            'remove it, or name another --out'
         )
     out.parent.mkdir(parents=True, exist_ok=True)
     out.symlink_to(source, target_is_directory=True)
 
 
 def summarize(wanted: dict[str, str], probed: dict[str, dict], extra: list[str]) -> dict:
-    """Count what the official lists name against what is there.
+    """Compare the clips of the official lists with those found.
 
     Args:
         wanted (dict[str, str]): Class by clip, of the official lists.
@@ -304,16 +300,11 @@ def summarize(wanted: dict[str, str], probed: dict[str, dict], extra: list[str])
 
 
 def write_report(report: dict, path: Path) -> None:
-    """Write the report as JSON and say what is in it.
-
-    Args:
-        report (dict): See :func:`summarize`.
-        path (Path): The file to write.
-    """
+    """Write the report of :func:`summarize` as JSON and print a summary."""
     write_text(path, json.dumps(report, indent=2) + '\n')
-    there = report['clips'] - len(report['missing']) - len(report['broken'])
+    usable = report['clips'] - len(report['missing']) - len(report['broken'])
     print(
-        f'{there} of {report["clips"]} clips in {report["classes"]} classes '
+        f'{usable} of {report["clips"]} clips in {report["classes"]} classes '
         f'can be used ({len(report["short"])} of them are a few frames '
         'short, which does no harm).'
     )

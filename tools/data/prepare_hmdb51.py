@@ -1,9 +1,9 @@
-"""From the HMDB51 archives to MMAction2's layout and checked lists.
+"""Convert the HMDB51 archives to MMAction2's layout, with checked lists.
 
     python tools/data/prepare_hmdb51.py hmdb51_org.rar test_train_splits.rar
 
-The official archive holds one .rar a class; folders of unpacked classes and
-split files serve as well. Below --out (data/hmdb51) it writes::
+The official archive holds one .rar per class; folders of unpacked classes and
+split files work as well. Below --out (data/hmdb51) it writes::
 
     videos/class/*.avi
     hmdb51_{train,val}_split_{1,2,3}_videos.txt, label_map.txt
@@ -34,7 +34,7 @@ SPLITS = (1, 2, 3)
 
 
 def official_lists(folder: Path) -> tuple[list[str], dict[tuple[str, int], list[str]]]:
-    """Read the files ``CLASS_test_splitN.txt``, wherever they are below.
+    """Read the files ``CLASS_test_splitN.txt`` anywhere below a folder.
 
     Args:
         folder (Path): The unpacked test_train_splits.
@@ -44,14 +44,15 @@ def official_lists(folder: Path) -> tuple[list[str], dict[tuple[str, int], list[
         (``class/name.avi``) of each ('train' or 'val', split).
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If a line is not ``name.avi 0|1|2``; with file and line.
+        FileNotFoundError: If one of them is missing.
+        ValueError: If a line is not ``name.avi 0|1|2``; names file and line.
     """
     files = {path.name: path for path in folder.rglob('*_test_split?.txt')}
     classes = sorted({name.rsplit('_test_split', 1)[0] for name in files})
     if not classes:
         raise FileNotFoundError(
-            f'{folder} holds no CLASS_test_splitN.txt: name test_train_splits.rar or its folder.'
+            f'expected files CLASS_test_splitN.txt, got none below {folder}; fix: name '
+            'test_train_splits.rar or its folder'
         )
     lists: dict[tuple[str, int], list[str]] = {
         (part, split): [] for split in SPLITS for part in PARTS.values()
@@ -60,13 +61,19 @@ def official_lists(folder: Path) -> tuple[list[str], dict[tuple[str, int], list[
         for split in SPLITS:
             path = files.get(f'{name}_test_split{split}.txt')
             if path is None:
-                raise FileNotFoundError(f'{folder} lacks {name}_test_split{split}.txt')
+                raise FileNotFoundError(
+                    f'expected {name}_test_split{split}.txt below {folder}, got no such file; fix: '
+                    'unpack test_train_splits.rar again'
+                )
             for number, line in enumerate(path.read_text().splitlines(), 1):
                 if not line.strip():
                     continue
                 clip, _, mark = line.strip().rpartition(' ')
                 if mark not in ('0', '1', '2') or not clip:
-                    raise ValueError(f'{path}, line {number}: {line!r} is not "name.avi 0", 1 or 2')
+                    raise ValueError(
+                        f'{path}, line {number}: expected "name.avi 0", 1 or 2, got {line!r}; fix: '
+                        'unpack test_train_splits.rar again'
+                    )
                 if mark != '0':
                     lists[PARTS[int(mark)], split].append(f'{name}/{clip.strip()}')
     return classes, lists
@@ -78,10 +85,7 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument('splits', type=Path, help='test_train_splits.rar, or its folder')
     parser.add_argument('--out', type=Path, default=Path('data/hmdb51'))
     parser.add_argument(
-        '--workers',
-        type=int,
-        default=os.cpu_count(),
-        help='processes that decode; default all cores',
+        '--workers', type=int, default=os.cpu_count(), help='decoding processes; default: all cores'
     )
     return parser
 
@@ -92,11 +96,11 @@ def prepare(args: argparse.Namespace) -> None:
     label = {name: k for k, name in enumerate(classes)}
     folder = unpack(args.videos, args.out / 'unpacked_videos')
     archives = sorted(folder.rglob('*.rar'))
-    for archive in archives:  # one a class, which holds the class's folder
+    for archive in archives:  # one per class, with the folder of the class
         unpack(archive, args.out / 'unpacked_classes' / archive.stem)
     if archives:
         folder = args.out / 'unpacked_classes'
-    # A class's folder may stand in another one of its name.
+    # The folder of a class may be nested in another one of the same name.
     found = {'/'.join(name.split('/')[-2:]): path for name, path in find_videos(folder).items()}
     wanted = {clip: clip.split('/')[0] for clips in lists.values() for clip in clips}
     used = {clip: found[clip] for clip in wanted if clip in found}
@@ -105,7 +109,7 @@ def prepare(args: argparse.Namespace) -> None:
         link_videos(used[clip].parent, args.out / 'videos' / name)
     probed = probe_all(used, args.out / 'checked.jsonl', args.workers)
     report = summarize(wanted, probed, [])
-    # The lists take 100 clips a class in each split; the rest is no surplus.
+    # A split uses 100 clips per class; its other clips do not count as extra.
     for (part, split), clips in lists.items():
         write_lines(
             args.out / f'hmdb51_{part}_split_{split}_videos.txt',
@@ -120,7 +124,7 @@ def prepare(args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    from cnnlstm_mm.cli import run_command  # not above: the processes that decode import this file
+    from cnnlstm_mm.cli import run_command  # imported late: the workers import this file
 
     return run_command(prepare, argument_parser(), argv)
 

@@ -1,4 +1,4 @@
-"""Lists, label map and report of Kinetics-400, 600 or 700 as you have it.
+"""Write lists, label map and report for a local copy of Kinetics-400, 600 or 700.
 
     python tools/data/prepare_kinetics.py train VIDEOS train.csv --data kinetics400
     python tools/data/prepare_kinetics.py val VIDEOS val.csv --data kinetics400
@@ -15,7 +15,7 @@ youtube_id, time_start and time_end. Below --out (data/KINETICS) it writes::
 
 Nothing is downloaded, and VIDEOS is not changed. Every clip is decoded once;
 those that are missing or broken are left out of the list and named in the
-report. Killed and started again it goes on where it was.
+report. A killed run resumes where it stopped when it is started again.
 """
 
 import argparse
@@ -45,7 +45,7 @@ class Clip(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The name that the data set's own download scripts give it."""
+        """Stem of the file name that the official download scripts give the clip."""
         return f'{self.youtube_id}_{self.start:06d}_{self.end:06d}'
 
 
@@ -55,11 +55,8 @@ def read_csv(path: Path) -> list[Clip]:
     Args:
         path (Path): With the columns label, youtube_id, time_start, time_end.
 
-    Returns:
-        list[Clip]: Its rows.
-
     Raises:
-        ValueError: If a column is missing or a row cannot be read; with file
+        ValueError: If a column is missing or a row cannot be read; names file
             and line.
     """
     clips = []
@@ -69,8 +66,8 @@ def read_csv(path: Path) -> list[Clip]:
         lacking = [name for name in wanted if name not in (reader.fieldnames or ())]
         if lacking:
             raise ValueError(
-                f'{path} lacks the column {", ".join(lacking)}; it has '
-                f'{reader.fieldnames}. Name the annotation file with labels.'
+                f'{path}: expected the column {", ".join(lacking)}, got {reader.fieldnames}; fix: '
+                'name the annotation file with labels'
             )
         for row in reader:
             try:
@@ -83,9 +80,12 @@ def read_csv(path: Path) -> list[Clip]:
                     )
                 )
             except (TypeError, ValueError):
-                raise ValueError(f'{path}, line {reader.line_num}: {row} is no clip') from None
+                raise ValueError(
+                    f'{path}, line {reader.line_num}: expected a label, a YouTube id and two times '
+                    f'in seconds, got {row}; fix: repair or remove the line'
+                ) from None
     if not clips:
-        raise ValueError(f'{path} names no clip.')
+        raise ValueError(f'{path}: expected at least one clip, got none; fix: download it again')
     return clips
 
 
@@ -93,11 +93,11 @@ def find_clips(clips: list[Clip], videos: dict[str, Path]) -> dict[Clip, str]:
     """Find the file of each clip.
 
     Args:
-        clips (list[Clip]): The wanted ones.
+        clips (list[Clip]): Rows of the annotation file.
         videos (dict[str, Path]): See :func:`find_videos`.
 
     Returns:
-        dict[Clip, str]: The path below VIDEOS of each clip that is there.
+        dict[Clip, str]: Path below VIDEOS of each clip found.
 
     Raises:
         ValueError: If two files have a clip's name.
@@ -120,8 +120,8 @@ def find_clips(clips: list[Clip], videos: dict[str, Path]) -> dict[Clip, str]:
             names = named or names
             if len(names) > 1:
                 raise ValueError(
-                    f'{clip.name} is there {len(names)} times: '
-                    f'{", ".join(names)}. Remove all but one.'
+                    f'expected one file of {clip.name}, got {len(names)}: {", ".join(names)}; fix: '
+                    'remove all but one'
                 )
             if names:
                 found[clip] = names[0]
@@ -130,7 +130,7 @@ def find_clips(clips: list[Clip], videos: dict[str, Path]) -> dict[Clip, str]:
 
 
 def class_folder(label: str) -> str:
-    """A class's folder as MMAction2 writes it: no spaces, quotes, brackets."""
+    """Folder name of a class in MMAction2's style: without spaces, quotes and brackets."""
     return re.sub(r"[()']", '', label).replace(' ', '_')
 
 
@@ -139,11 +139,11 @@ def resize(source: Path, target: Path, short_side: int) -> str | None:
 
     Args:
         source (Path): The video.
-        target (Path): The copy; it is there whole or not at all.
+        target (Path): The copy, written atomically.
         short_side (int): In pixels; a smaller video keeps its size.
 
     Returns:
-        str, optional: What went wrong, or None.
+        str, optional: The error message of ffmpeg, or None.
     """
     if target.is_file():
         return None
@@ -180,10 +180,10 @@ def resize(source: Path, target: Path, short_side: int) -> str | None:
 
 
 def ffmpeg() -> str:
-    """The ffmpeg program: installed, or imageio-ffmpeg's.
+    """Path of the installed ffmpeg, or of imageio-ffmpeg's.
 
     Raises:
-        RuntimeError: If there is none; with what to install.
+        RuntimeError: If neither is installed; names packages to install.
     """
     found = shutil.which('ffmpeg')
     if found:
@@ -192,7 +192,8 @@ def ffmpeg() -> str:
         import imageio_ffmpeg
     except ImportError:
         raise RuntimeError(
-            '--short-side needs ffmpeg: apt-get install ffmpeg, or pip install imageio-ffmpeg.'
+            'expected ffmpeg for --short-side, got none; fix: apt-get install ffmpeg, or '
+            'pip install imageio-ffmpeg'
         ) from None
     return imageio_ffmpeg.get_ffmpeg_exe()
 
@@ -200,10 +201,10 @@ def ffmpeg() -> str:
 def resize_all(
     names: list[str], source: Path, out: Path, short_side: int, workers: int
 ) -> dict[str, str]:
-    """Resize videos that are not resized yet, with a progress bar.
+    """Resize the videos without a copy, with a progress bar.
 
     Returns:
-        dict[str, str]: What went wrong, by name.
+        dict[str, str]: Error message by name.
     """
     ffmpeg()
     failed = {}
@@ -219,14 +220,14 @@ def resize_all(
 
 
 def link_each(videos: dict[str, Path], out: Path) -> None:
-    """Let each path below ``out`` lead to a video.
+    """Link each video below a folder.
 
     Args:
-        videos (dict[str, Path]): The video by the path below ``out``.
-        out (Path): A folder; links that are there are made anew.
+        videos (dict[str, Path]): Video by its path below ``out``.
+        out (Path): The folder; existing links are replaced.
 
     Raises:
-        FileExistsError: If something else than a link is in the way.
+        FileExistsError: If a path exists and is not a link.
     """
     for name, source in videos.items():
         link = out / name
@@ -247,14 +248,14 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument('videos', type=Path, help='folder of the clips')
     parser.add_argument('csv', type=Path, help='annotation file of this part')
     parser.add_argument('--data', choices=sorted(CLASSES), required=True)
-    parser.add_argument('--out', type=Path, help='default data/DATA')
+    parser.add_argument('--out', type=Path, help='default: data/DATA')
     parser.add_argument(
         '--short-side',
         type=int,
         help='write copies with this short side, such as 340; needs ffmpeg',
     )
     parser.add_argument(
-        '--workers', type=int, default=os.cpu_count(), help='processes; default all cores'
+        '--workers', type=int, default=os.cpu_count(), help='decoding processes; default: all cores'
     )
     return parser
 
@@ -265,19 +266,19 @@ def prepare(args: argparse.Namespace) -> None:
     clips = read_csv(args.csv)
     map_file = out / 'label_map.txt'
     classes = sorted({clip.label for clip in clips})
-    if map_file.is_file():  # of another part: the same labels in all
+    if map_file.is_file():  # from another part: all parts share the labels
         classes = map_file.read_text().splitlines()
     elif len(classes) != CLASSES[args.data]:
         print(
-            f'NOTE: {args.csv} names {len(classes)} classes, not '
-            f'{CLASSES[args.data]}: labels count these.'
+            f'NOTE: expected {CLASSES[args.data]} classes, got {len(classes)} in {args.csv}; '
+            'the labels number these.'
         )
     label = {name: k for k, name in enumerate(classes)}
     unknown = sorted({clip.label for clip in clips} - set(label))
     if unknown:
         raise ValueError(
-            f'{map_file} lacks {", ".join(unknown)}: remove it and '
-            'begin with the part that has all classes.'
+            f'expected all classes of {args.csv} in {map_file}, which lacks {", ".join(unknown)}; '
+            'fix: remove it and begin with the part that has all classes'
         )
 
     videos = find_videos(args.videos)
@@ -315,7 +316,7 @@ def prepare(args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    from cnnlstm_mm.cli import run_command  # not above: the processes that decode import this file
+    from cnnlstm_mm.cli import run_command  # imported late: the workers import this file
 
     return run_command(prepare, argument_parser(), argv)
 

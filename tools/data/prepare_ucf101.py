@@ -1,4 +1,4 @@
-"""From the UCF101 archives to MMAction2's layout and checked lists.
+"""Convert the UCF101 archives to MMAction2's layout, with checked lists.
 
     python tools/data/prepare_ucf101.py UCF101.rar UCF101TrainTestSplits-RecognitionTask.zip
 
@@ -8,9 +8,10 @@ writes, below --out (data/ucf101)::
     ucf101_{train,val}_split_{1,2,3}_videos.txt, label_map.txt
     report.json, checked.jsonl
 
-Every clip is decoded once. Killed and started again it goes on where it was.
-Clips that are missing or broken are left out of the lists and named in the
-report. The labels are the official ones; with --classes they count from 0.
+Every clip is decoded once. A killed run resumes where it stopped when it is
+started again. Clips that are missing or broken are left out of the lists and
+named in the report. The labels are the official ones; with --classes they
+count from 0.
 """
 
 import argparse
@@ -35,7 +36,7 @@ SPLITS = (1, 2, 3)
 
 
 def official_lists(folder: Path) -> tuple[list[str], dict[tuple[str, int], list[str]]]:
-    """Read ``classInd.txt`` and the split lists, wherever they are below.
+    """Read ``classInd.txt`` and the split lists anywhere below a folder.
 
     Args:
         folder (Path): The unpacked UCF101TrainTestSplits-RecognitionTask.
@@ -52,8 +53,8 @@ def official_lists(folder: Path) -> tuple[list[str], dict[tuple[str, int], list[
         found = sorted(folder.rglob(name))
         if not found:
             raise FileNotFoundError(
-                f'{folder} holds no {name}: name the archive or the folder of '
-                'UCF101TrainTestSplits-RecognitionTask.'
+                f'expected {name}, got none below {folder}; fix: name the archive or the folder of '
+                'UCF101TrainTestSplits-RecognitionTask'
             )
         return [line.split() for line in found[0].read_text().splitlines() if line.strip()]
 
@@ -67,7 +68,7 @@ def official_lists(folder: Path) -> tuple[list[str], dict[tuple[str, int], list[
 
 
 def spread(clips: Sequence[str], limit: int) -> list[str]:
-    """At most ``limit`` clips of each class, evenly over the list."""
+    """Choose at most ``limit`` clips of each class, evenly spaced over the list."""
     by_class: dict[str, list[str]] = {}
     for clip in clips:
         by_class.setdefault(clip.split('/')[0], []).append(clip)
@@ -82,7 +83,7 @@ def find_root(videos: dict[str, Path], official: Sequence[str]) -> str:
     """The folder, below the unpacked one, that holds the class folders.
 
     Raises:
-        FileNotFoundError: If no official clip is there.
+        FileNotFoundError: If no official clip is found.
     """
     wanted = set(official)
     for name in videos:
@@ -90,8 +91,8 @@ def find_root(videos: dict[str, Path], official: Sequence[str]) -> str:
         if clip in wanted:
             return name[: -len(clip)]
     raise FileNotFoundError(
-        'None of the official clips is there as Class/v_*.avi: name UCF101.rar'
-        ' or the folder UCF-101 that it holds.'
+        'expected the official clips as Class/v_*.avi, got none of them; fix: name UCF101.rar or '
+        'the folder UCF-101 that it holds'
     )
 
 
@@ -104,14 +105,11 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--limit',
         type=int,
-        help='at most so many clips a class in each list; a clip stays in its '
-        'official list, so no group is on both sides',
+        help='maximum number of clips per class in each list; clips stay in their '
+        'official lists, so no group is in both train and test',
     )
     parser.add_argument(
-        '--workers',
-        type=int,
-        default=os.cpu_count(),
-        help='processes that decode; default all cores',
+        '--workers', type=int, default=os.cpu_count(), help='decoding processes; default: all cores'
     )
     return parser
 
@@ -119,12 +117,15 @@ def argument_parser() -> argparse.ArgumentParser:
 def prepare(args: argparse.Namespace) -> None:
     """Write lists, label map and report."""
     if args.limit is not None and args.limit < 1:
-        raise ValueError(f'--limit must be at least 1, got {args.limit}')
+        raise ValueError(f'expected --limit to be at least 1, got {args.limit}')
 
     classes, lists = official_lists(unpack(args.splits, args.out / 'unpacked_splits'))
     unknown = sorted(set(args.classes or []) - set(classes))
     if unknown:
-        raise ValueError(f'--classes: UCF101 has no {", ".join(unknown)}')
+        raise ValueError(
+            f'expected --classes of UCF101, got {", ".join(unknown)}; fix: use the names in '
+            'classInd.txt'
+        )
     if args.classes:
         classes = [name for name in classes if name in args.classes]
     label = {name: k for k, name in enumerate(classes)}
@@ -158,7 +159,7 @@ def prepare(args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    from cnnlstm_mm.cli import run_command  # not above: the processes that decode import this file
+    from cnnlstm_mm.cli import run_command  # imported late: the workers import this file
 
     return run_command(prepare, argument_parser(), argv)
 

@@ -7,7 +7,7 @@ from importlib import metadata
 
 from .result import ROOT, Result, tried
 
-# What cannot be done without it, for packages that are no requirement.
+# Optional packages, and what needs them.
 OPTIONAL = dict(
     h5py='converting Keras weights',
     onnx='the ONNX export',
@@ -38,24 +38,24 @@ def python() -> list[Result]:
     if _fits(found, needed):
         return [Result('Python', 'ok', found)]
     fix = 'PYTHON=/path/to/python bash tools/quickstart.sh makes an environment with it.'
-    return [Result('Python', 'failed', f'{found}, and {needed} is needed', f'Use another: {fix}')]
+    return [Result('Python', 'failed', f'{found}, but {needed} is required', f'Use another: {fix}')]
 
 
 def tested() -> dict[str, str]:
-    """The tested version of each package, of tools/constraints.txt."""
+    """Tested version of each package, from tools/constraints.txt."""
     text = (ROOT / 'tools/constraints.txt').read_text()
     return dict(re.findall(r'^([\w.-]+)==([\w.]+)', text, re.M))
 
 
 def setup_options() -> configparser.SectionProxy:
-    """The section [options] of setup.cfg."""
+    """Section [options] of setup.cfg."""
     setup = configparser.ConfigParser()
     setup.read(ROOT / 'setup.cfg')
     return setup['options']
 
 
 def allowed() -> dict[str, str]:
-    """Range of versions by package that setup.cfg requires, but for OpenCV, see :func:`opencv`."""
+    """Versions that setup.cfg requires, by package; OpenCV has its own check, :func:`opencv`."""
     found = {}
     for line in setup_options()['install_requires'].splitlines():
         match = re.match(r'([\w-]+)([^;#]*)', line.strip())
@@ -80,7 +80,7 @@ def versions() -> list[Result]:
                 Result(
                     name,
                     'failed',
-                    f'{version}, and {spec} is needed',
+                    f'{version}, but {spec} is required',
                     f'pip install "{name}{spec}"',
                 )
             )
@@ -99,8 +99,8 @@ def _absent(name: str, required: dict[str, str]) -> Result:
             name,
             'warning',
             'not installed',
-            'Videos are read with OpenCV, slower. decord has wheels for '
-            'x86-64 alone: pip install decord',
+            'Videos are read with OpenCV, which is slower. decord has wheels for '
+            'x86-64 only: pip install decord',
         )
     if name == 'mmcv-lite':
         try:
@@ -149,10 +149,10 @@ def opencv() -> list[Result]:
 
 
 def opencv_fix(error: str = '') -> str:
-    """Command that mends an OpenCV, of whose import the error is.
+    """Command that repairs OpenCV after the error of its import.
 
-    Libraries of the screen, such as libGL.so.1, are missing on servers; the headless build needs
-    none of them. Anything else calls for one version of what is installed.
+    Servers lack display libraries such as libGL.so.1, which the headless build does not need. For
+    any other error the command installs one version of all installed distributions.
     """
     names = list(installed_opencv()) or ['opencv-python']
     wanted = ['opencv-python-headless'] if re.search(r'lib\w+.*\.so', error) else names
@@ -162,7 +162,7 @@ def opencv_fix(error: str = '') -> str:
 
 
 def imports() -> list[Result]:
-    """Whether each package imports, in a process of its own."""
+    """Whether each package imports, tried in a subprocess."""
     results: list[Result] = []
     if tried(f'import {", ".join(MODULES)}')[0]:
         return [Result('imports', 'ok', ', '.join(MODULES))]
@@ -171,13 +171,13 @@ def imports() -> list[Result]:
         if good:
             continue
         if module == 'decord' and 'No module' in said:
-            continue  # said above
+            continue  # reported above
         cure = f'pip install --force-reinstall --no-deps {package}'
         if said in [result.found for result in results]:
-            cure = 'Mend the line above with the same error first.'
+            cure = 'Fix the line above with the same error first.'
         elif module == 'cv2':
             cure = opencv_fix(said)
         elif module == 'cnnlstm_mm':
-            cure = 'Mend the lines above first, then: pip install -e .'
+            cure = 'Fix the lines above first, then: pip install -e .'
         results.append(Result(f'import {module}', 'failed', said, cure))
     return results

@@ -1,4 +1,4 @@
-"""GPU, processes that talk, the decoder, disk and memory."""
+"""GPU, distributed processes, video decoders, disk and memory."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ if torch.cuda.is_available():
 else:
     print('none' if torch.version.cuda is None else 'unusable')
 """
-# Two processes add a number up; argv: backend, a file to meet at.
+# All-reduce over two processes; argv: the file of their rendezvous.
 REDUCE = r"""
 import os, sys, torch, torch.multiprocessing as mp, torch.distributed as dist
 def work(rank, backend, place):
@@ -67,7 +67,7 @@ print('10 frames')
 
 
 def accelerator() -> list[Result]:
-    """Whether there is a GPU, and it computes."""
+    """Whether PyTorch finds a GPU and computes on it."""
     good, said = tried(CUDA)
     if not good:
         return [
@@ -75,21 +75,21 @@ def accelerator() -> list[Result]:
                 'GPU',
                 'failed',
                 said,
-                'PyTorch sees a GPU and cannot use it: does the driver '
-                '(nvidia-smi) go with this build of PyTorch? See "Get '
+                'PyTorch finds a GPU but cannot use it: does the driver '
+                '(nvidia-smi) match this build of PyTorch? See "Get '
                 'started" on pytorch.org.',
             )
         ]
     if said == 'none':
-        there = shutil.which('nvidia-smi') is not None
+        has_driver = shutil.which('nvidia-smi') is not None
         return [
             Result(
                 'GPU',
-                'warning' if there else 'ok',
+                'warning' if has_driver else 'ok',
                 'none: PyTorch is a CPU build',
-                'nvidia-smi is there: install a CUDA build of PyTorch, '
+                'nvidia-smi is installed: install a CUDA build of PyTorch, '
                 'see "Get started" on pytorch.org.'
-                if there
+                if has_driver
                 else '',
             )
         ]
@@ -98,7 +98,7 @@ def accelerator() -> list[Result]:
             Result(
                 'GPU',
                 'warning',
-                'a CUDA build of PyTorch, and no GPU',
+                'a CUDA build of PyTorch, but no GPU',
                 'Training runs on the CPU. Is the driver loaded '
                 '(nvidia-smi), and CUDA_VISIBLE_DEVICES not empty?',
             )
@@ -107,7 +107,7 @@ def accelerator() -> list[Result]:
 
 
 def distributed() -> list[Result]:
-    """Whether two processes can add a number up."""
+    """Whether two processes can run an all-reduce."""
     with tempfile.TemporaryDirectory() as folder:
         good, said = tried(REDUCE, 60.0, str(Path(folder, 'meet')))
     if good:
@@ -117,7 +117,7 @@ def distributed() -> list[Result]:
             'two processes',
             'failed',
             said,
-            'One process trains; several do not. For NCCL see '
+            'Training with several processes will fail. For NCCL see '
             'NCCL_DEBUG=INFO and NCCL_SOCKET_IFNAME, for gloo '
             'GLOO_SOCKET_IFNAME (ip addr lists the names).',
         )
@@ -132,7 +132,7 @@ def decoder() -> list[Result]:
         for reader in ('decord', 'OpenCV'):
             good, said = tried(DECODE, 60.0, path, reader)
             if not good and 'No module named' in said and reader == 'decord':
-                continue  # said with the versions
+                continue  # reported with the versions
             results.append(
                 Result(
                     f'decoder: {reader}',
@@ -151,7 +151,7 @@ def _decoder_fix(reader: str, error: str) -> str:
 
 
 def disk(work_dir: str) -> list[Result]:
-    """Free disk where the runs will be."""
+    """Free disk space for the runs."""
     place = _existing(work_dir)
     free = shutil.disk_usage(place).free / GIB
     return [
@@ -161,13 +161,13 @@ def disk(work_dir: str) -> list[Result]:
             f'{free:.1f} GiB free',
             ''
             if free > 5
-            else 'A run keeps four checkpoints: free some, or choose another --work-dir.',
+            else 'A run keeps four checkpoints: free some space, or choose another --work-dir.',
         )
     ]
 
 
 def shared_memory() -> list[Result]:
-    """Shared memory, by which data loaders hand over their batches."""
+    """Shared memory, through which data loader workers pass batches."""
     if not Path('/dev/shm').is_dir():
         return [Result('shared memory', 'ok', 'no /dev/shm on this system')]
     size = shutil.disk_usage('/dev/shm')

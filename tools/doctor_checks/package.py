@@ -15,7 +15,7 @@ def fix(name, active, text):
 import mmaction.models
 drn = sys.modules.get('mmaction.models.localizers.drn')
 fix('mmaction.models without DRN (mmaction2#2714)', drn is not None,
-    'DRN is there' if getattr(drn, '__file__', None) else 'stand-in')
+    'DRN is installed' if getattr(drn, '__file__', None) else 'stand-in')
 from mmengine.logging import HistoryBuffer
 safe = [getattr(one, '__name__', one) for one in
         torch.serialization.get_safe_globals()]
@@ -41,7 +41,7 @@ from mmengine.utils.dl_utils import misc
 fix('names that numpy 2 and Python 3.14 dropped', hasattr(pose_transforms.np, 'Inf') and
     hasattr(misc.pkgutil, 'find_loader'), 'given to MMAction2, mmengine and mmcv alone')
 try:
-    from moviepy.editor import ImageSequenceClip; good = True; text = 'there'
+    from moviepy.editor import ImageSequenceClip; good = True; text = 'imports'
 except Exception as error:
     good = False; text = repr(error)
 fix('moviepy.editor', good, text)
@@ -91,7 +91,7 @@ def fixes() -> list[Result]:
                 'fixes of MMAction2',
                 'failed',
                 said,
-                'cnnlstm_mm does not import: mend the lines above first.',
+                'cnnlstm_mm does not import: fix the lines above first.',
             )
         ]
     return [
@@ -108,13 +108,13 @@ def fixes() -> list[Result]:
 
 
 def config_files(config: str) -> list[Result]:
-    """Lists, videos and weights that a config needs."""
+    """Whether the lists, videos and weights that a config needs exist."""
     good, said = tried(CONFIG, 300.0, config)
     return [_files(f'files of {config}', good, said)]
 
 
 def list_file(path: str, videos: str, delimiter: str = ' ', several: bool = False) -> list[Result]:
-    """A list and its videos."""
+    """Whether an annotation list and its videos can be read."""
     delimiter = delimiter.replace('\\t', '\t')  # as a shell passes it
     good, said = tried(LIST, 300.0, path, videos, delimiter, 'several' * several)
     return [_files(path, good, said)]
@@ -125,7 +125,7 @@ def _files(name: str, good: bool, said: str) -> Result:
         return Result(name, 'ok', said)
     try:
         what, *more = json.loads(said).strip().splitlines()
-    except ValueError:  # not in our words
+    except ValueError:  # an error that is not from this package
         return Result(name, 'failed', said, 'Does the config load?')
     # Files are listed with two spaces before them; the cure follows.
     while more and more[0].startswith('  '):

@@ -1,4 +1,4 @@
-"""What a check found, and code that is tried in a process of its own."""
+"""Result of a check, and code run in a subprocess."""
 
 import os
 import subprocess
@@ -10,13 +10,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Result(NamedTuple):
-    """A line of the table.
+    """One row of the table.
 
     Attributes:
         name (str): What was checked.
         state (str): 'ok', 'warning' or 'failed'.
         found (str): What was found.
-        cure (str): What to do about it; '' where nothing is.
+        cure (str): Suggested fix; '' if none is needed.
     """
 
     name: str
@@ -26,16 +26,15 @@ class Result(NamedTuple):
 
 
 def tried(code: str, seconds: float = 120.0, *args: str) -> tuple[bool, str]:
-    """Run code in a process that may die or hang.
+    """Run code that may crash or hang in a subprocess.
 
     Args:
-        code (str): Python; what it prints last is the answer.
-        seconds (float): Its time limit. Defaults to 120.
+        code (str): Python; the last line that it prints is the answer.
+        seconds (float): Time limit. Defaults to 120.
         *args (str): Its ``sys.argv[1:]``.
 
     Returns:
-        tuple[bool, str]: Whether it ended well; the last line that it
-        printed, or why it did not.
+        tuple[bool, str]: Whether it succeeded; its last line, or the error.
     """
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
     try:
@@ -52,5 +51,5 @@ def tried(code: str, seconds: float = 120.0, *args: str) -> tuple[bool, str]:
     said = (done.stdout if not done.returncode else done.stderr).strip()
     last = said.splitlines()[-1] if said else ''
     if done.returncode < 0:
-        return False, f'the process was ended by signal {-done.returncode}'
+        return False, f'the process was killed by signal {-done.returncode}'
     return not done.returncode, last

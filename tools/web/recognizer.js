@@ -120,7 +120,7 @@ class StepRecognizer {
     return new StepRecognizer(facts, session);
   }
 
-  // Begin anew.
+  // Start over.
   reset() {
     this.state = {};
     for (const {input, shape, dtype} of this.facts.state) {

@@ -36,12 +36,12 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 def model_pairs(models: list[str]) -> list[tuple[str, str]]:
     """Pair configs and checkpoints; ValueError if one is missing."""
     if len(models) % 2:
-        raise ValueError('each CONFIG needs its CHECKPOINT')
+        raise ValueError(f'expected pairs of CONFIG and CHECKPOINT, got {" ".join(models)}')
     return list(zip(models[::2], models[1::2]))
 
 
 def load_test_config(path: str, options: dict | None) -> Config:
-    """Read a config whose test data are on this machine, with one label a video.
+    """Read a config whose test data are on this machine, with one label per video.
 
     Raises:
         FileNotFoundError: If the list or the videos are missing.
@@ -54,7 +54,7 @@ def load_test_config(path: str, options: dict | None) -> Config:
     for dataset in datasets_of(cfg, 'test'):
         if dataset.get('multi_class'):
             raise ValueError(
-                f'expected one label a video, got the list {list_path(dataset)} with '
+                f'expected one label per video, got the list {list_path(dataset)} with '
                 'multi_class=True; fix: name a list of single labels with --cfg-options '
                 'test_dataloader.dataset.ann_file=LIST test_dataloader.dataset.multi_class=False'
             )

@@ -1,4 +1,4 @@
-"""Parameters and multiply-adds of a config's model.
+"""Parameters and multiply-adds of the model of a config.
 
 mmengine's counter traces the model and counts what it finds. It has no entry for ``nn.LSTM`` and
 for attention in one operator; these are added here. A ConvLSTM is traced as the plain loop that

@@ -46,7 +46,7 @@ def reorder(inputs: torch.Tensor, order: np.ndarray) -> torch.Tensor:
 
 
 class OrderScores:
-    """Counter of right answers by order and class.
+    """Count correct answers by order and class.
 
     Args:
         classes: Their names.

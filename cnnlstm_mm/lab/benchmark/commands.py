@@ -21,7 +21,7 @@ class Launch:
 
     def __post_init__(self) -> None:
         if self.launcher == 'slurm' and not self.partition:
-            raise ValueError('--launcher slurm needs --partition.')
+            raise ValueError('expected --partition NAME with --launcher slurm')
         if self.launcher == 'none' and self.gpus > 1:
             raise ValueError(f'--gpus {self.gpus} needs --launcher pytorch or --launcher slurm.')
         if self.gpus < 1:

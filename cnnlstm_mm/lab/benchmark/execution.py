@@ -1,4 +1,4 @@
-"""Several runs at once, with a display; one that fails stops no other."""
+"""Several runs at once, with a display; a failed run does not stop the others."""
 
 import json
 import os
@@ -50,7 +50,7 @@ def execute(
         runs: In this order.
         launch: How to start each of them.
         jobs: How many at once.
-        devices: CUDA device numbers; each job takes ``launch.gpus`` of its own. None lets all
+        devices: CUDA device numbers; each job takes ``launch.gpus`` of them. None lets all
             jobs see all.
         console: Where to show progress.
 
@@ -165,7 +165,7 @@ def _follow(
         node = min(launch.gpus, int(env.get('GPUS_PER_NODE', 8)))
         env.update(GPUS=str(launch.gpus), GPUS_PER_NODE=str(node))
     with log.open('a') as output:
-        # A group of its own: data loader and launcher processes end with it.
+        # A separate process group: data loader and launcher processes end with it.
         process = subprocess.Popen(
             command, stdout=output, stderr=subprocess.STDOUT, env=env, start_new_session=True
         )

@@ -1,4 +1,4 @@
-"""From a list of configs to the runs that it asks for."""
+"""Runs of a list of configs."""
 
 import hashlib
 from collections.abc import Sequence
@@ -56,7 +56,8 @@ def read_benchmark(path: Path) -> BenchmarkList:
     """
     if not path.is_file():
         raise FileNotFoundError(
-            f'{path} is not there: name a list of configs, such as those of configs/benchmarks.'
+            f'expected a list of configs, got {path}: no such file; fix: name one of '
+            'configs/benchmarks, for example'
         )
     content = yaml.safe_load(path.read_text())
     if not isinstance(content, dict) or not content.get('configs'):
@@ -68,7 +69,7 @@ def read_benchmark(path: Path) -> BenchmarkList:
     for config in configs:
         if not config.is_file():
             raise FileNotFoundError(
-                f'{path} lists {config}, which is not there: paths are those seen from the '
+                f'{path}: expected an existing config, got {config}; fix: paths start from the '
                 'current directory.'
             )
     twice = {str(c) for c in configs if configs.count(c) > 1}

@@ -1,4 +1,4 @@
-"""From work directories to tables, pictures and a page: tools/report.py."""
+"""Tables, plots and a page from work directories, for tools/report.py."""
 
 from .page import write_page
 from .read import read_run

@@ -1,4 +1,4 @@
-"""One HTML page with tables and pictures, that needs no other file."""
+"""One self-contained HTML page with tables and plots."""
 
 import base64
 import html

@@ -159,7 +159,7 @@ def changes(cfg: Config, path: Path, split: int | None) -> list[str]:
         Keys, with the run's values; or that the file is missing.
     """
     if not path.is_file():
-        return [f'{path} is not there']
+        return [f'{path} does not exist']
     today, found = (_flat(_as_trained(c).to_dict()) for c in (read_config(path, split), cfg))
     return [
         f'{key}={found.get(key, "(absent)")!s}'

@@ -39,7 +39,7 @@ class CudaGraph:
             self.outputs = function(*self.inputs)
 
     def __call__(self, inputs: Inputs) -> Any:
-        """The function's result for other values, in memory of its own."""
+        """The function's result for other values, in new memory."""
         for kept, given in zip(self.inputs, inputs):
             if kept is not None:
                 kept.copy_(given)

@@ -1,4 +1,4 @@
-"""Channels-last tensors and weights, and the convolution of such."""
+"""Channels-last tensors and weights, and their convolution."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class FoldedCopy:
 
     On a CPU its convolutions are packed, with the activations behind them
     (:class:`~cnnlstm_mm.models.acceleration.packed_conv.PackedConv`). A change of an attribute, a
-    submodule or a weight, in whichever way, makes the copy anew
+    submodule or a weight, in whichever way, rebuilds the copy
     (:class:`~cnnlstm_mm.models.acceleration.module_state.ModuleState`, with the cost of the
     comparison at each call); that takes about 8 calls of one frame.
 

@@ -1,4 +1,4 @@
-# Weizmann, and any small set of one's own: a video and its label a line.
+# Weizmann, or any small data set: one video and its label per line.
 # --cfg-options split=2 chooses the split.
 split = int('{{$CNNLSTM_MM_SPLIT:1}}')
 data_root = 'data/weizmann'

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 import torch
-from helpers.backbones import V1, V2, build, is_folded, plain, without_copy
+from helpers.backbones import V1, V2, backbone_features, build, is_folded, without_copy
 from helpers.torchvision_stub import import_mmpretrain
 from torch import nn
 from torch.nn.utils import parametrizations, prune
@@ -250,7 +250,7 @@ def test_a_failure_to_pack_is_logged_once(log, monkeypatch):
     module = build(frozen=True)
     x = torch.randn(1, 3, 2, 32, 32)
     for _ in range(3):
-        torch.testing.assert_close(module(x), plain(module, x))
+        torch.testing.assert_close(module(x), backbone_features(module, x))
         module.backbone.conv1.conv.weight.data.mul_(1.1)
     assert log == ['MobileNetV1 runs without folded batch norm: MemoryError: no room']
 
@@ -261,7 +261,7 @@ def test_a_packed_convolution_that_is_wrong_is_not_used(log, monkeypatch):
     monkeypatch.setattr(PackedConv, 'forward', lambda self, x: 2 * forward(self, x))
     module = build(frozen=True)
     x = torch.randn(1, 3, 2, 32, 32)
-    torch.testing.assert_close(module(x), plain(module, x))
+    torch.testing.assert_close(module(x), backbone_features(module, x))
     assert not is_folded(module) and 'features change' in log[0]
 
 
@@ -269,7 +269,7 @@ def test_without_onednn_it_is_folded_alone(monkeypatch):
     monkeypatch.setattr(packed_conv, 'can_prepack', lambda weight: False)
     module = build(frozen=True)
     x = torch.randn(1, 3, 2, 32, 32)
-    torch.testing.assert_close(module(x), plain(module, x), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(module(x), backbone_features(module, x), rtol=1e-4, atol=1e-5)
     assert count(made(module), PackedConv) == count(made(module), nn.BatchNorm2d) == 0
 
 
@@ -281,7 +281,7 @@ def test_frames_that_are_not_finite(value, log):
     good = bad.clone()
     bad[0, 1, 1, 5, 5] = value
     for x, folded in ((bad, False), (good, True), (bad, True), (good, True)):
-        want = plain(module, x)
+        want = backbone_features(module, x)
         assert want.isnan().any() == (x is bad and value != value)  # ReLU6 makes 6 of infinity
         torch.testing.assert_close(module(x), want, rtol=1e-4, atol=1e-5, equal_nan=True)
         assert is_folded(module) == folded
@@ -295,7 +295,7 @@ def test_frames_that_are_too_small_do_not_matter_later(log):
             module(torch.randn(1, 3, 2, 3, 3))
     assert len(log) == 1
     x = torch.randn(1, 3, 2, 8, 8)
-    torch.testing.assert_close(module(x), plain(module, x), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(module(x), backbone_features(module, x), rtol=1e-4, atol=1e-5)
     assert is_folded(module)
 
 
@@ -316,7 +316,7 @@ def test_two_backbones_in_two_threads():
     for module in modules:
         module._folded = shared
     x = torch.randn(1, 3, 2, 32, 32)
-    wanted = [plain(module, x) for module in modules]
+    wanted = [backbone_features(module, x) for module in modules]
     barrier, errors = threading.Barrier(2), []
 
     def run(module, want):
@@ -342,7 +342,7 @@ def test_bf16(there, packed, log, monkeypatch):
         pytest.skip('needs bfloat16 in oneDNN')
     module = build(V2, frozen=True, bf16=True)
     x = torch.randn(2, 3, 3, 64, 64)
-    want, got = plain(module, x), module(x)
+    want, got = backbone_features(module, x), module(x)
     assert got.dtype == torch.float32
     error = (got - want).norm() / want.norm()
     assert 1e-4 < error < 2e-2 if there else error < 1e-5
@@ -368,7 +368,7 @@ def test_immutable_looks_for_hooks_alone():
     conv.weight.data.mul_(2)
     assert torch.equal(module(x), want)
     handle = conv.register_forward_hook(lambda m, x, y: 0 * y)
-    assert torch.equal(module(x), plain(module, x))
+    assert torch.equal(module(x), backbone_features(module, x))
     handle.remove()
     assert torch.equal(module(x), want)
     assert copy.deepcopy(module)._folded.immutable
@@ -404,7 +404,7 @@ def test_frames_of_24_widths_take_no_more_memory():
     first = made(module)
     for width in range(32, 80, 2):
         x = torch.randn(1, 3, 1, 32, width)
-        torch.testing.assert_close(module(x), plain(module, x), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(module(x), backbone_features(module, x), rtol=1e-4, atol=1e-5)
     assert made(module) is first
     layouts = [len(m.packed) for m in first.modules() if isinstance(m, PackedConv)]
     assert max(layouts) <= SIZES

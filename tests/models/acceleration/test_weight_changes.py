@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from helpers.backbones import build, is_folded, plain, without_copy
+from helpers.backbones import backbone_features, build, is_folded, without_copy
 from mmengine.hooks import EMAHook
 from torch import nn
 from torch.nn.utils import parametrizations, prune
@@ -289,10 +289,10 @@ def test_features_are_those_of_the_weights_now(name, frozen):
     with torch.no_grad():
         before = module(x)
         assert is_folded(module)
-        torch.testing.assert_close(before, plain(module, x), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(before, backbone_features(module, x), rtol=1e-4, atol=1e-5)
         CHANGES[name](module)
         x = x.to(next(module.parameters()).dtype)
-        want = plain(module, x)
+        want = backbone_features(module, x)
         for _ in range(2):
             narrow = dict(rtol=0, atol=0.05 * want.abs().max().item())
             exact = dict(rtol=1e-4, atol=1e-5 * want.abs().max().item())
@@ -318,7 +318,7 @@ def test_validation_between_epochs(fused):
         with torch.no_grad():
             got = module(x)
         assert is_folded(module)
-        torch.testing.assert_close(got, plain(module, x), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(got, backbone_features(module, x), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize('parameters', [False, True])
@@ -331,8 +331,8 @@ def test_functional_call(parameters):
         if not parameters:
             weights = {k: v.detach() for k, v in weights.items()}
         got = torch.func.functional_call(module, weights, x)
-        torch.testing.assert_close(got, plain(other, x), rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(module(x), plain(module, x), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(got, backbone_features(other, x), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(module(x), backbone_features(module, x), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize('kind', ['fsdp', 'fsdp_original_parameters', 'fully_shard'])
