@@ -151,6 +151,6 @@ def read_labels(cfg: Config, num_classes: int, path: str | None = None) -> list[
     if len(labels) != num_classes:
         raise ValueError(
             f'{file} names {len(labels)} classes, and the model has {num_classes}: pass the '
-            'label file of its training data, one class a line.'
+            'label file of its training data, one class per line.'
         )
     return labels

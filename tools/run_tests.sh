@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes the environment if it is missing, then runs the linter, the formatter's check, the type
-# checker and all tests, one worker a core, and prints the coverage of the package.
+# checker and all tests, one worker per core, and prints the coverage of the package.
 #   bash tools/run_tests.sh                everything
 #   bash tools/run_tests.sh --fast         no tests marked slow, no coverage
 #   bash tools/run_tests.sh PYTEST_ARGS    only these tests, in one process

@@ -43,7 +43,7 @@ def _is_finite(value: Tensor) -> bool:
 def format_report(
     event: str, samples: Sequence[str], weights: list[str], dump: str | None = None
 ) -> str:
-    """Format what happened, one line a sample.
+    """Format what happened, one line per sample.
 
     Args:
         event: A sentence without its full stop.

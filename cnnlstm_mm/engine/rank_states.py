@@ -30,7 +30,7 @@ def rank_state(model: nn.Module) -> State:
 
 
 def gather_rank_states(model: nn.Module) -> list[State] | None:
-    """Gather one state a process; all processes call it.
+    """Gather one state per process; all processes call it.
 
     Returns:
         None where a checkpoint of the main process misses nothing.

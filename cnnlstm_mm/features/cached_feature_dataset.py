@@ -50,8 +50,9 @@ class CachedFeatureDataset(ReplacingMixin, BaseActionDataset):
     ) -> None:
         if bool(ann_file) == bool(store):
             raise ValueError(
-                'CachedFeatureDataset takes ann_file, a list of sequence files, or store, the '
-                'folder of tools/extract_features.py: one of them.'
+                'CachedFeatureDataset: expected either ann_file, a list of sequence files, or '
+                'store, the folder of tools/extract_features.py, got '
+                f'{ann_file!r} and {store!r}'
             )
         self.delimiter = delimiter
         self.store = FeatureStore(store, split) if store else None

@@ -99,8 +99,8 @@ def check_fingerprint(cfg: Config, manifest: dict, store: str) -> None:
     if differences:
         listed = ''.join(f'\n  {line}' for line in differences)
         raise ValueError(
-            f'The features in {store} do not belong to this config:{listed}\nfix: extract them '
-            'into another folder, or use the config that they were made with.'
+            f'expected features of this config, got {store}, which differs:{listed}\nfix: extract '
+            'them into another folder, or use the config that they were made with.'
         )
     if weights is None:
         print_log(
@@ -119,7 +119,7 @@ def video_dataset(cfg: Config, split: str) -> dict[str, Any] | None:
         lists = ', '.join(map(list_path, datasets))
         raise ValueError(
             f'expected one list in {split}_dataloader, got {lists}; fix: join them in one file, '
-            'the feature store holds one list a split'
+            'the feature store holds one list per split'
         )
     return datasets[0] if datasets else None
 
@@ -204,5 +204,5 @@ def load_backbone(model: Any, checkpoint: str) -> None:
         model.backbone.load_state_dict(state)
     except RuntimeError as error:
         raise ValueError(
-            f'{checkpoint} holds no such backbone as the config has: {error}'
+            f'expected the backbone of the config in {checkpoint}, got another: {error}'
         ) from None

@@ -82,8 +82,8 @@ class FeatureExtractor:
 
         if cfg.model.data_preprocessor.get('blending'):
             raise ValueError(
-                'model.data_preprocessor.blending mixes clips, which features of single clips '
-                'cannot hold: set it to None.'
+                'expected model.data_preprocessor.blending=None, got one that mixes clips, while '
+                'features are of single clips; fix: set it to None'
             )
         torch.manual_seed(seed)  # of a backbone without pretrained weights
         parts = {key: cfg.model[key] for key in ('backbone', 'data_preprocessor')}
@@ -131,8 +131,8 @@ class FeatureExtractor:
             built = DATASETS.build(dataset)
             if not hasattr(built, 'read'):
                 raise ValueError(
-                    f'{split}_dataloader.dataset is a {type(built).__name__}: set its type to '
-                    "'CheckedVideoDataset'."
+                    f'expected {split}_dataloader.dataset to be a CheckedVideoDataset, got a '
+                    f'{type(built).__name__}; fix: set its type'
                 )
             entries[split] = dict(folder=split, clips=len(built))
             self.datasets[split] = SeededViews(built, train_views if split == 'train' else 1, seed)
@@ -153,8 +153,8 @@ class FeatureExtractor:
             different = sorted(key for key, value in self.manifest.items() if old.get(key) != value)
             if different:
                 raise ValueError(
-                    f'{self.out} holds features made with another {", ".join(different)}: name '
-                    'another --out, or remove that folder.'
+                    f'expected features of this config or none, got {self.out} with another '
+                    f'{", ".join(different)}; fix: name another --out, or remove that folder'
                 )
         elif get_rank() == 0:
             state = {
@@ -284,9 +284,9 @@ class FeatureExtractor:
             if not stored.isfinite().all():
                 files = sorted({s.metainfo.get('filename', 'a video') for s in samples})
                 raise ValueError(
-                    f'features of {", ".join(files)} reach {feature.abs().max():.3g}, which '
-                    f'{self.dtype} cannot hold: extract with --dtype float32, or mend the '
-                    'weights if that is NaN.'
+                    f'expected features within {self.dtype}, got {feature.abs().max():.3g} for '
+                    f'{", ".join(files)}; fix: extract with --dtype float32, or check the weights '
+                    'if that is NaN'
                 )
             parts.append(stored)
         done: Iterator[Tensor] = iter(())

@@ -50,8 +50,8 @@ class FeatureDataPreprocessor(BaseDataPreprocessor):
         name = sample.metainfo.get('filename', 'a sequence')
         if sequence.dim() != 5 or sequence[:, :, 0].shape != first[:, :, 0].shape:
             raise ValueError(
-                f'{name} has the shape {tuple(sequence.shape)}, but the batch has '
-                f'{tuple(first.shape)}: [views, C, T, h, w] may differ in T alone.'
+                f'expected {tuple(first.shape)} as in the rest of the batch, got '
+                f'{tuple(sequence.shape)} in {name}: [views, C, T, h, w] may differ only in T'
             )
         if sequence[:, 0].isnan().any():
             raise ValueError(

@@ -65,14 +65,14 @@ def read_sequence(path: str) -> Tensor:
             if isinstance(data, (list, tuple)):
                 data = np.stack([np.asarray(step) for step in data])
         else:
-            raise ValueError('name a .npy, .pkl or .safetensors file')
+            raise ValueError('expected a .npy, .pkl or .safetensors file')
         data = torch.as_tensor(data)
     except Exception as error:
         raise ValueError(f'{path}: {error}') from error
     if data.dim() not in (2, 4) or 0 in data.shape or not data.is_floating_point():
         raise ValueError(
-            f'{path} holds {data.dtype} of shape {tuple(data.shape)}; a '
-            'sequence is float [T, C] or [T, C, h, w] with T >= 1.'
+            f'{path}: expected float [T, C] or [T, C, h, w] with T >= 1, got {data.dtype} of shape '
+            f'{tuple(data.shape)}'
         )
     if data.dim() == 2:
         data = data[:, :, None, None]

@@ -96,8 +96,8 @@ class FeatureStore:
         manifest = read_manifest(root)
         if split not in manifest['splits']:
             raise FileNotFoundError(
-                f'{root} holds no features of the {split} list, only '
-                f'{sorted(manifest["splits"])}: run tools/extract_features.py again with '
+                f'expected features of the {split} list in {root}, got only '
+                f'{sorted(manifest["splits"])}; fix: run tools/extract_features.py again with '
                 f'--splits {split}'
             )
         entry = manifest['splits'][split]
@@ -107,9 +107,9 @@ class FeatureStore:
         missing = [shard for shard in range(count) if not shard_path(self.folder, shard).is_file()]
         if missing:
             raise FileNotFoundError(
-                f'{self.folder} lacks {len(missing)} of {count} shards, '
-                f'{shard_path(self.folder, missing[0]).name} first: the extraction did not end. '
-                'Run the same tools/extract_features.py again; it goes on where it was.'
+                f'expected {count} shards in {self.folder}, which lacks {len(missing)} of {count} '
+                f'shards, {shard_path(self.folder, missing[0]).name} first: the extraction did not '
+                'end; fix: run the same tools/extract_features.py again, it resumes'
             )
         self.clips: list[dict] = []
         for shard in range(count):

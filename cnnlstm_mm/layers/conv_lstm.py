@@ -60,7 +60,7 @@ class ConvLSTM(nn.Module):
         peephole: True for one weight per channel and gate, (height, width) for a map of that size,
             which is resized to other feature sizes: ``peephole_l{k}`` [3, hidden, height, width]
             for i, f, o.
-        dropout: share of a layer's input that is set to zero in training, by one mask a sample for
+        dropout: share of a layer's input set to zero in training, by one mask per sample for
             all frames. (Keras draws one for each gate.)
         recurrent_dropout: the same for h on its way into the recurrent convolution.
         norm: layer normalization over the channels of W * x and of R * h, each with a gain (Ba et

@@ -114,7 +114,7 @@ class BaseStreamingRecognizer:
         if sizes != [size]:
             raise ValueError(
                 f'expected prepared frames of one size for one batch, {size}, got {sizes}; fix: '
-                'use a CenterCrop in the test pipeline, or one state a stream'
+                'use a CenterCrop in the test pipeline, or one state per stream'
             )
         return self._normalize(images)
 

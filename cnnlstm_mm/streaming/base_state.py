@@ -58,7 +58,7 @@ class BaseStreamState:
         mask = self._array(mask)
         if not str(mask.dtype).endswith('bool') or mask.shape != (len(self),):
             raise ValueError(
-                f'expected mask to be bool [{len(self)}], one entry a stream, got '
+                f'expected mask to be bool [{len(self)}], one entry per stream, got '
                 f'{mask.dtype} {list(mask.shape)}'
             )
         return self._map(

@@ -60,7 +60,7 @@ def check_state(
     sizes = sorted({len(tensor) for tensor in state.tensors.values()})
     if sizes != [batch]:
         raise ValueError(
-            f'expected one frame a stream, got {batch} frames for a state of '
+            f'expected one frame per stream, got {batch} frames for a state of '
             f'{" and ".join(map(str, sizes))} streams; fix: add streams by '
             f'{kind.__name__}.cat([state, rec.init_state(n)]), remove them by state.select(index)'
         )

@@ -357,5 +357,5 @@ def test_what_is_no_sequence_is_refused(tmp_path):
     with pytest.raises(ValueError, match='attack.pkl.*system.*was not run'):
         read_sequence(str(tmp_path / 'attack.pkl'))
     np.save(tmp_path / 'flat.npy', np.zeros(3, np.float32))
-    with pytest.raises(ValueError, match=r'flat.npy holds .*\(3,\)'):
+    with pytest.raises(ValueError, match=r'flat.npy: expected float .*\(3,\)'):
         read_sequence(str(tmp_path / 'flat.npy'))

@@ -87,5 +87,5 @@ def test_a_stock_2d_recognizer_is_timed():
     )
     times = latency(cfg, shape=(2, 32, 32), repeats=3, warmup=0)
     assert times['view']['median_ms'] > 0 and 'frame' not in times
-    with pytest.raises(ValueError, match='repeats must be at least 1, got 0'):
+    with pytest.raises(ValueError, match='expected repeats to be at least 1, got 0'):
         latency(cfg, shape=(2, 32, 32), repeats=0)

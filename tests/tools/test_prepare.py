@@ -201,7 +201,7 @@ def test_a_decoder_that_dies_is_a_broken_video(clips, tmp_path, monkeypatch):
     videos = {'a': clips[1], 'deadly': deadly, 'b': clips[2], 'c': clips[3]}
     probed = preparation.probe_all(videos, tmp_path / 'log.jsonl', 2)
     assert probed['deadly']['state'] == 'broken'
-    assert 'died' in probed['deadly']['reason']
+    assert 'crashed' in probed['deadly']['reason']
     assert all(probed[name]['state'] == 'ok' for name in 'abc')
 
 

@@ -185,12 +185,12 @@ def test_splits_seeds_and_launchers(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     'text, words',
     [
-        ('seeds: [0]', 'needs a list "configs:"'),
-        (f'configs: [{CONFIG}]\nseed: 3', "'seed' is unknown"),
-        (f'configs: [{CONFIG}]\nseeds: 3', 'seeds must be a list'),
+        ('seeds: [0]', 'expected a list "configs:"'),
+        (f'configs: [{CONFIG}]\nseed: 3', "got 'seed'"),
+        (f'configs: [{CONFIG}]\nseeds: 3', 'expected seeds to be a list'),
         (f'configs: [{CONFIG}, {CONFIG}]', 'twice'),
         ('configs: [configs/absent.py]', 'configs/absent.py'),
-        (f'configs: [{CONFIG}]\nsplits: [1, 2]', 'has no splits'),
+        (f'configs: [{CONFIG}]\nsplits: [1, 2]', 'expected a config with splits'),
     ],
 )
 def test_what_a_list_cannot_say(tmp_path, monkeypatch, text, words):

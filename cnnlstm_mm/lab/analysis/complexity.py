@@ -53,9 +53,7 @@ def complexity(
     """
     kind = (cfg.get('model') or {}).get('type')
     if kind not in RECOGNIZERS:
-        raise ValueError(
-            f"the config's model is {kind!r}: the counter takes {' and '.join(RECOGNIZERS)}."
-        )
+        raise ValueError(f'expected a model of type {" or ".join(RECOGNIZERS)}, got {kind!r}')
     check_fit(cfg.model)
     view = View(1, *shape) if shape else view_of(cfg, video_size)
     init_default_scope(cfg.get('default_scope', 'mmaction'))

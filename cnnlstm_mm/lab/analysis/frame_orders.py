@@ -39,8 +39,8 @@ def reorder(inputs: torch.Tensor, order: np.ndarray) -> torch.Tensor:
     """
     if inputs.dim() != 5:
         raise ValueError(
-            f'the test pipeline gives inputs of shape {tuple(inputs.shape)}: the probe needs '
-            'clips [views, C, T, H, W], of FormatShape(input_format="NCTHW").'
+            'expected clips [views, C, T, H, W] from the test pipeline, got '
+            f'{tuple(inputs.shape)}; fix: use FormatShape(input_format="NCTHW")'
         )
     return inputs[:, :, torch.from_numpy(order.copy())]
 

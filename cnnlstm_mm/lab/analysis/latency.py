@@ -54,7 +54,7 @@ def latency(
     """
     for name, value in dict(batch_size=batch_size, repeats=repeats).items():
         if value < 1:
-            raise ValueError(f'{name} must be at least 1, got {value}')
+            raise ValueError(f'expected {name} to be at least 1, got {value}')
     check_fit(cfg.model)
     view = View(1, *shape) if shape else view_of(cfg, video_size)
     init_default_scope(cfg.get('default_scope', 'mmaction'))

@@ -51,11 +51,11 @@ def view_of(cfg: Config, video_size: tuple[int, int] = (240, 320), video_frames:
         shape = results['imgs'].shape
         kind = next(step['input_format'] for step in pipeline if step['type'] == 'FormatShape')
         if kind not in FORMATS:
-            raise ValueError(f'input_format={kind!r} is none of {FORMATS}')
+            raise ValueError(f'expected input_format to be one of {FORMATS}, got {kind!r}')
     except Exception as error:
         raise ValueError(
-            f'the size of a view cannot be read from the test pipeline ({type(error).__name__}: '
-            f'{error}): say it, shape=(frames, height, width), or --shape FRAMES HEIGHT WIDTH.'
+            f'expected a test pipeline that gives the size of a view, got {type(error).__name__}: '
+            f'{error}; fix: pass shape=(frames, height, width), or --shape FRAMES HEIGHT WIDTH'
         ) from error
     if kind == 'NCTHW':
         return View(shape[0], *shape[2:])  # [views, 3, T, H, W]

@@ -15,7 +15,7 @@ class Launch:
     """How to start training and testing."""
 
     launcher: str = 'none'  # or 'pytorch' or 'slurm'
-    gpus: int = 1  # processes, one a GPU, of each run
+    gpus: int = 1  # processes per run, one per GPU
     partition: str | None = None  # of Slurm
     train_flags: tuple[str, ...] = ()  # more flags of tools/train.py
 
@@ -23,9 +23,9 @@ class Launch:
         if self.launcher == 'slurm' and not self.partition:
             raise ValueError('expected --partition NAME with --launcher slurm')
         if self.launcher == 'none' and self.gpus > 1:
-            raise ValueError(f'--gpus {self.gpus} needs --launcher pytorch or --launcher slurm.')
+            raise ValueError(f'expected --launcher pytorch or slurm for --gpus {self.gpus}')
         if self.gpus < 1:
-            raise ValueError(f'--gpus must be at least 1, got {self.gpus}.')
+            raise ValueError(f'expected --gpus to be at least 1, got {self.gpus}')
 
     def start(self, what: str, run: Run) -> list[str]:
         """The beginning of a command, up to the config; ``what`` is train or test."""

@@ -61,10 +61,10 @@ def read_benchmark(path: Path) -> BenchmarkList:
         )
     content = yaml.safe_load(path.read_text())
     if not isinstance(content, dict) or not content.get('configs'):
-        raise ValueError(f'{path} needs a list "configs:" of config files.')
+        raise ValueError(f'{path}: expected a list "configs:" of config files, got none')
     unknown = sorted(set(content) - set(KEYS))
     if unknown:
-        raise ValueError(f'{path}: the key {unknown[0]!r} is unknown; there are {", ".join(KEYS)}.')
+        raise ValueError(f'{path}: expected the keys {", ".join(KEYS)}, got {unknown[0]!r}')
     configs = [Path(config) for config in content['configs']]
     for config in configs:
         if not config.is_file():
@@ -74,11 +74,11 @@ def read_benchmark(path: Path) -> BenchmarkList:
             )
     twice = {str(c) for c in configs if configs.count(c) > 1}
     if twice:
-        raise ValueError(f'{path} lists {min(twice)} twice.')
+        raise ValueError(f'{path}: expected each config once, got {min(twice)} twice')
     for key in ('splits', 'seeds'):
         numbers = content.get(key, [0])
         if not isinstance(numbers, list) or not numbers or not all(type(n) is int for n in numbers):
-            raise ValueError(f'{path}: {key} must be a list of whole numbers, got {numbers!r}.')
+            raise ValueError(f'{path}: expected {key} to be a list of ints, got {numbers!r}')
     return BenchmarkList(path.stem, **{**content, 'configs': configs})
 
 
@@ -92,14 +92,14 @@ def plan_runs(
     """List the runs: seeds outermost, so that each config soon has one.
 
     Args:
-        benchmark: What to run.
-        root: The runs' work directories are ROOT/LIST/CONFIG...
-        splits: Instead of those of the list.
-        seeds: Instead of those of the list.
-        cfg_options: Beside those of the list.
+        benchmark: The list.
+        root: Work directories are ROOT/LIST/CONFIG...
+        splits: Replace those of the list.
+        seeds: Replace those of the list.
+        cfg_options: Added to those of the list.
 
     Raises:
-        ValueError: If splits are asked of a config that has none, or a config trains by
+        ValueError: If splits are given and a config has none, or a config trains by
             iterations.
     """
     chosen: list[int | None] = [*(splits or benchmark.splits)] or [None]
@@ -108,8 +108,8 @@ def plan_runs(
     for config in benchmark.configs:
         if chosen != [None] and 'split' not in read_config(config):
             raise ValueError(
-                f'{config} has no splits, but {chosen} are asked of it: leave "splits" out of '
-                'its list.'
+                f'expected a config with splits for the splits {chosen}, got {config}; fix: leave '
+                '"splits" out of its list'
             )
         for split in chosen:
             cfg = read_config(config, split, options)

@@ -12,7 +12,7 @@ from .rows import Row
 
 
 def plot_curves(runs: Sequence[tuple[RunResult, Curves]]) -> Figure:
-    """Draw training loss and validation accuracy of the runs; a colour a config."""
+    """Draw training loss and validation accuracy of the runs; one colour per config."""
     figure = Figure(figsize=(11, 4), layout='constrained')
     loss, accuracy = figure.subplots(1, 2)
     colours: dict[str, str] = {}

@@ -37,8 +37,8 @@ def read_run(
     dumped = sorted(work_dir.glob('*.py'), key=lambda p: p.stat().st_mtime)
     if not logs or not dumped:
         raise FileNotFoundError(
-            f'{work_dir} holds no run: name a work directory of tools/train.py, such as '
-            'work_dirs/CONFIG_NAME.'
+            f'expected a run, got {work_dir} without logs or config; fix: name a work directory of '
+            'tools/train.py, such as work_dirs/CONFIG_NAME'
         )
     notes: list[str] = []
     path = configs / dumped[-1].name

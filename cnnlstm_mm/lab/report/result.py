@@ -79,5 +79,5 @@ def load_results(path: Path) -> tuple[list[RunResult], list[dict]]:
         return [RunResult(**run) for run in content['runs']], content['planned']
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f'{path} is not what report.py --json wrote: {type(error).__name__}: {error}'
+            f'expected a file of report.py --json, got {path} ({type(error).__name__}: {error})'
         ) from error

@@ -138,7 +138,9 @@ def _merged(path: Path, text: str) -> str:
     content = path.read_text()
     counts = content.count(BEGIN), content.count(END)
     if counts != (1, 1) or content.index(BEGIN) > content.index(END):
-        raise ValueError(f'{path} needs these two lines, once and in this order:\n{BEGIN}\n{END}')
+        raise ValueError(
+            f'{path}: expected these two lines, once and in this order:\n{BEGIN}\n{END}'
+        )
     before, rest = content.split(BEGIN)
     return f'{before}{BEGIN}\n{text}{END}{rest.split(END)[1]}'
 

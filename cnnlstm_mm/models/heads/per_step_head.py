@@ -31,7 +31,7 @@ class PerStepHead(BaseHead):
         clip_len: Steps after which the weights begin again, the neck's ``tbptt_len``; None: never.
         average_steps: Prediction from the steps: None, the last step; 'score', the mean over the
             steps of the scores before the softmax; 'prob', of those after it.
-        dropout_ratio: Dropout before the dense layer, one mask a sample for all steps.
+        dropout_ratio: Dropout before the dense layer, one mask per sample for all steps.
         init_std: Standard deviation of the initial weights.
         loss_cls: Config of the loss.
         **kwargs: Arguments of MMAction2's BaseHead, such as ``average_clips``,

@@ -1,4 +1,4 @@
-"""LSTM over one vector a frame, pooled over time."""
+"""LSTM over one vector per frame, pooled over time."""
 
 from collections.abc import Mapping
 from typing import Any

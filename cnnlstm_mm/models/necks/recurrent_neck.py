@@ -42,7 +42,7 @@ class RecurrentNeck(BaseModule):
         init_cfg: mmengine's initialization config.
 
     Attributes:
-        keeps_space: Whether the output is a map [h', w']; False for one vector a frame.
+        keeps_space: Whether the output is a map [h', w']; False for one vector per frame.
         pools: Accepted values of ``temporal_pool``.
         pool_option: Name of that option in this neck's config.
         display_name: Name in tables; by default the class's without 'Neck'.
