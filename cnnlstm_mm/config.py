@@ -16,6 +16,8 @@ from mmengine.config import Config
 SPLIT_VARIABLE = 'CNNLSTM_MM_SPLIT'
 # Data sets whose ann_file has 'path label' lines.
 LISTED = ('CheckedVideoDataset', 'VideoDataset', 'CachedFeatureDataset')
+# Data sets whose ann_file has 'folder frames label' lines.
+FRAMES = ('RawframeDataset',)
 
 
 def read_config(
@@ -71,23 +73,31 @@ def list_path(dataset: dict[str, Any]) -> str:
     return osp.join(dataset.get('data_root') or '', ann_file) if ann_file else ''
 
 
-def rows_of(dataset: dict[str, Any]) -> list[tuple[int, str, list[int]]] | None:
+def rows_of(dataset: dict[str, Any]) -> list[Any] | None:
     """Read the annotation list of an innermost data set, as the data set reads it.
 
     Returns:
-        Line number, path and labels of each line; None for a feature store, and for data sets
-        whose lists have other columns.
+        A :class:`cnnlstm_mm.datasets.annotation_list.Row` a line; None for a feature store, and
+        for data sets whose lists have other columns.
 
     Raises:
         FileNotFoundError, ValueError: If the list is missing or a line cannot be read.
     """
-    if dataset.get('type') not in LISTED or not dataset.get('ann_file'):
+    kind = str(dataset.get('type')).removeprefix('mmaction.')
+    if kind not in (*LISTED, *FRAMES) or not dataset.get('ann_file'):
         return None
     # Here, because the package of data sets imports MMAction2.
-    from cnnlstm_mm.datasets.annotation_list import read_list
+    from cnnlstm_mm.datasets.annotation_list import read_frame_list, read_list
 
+    several = dataset.get('multi_class', False)
+    if kind in FRAMES:
+        return read_frame_list(list_path(dataset), dataset.get('with_offset', False), several)
     return read_list(
-        list_path(dataset), dataset.get('delimiter', ' '), dataset.get('multi_class', False)
+        list_path(dataset),
+        dataset.get('delimiter', ' '),
+        several,
+        dataset.get('label_file') or (dataset.get('metainfo') or {}).get('classes'),
+        plain=kind == 'VideoDataset',
     )
 
 

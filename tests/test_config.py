@@ -50,7 +50,10 @@ def test_rows_are_read_as_the_data_set_reads_them(tmp_path):
     assert rows_of(dataset) == [(1, 'my clip.avi', [3, 4])]
     with pytest.raises(ValueError, match='2 labels'):
         rows_of(dict(dataset, multi_class=False))
-    assert rows_of(dict(dataset, type='RawframeDataset')) is None
+    (tmp_path / 'list.txt').write_text('clips/a 12 3\n')
+    frames = dict(dataset, type='RawframeDataset', multi_class=False)
+    assert rows_of(frames) == [(1, 'clips/a', [3])]
+    assert rows_of(dict(dataset, type='AudioDataset')) is None
     assert rows_of(dict(type='CachedFeatureDataset', store='x', split='train')) is None
 
 

@@ -1,31 +1,131 @@
 """Annotation lists, ``path label`` a line: read, or refused by line."""
 
 import os.path as osp
-import re
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from mmengine.fileio import list_from_file
 
-from cnnlstm_mm.text import truncate_list
+from .list_columns import NUMBER, ClassNames, Layout, layout_of, split_cells
+from .list_faults import (
+    Fault,
+    diagnose,
+    fault_lines,
+    format_faults,
+    other_delimiter,
+    unknown_header,
+)
 
-NUMBER = re.compile('-?[0-9]{1,18}')
-Row = tuple[int, str, list[int]]  # line number from 1, path, labels
+
+class Row(NamedTuple):
+    """A line of a list; lines count from 1."""
+
+    line: int
+    path: str
+    labels: list[int]
 
 
-def read_list(ann_file: str, delimiter: str = ' ', multi_class: bool = False) -> list[Row]:
-    """Read an annotation list of MMAction2's VideoDataset.
+def read_list(
+    ann_file: str,
+    delimiter: str = ' ',
+    multi_class: bool = False,
+    label_file: str | Sequence[str] | None = None,
+    plain: bool = False,
+) -> list[Row]:
+    """Read an annotation list: that of MMAction2's VideoDataset, or CSV.
 
     Args:
         ann_file: The list: ``path label`` a line, with any number of labels where
             ``multi_class``. A path alone has no label, as in lists for inference. Blank lines
-            are passed over.
+            are passed over. A header with the columns ``path`` and ``label`` (see ``PATHS`` and
+            ``LABELS``) is read, others beside them are passed over; it also tells commas, tabs
+            and semicolons, as the name .csv tells commas.
         delimiter: Between path and label.
+        multi_class: Several labels a line are allowed.
+        label_file: Class names, one a line, or a list of them, for labels that are names. By
+            default ``label_map.txt`` beside the list.
+        plain: Refuse what MMAction2's own VideoDataset cannot read.
+
+    Raises:
+        ValueError: If the list is empty, or a line cannot be read; with file, line and a cure of
+            each kind of fault.
+    """
+    lines = _lines(ann_file)
+    layout = layout_of(ann_file, lines, delimiter)
+    if plain and layout != Layout(delimiter):
+        raise ValueError(
+            f"{ann_file}: expected 'path label' lines for the type VideoDataset, got CSV; fix: "
+            "set the data set's type='CheckedVideoDataset'"
+        )
+    classes = ClassNames(ann_file, () if plain else label_file)
+    rows, faults = [], []
+    for number, line in lines[layout.header :]:
+        cells = split_cells(line, layout.delimiter)
+        if layout.header:
+            chosen = [layout.path] if layout.label is None else [layout.path, layout.label]
+            if max(chosen) >= len(cells):
+                short = f'{line!r} has {len(cells)} columns, fewer than the header'
+                faults.append(Fault(number, short, 'write all columns that the header names'))
+                continue
+            path, *tokens = [cells[k] for k in chosen]
+            cells = [path, *filter(None, tokens)]
+        if multi_class:
+            cells[1:] = [part for cell in cells[1:] for part in classes.several(cell)]
+        path, *tokens = cells
+        found = [classes.label(token) for token in tokens]
+        labels = [label for label in found if label is not None]
+        good = path and len(labels) == len(tokens) and (multi_class or len(labels) < 2)
+        if good and labels:
+            rows.append(Row(number, path, labels))
+            continue
+        fault = other_delimiter(number, line, layout.delimiter, classes)
+        if good and fault is None:
+            rows.append(Row(number, path, labels))
+        else:
+            faults.append(fault or diagnose(number, line, cells, layout.delimiter, classes))
+    if faults:
+        if rows and len(faults) == 1 and faults[0].line == lines[0][0]:
+            faults = [unknown_header(faults[0], lines[0][1])]
+        raise ValueError(format_faults(ann_file, faults))
+    if not rows:
+        raise ValueError(f'{ann_file} is empty: it must hold "path label" lines.')
+    return rows
+
+
+def read_frame_list(
+    ann_file: str, with_offset: bool = False, multi_class: bool = False
+) -> list[Row]:
+    """Read a list of frame folders: ``folder frames label`` a line, parted by blanks.
+
+    Args:
+        ann_file: The list.
+        with_offset: The number of the first frame stands before the number of frames.
         multi_class: Several labels a line are allowed.
 
     Raises:
-        ValueError: If the list is empty, or a line has a space in its path or a label that is
-            not an integer; with file, line and cure.
+        ValueError: If the list is empty or a line cannot be read.
     """
+    names = 'folder offset frames label' if with_offset else 'folder frames label'
+    count = names.count(' ')
     rows, faults = [], []
+    for number, line in _lines(ann_file):
+        path, *numbers = line.split()
+        if not all(map(NUMBER.fullmatch, numbers)) or len(numbers) < count - 1:
+            faults.append(Fault(number, f'{line!r} is not "{names}"', f'write "{names}"'))
+        elif len(numbers) > count and not multi_class:
+            several = f'{line!r} has {len(numbers) - count + 1} labels'
+            faults.append(Fault(number, several, 'set multi_class=True and num_classes'))
+        else:
+            rows.append(Row(number, path, [int(label) for label in numbers[count - 1 :]]))
+    if faults:
+        raise ValueError(format_faults(ann_file, faults))
+    if not rows:
+        raise ValueError(f'{ann_file} is empty: it must hold "{names}" lines.')
+    return rows
+
+
+def _lines(ann_file: str) -> list[tuple[int, str]]:
+    """Number and text of the lines that are not blank."""
     try:
         lines = list_from_file(ann_file, encoding='utf-8-sig')
     except UnicodeDecodeError as error:
@@ -33,27 +133,8 @@ def read_list(ann_file: str, delimiter: str = ' ', multi_class: bool = False) ->
             f'{ann_file}: expected UTF-8 text, got {error.reason} at byte {error.start}; fix: '
             'convert the list to UTF-8, for example with iconv.'
         ) from None
-    for number, line in enumerate(lines, start=1):
-        tokens = line.strip().split(delimiter)
-        if tokens == ['']:
-            continue
-        path, *labels = tokens
-        # Not int() alone, which takes 1_0 for 10.
-        if not path or not all(map(NUMBER.fullmatch, labels)):
-            faults.append((number, f'{line.strip()!r} is not "path label"'))
-        elif len(labels) > 1 and not multi_class:
-            faults.append((number, f'{line.strip()!r} has {len(labels)} labels'))
-        else:
-            rows.append((number, path, [int(label) for label in labels]))
-    if faults:
-        raise ValueError(
-            f'{fault_lines(ann_file, faults)}\nA path must not hold the delimiter '
-            f'({delimiter!r}): rename the files, or write the list with tabs and set the data '
-            "set's delimiter='\\t'. Lists with several labels a line need multi_class=True."
-        )
-    if not rows:
-        raise ValueError(f'{ann_file} is empty: it must hold "path label" lines.')
-    return rows
+    stripped = ((number, line.strip()) for number, line in enumerate(lines, start=1))
+    return [(number, line) for number, line in stripped if line]
 
 
 def check_labels(ann_file: str, rows: list[Row], num_classes: int, labelled: bool = True) -> None:
@@ -110,7 +191,11 @@ def check_there(ann_file: str, rows: list[Row], root: str | None) -> None:
 
 
 def load_files(
-    ann_file: str, root: str | None, delimiter: str = ' ', multi_class: bool = False
+    ann_file: str,
+    root: str | None,
+    delimiter: str = ' ',
+    multi_class: bool = False,
+    label_file: str | Sequence[str] | None = None,
 ) -> list[dict]:
     """Read a list and check its files; see :func:`read_list` and :func:`check_there`.
 
@@ -118,7 +203,7 @@ def load_files(
         ``filename`` and ``label`` of each line; the label is -1 where the line has none, and a
         list where ``multi_class``.
     """
-    rows = read_list(ann_file, delimiter, multi_class)
+    rows = read_list(ann_file, delimiter, multi_class, label_file)
     check_there(ann_file, rows, root)
     return [
         dict(
@@ -127,9 +212,3 @@ def load_files(
         )
         for _, path, labels in rows
     ]
-
-
-def fault_lines(ann_file: str, faults: list[tuple[int, str]]) -> str:
-    """Name faults as ``file, line: fault``, the first 10 of many."""
-    lines = [f'{ann_file}, line {number}: {fault}' for number, fault in sorted(faults)]
-    return truncate_list(lines, separator='\n')

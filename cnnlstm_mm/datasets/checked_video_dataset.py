@@ -27,6 +27,8 @@ class CheckedVideoDataset(ReplacingMixin, VideoDataset):
         pipeline: As upstream.
         decode_timeout: Seconds for the transforms up to the decoded frames of one video, after
             which it counts as broken; None for no limit.
+        label_file: Class names, one a line, for a list whose labels are names; by default
+            ``metainfo['classes']``, or ``label_map.txt`` beside the list.
         **kwargs: As upstream's VideoDataset.
 
     Raises:
@@ -39,17 +41,23 @@ class CheckedVideoDataset(ReplacingMixin, VideoDataset):
         ann_file: str,
         pipeline: list[Any],
         decode_timeout: float | None = 120.0,
+        label_file: str | None = None,
         **kwargs: Any,
     ) -> None:
         if decode_timeout is not None:
             check_number(0, decode_timeout=decode_timeout)
         self.decode_timeout = decode_timeout
+        self.label_file = label_file
         super().__init__(ann_file, read_by_path(pipeline), **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """Read and check the list: ``filename`` and ``label`` of each video."""
         return load_files(
-            self.ann_file, self.data_prefix['video'], self.delimiter, self.multi_class
+            self.ann_file,
+            self.data_prefix['video'],
+            self.delimiter,
+            self.multi_class,
+            self.label_file or self.metainfo.get('classes'),
         )
 
     def read(self, idx: int) -> Any:
