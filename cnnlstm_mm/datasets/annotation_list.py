@@ -137,7 +137,9 @@ def _lines(ann_file: str) -> list[tuple[int, str]]:
     return [(number, line) for number, line in stripped if line]
 
 
-def check_labels(ann_file: str, rows: list[Row], num_classes: int, labelled: bool = True) -> None:
+def check_labels(
+    ann_file: str, rows: list[Row], num_classes: int, labelled: bool = True, testing: bool = False
+) -> None:
     """Refuse labels that the classifier has no output for.
 
     Args:
@@ -145,23 +147,30 @@ def check_labels(ann_file: str, rows: list[Row], num_classes: int, labelled: boo
         rows: See :func:`read_list`.
         num_classes: Outputs of the classifier.
         labelled: A line without a label is a fault.
+        testing: The list is for a test, which may do without labels.
 
     Raises:
         ValueError: With file and lines.
     """
+    cure = f'labels go from 0 to {num_classes - 1}'
     faults = [
-        (number, f'label {label} of {path}')
+        Fault(
+            number,
+            f'label {label} of {path}',
+            f'the head has num_classes={num_classes}, so {cure}: mend the list, or set '
+            'model.cls_head.num_classes',
+        )
         for number, path, labels in rows
         for label in labels
         if not 0 <= label < num_classes
     ]
+    cure = f'write "path label", {cure}'
+    if testing:
+        cure += '; tools/test.py --dump FILE.pkl writes the scores of a list that has no labels'
     if labelled:
-        faults += [(number, f'{path} has no label') for number, path, labels in rows if not labels]
+        faults += [Fault(row.line, f'{row.path} has no label', cure) for row in rows if not row[2]]
     if faults:
-        raise ValueError(
-            f'{fault_lines(ann_file, faults)}\nThe head has num_classes={num_classes}: labels go '
-            f'from 0 to {num_classes - 1}. Mend the list, or set model.cls_head.num_classes.'
-        )
+        raise ValueError(format_faults(ann_file, faults))
 
 
 def check_there(ann_file: str, rows: list[Row], root: str | None) -> None:

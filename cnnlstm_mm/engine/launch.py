@@ -18,19 +18,13 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 import cnnlstm_mm.compat as compat
-from cnnlstm_mm.config import (
-    SPLIT_VARIABLE,
-    datasets_of,
-    list_path,
-    named_weights,
-    rows_of,
-    split_variable,
-)
-from cnnlstm_mm.datasets.annotation_list import check_labels
+from cnnlstm_mm.config import SPLIT_VARIABLE, datasets_of, named_weights, split_variable
 from cnnlstm_mm.features.config import use_features
 from cnnlstm_mm.models.fit import check_channels, check_fit
 from cnnlstm_mm.weights import unwrap_model
 from mmaction.registry import RUNNERS
+
+from .list_checks import check_evaluators, check_lists
 
 DEFAULT_HOOKS = dict(
     broken_videos='BrokenVideoHook',
@@ -102,6 +96,8 @@ def build_runner(cfg: Config, modes: Iterable[str]) -> Runner:
     """
     modes = list(modes)
     check_fit(cfg.get('model'))  # 1. backbone, neck and head go together
+    for mode in modes:
+        check_evaluators(cfg, mode)  # metrics go with the labels
     apply_features(cfg)  # 2. stored features in place of videos
     check_files(cfg, modes)  # 3. lists, videos and weights exist; labels have an output
     check_sync_bn(cfg)  # 4. SyncBN can run here
@@ -131,6 +127,7 @@ def check_files(cfg: Config, modes: Iterable[str]) -> None:
         FileNotFoundError: With each missing path and how to get it.
         ValueError: For a broken list or a label without an output; with file and line.
     """
+    modes = list(modes)
     datasets = [dataset for mode in modes for dataset in datasets_of(cfg, mode)]
     data = [path for dataset in datasets for path in _data_files(dataset)]
     weights = [path for path in _checkpoints(cfg) if '://' not in path]
@@ -141,8 +138,8 @@ def check_files(cfg: Config, modes: Iterable[str]) -> None:
     ]
     if messages:
         raise FileNotFoundError('\n'.join(messages))
-    for dataset in datasets:
-        _check_list(cfg, dataset)
+    for mode in modes:
+        check_lists(cfg, mode)
 
 
 def check_sync_bn(cfg: Config) -> None:
@@ -192,15 +189,6 @@ def leave_process_group() -> None:
     if is_distributed():
         barrier()
         torch.distributed.destroy_process_group()
-
-
-def _check_list(cfg: Config, dataset: dict) -> None:
-    head = cfg.model.get('cls_head') or {}
-    if 'num_classes' not in head or dataset.get('type') == 'VideoDataset':
-        return  # upstream's takes lines without a label
-    rows = rows_of(dataset)
-    if rows is not None:
-        check_labels(list_path(dataset), rows, head['num_classes'])
 
 
 def _data_files(dataset: dict) -> list[str]:

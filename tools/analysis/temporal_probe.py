@@ -83,7 +83,7 @@ def measure(config: str, checkpoint: str, args: argparse.Namespace) -> dict[str,
         for sample in batch['data_samples']:
             if 'broken' in sample:
                 raise RuntimeError(
-                    f'expected readable videos in {dataset.ann_file}, got {sample.broken}; '
+                    f'expected readable videos in the test list of {config}, got {sample.broken}; '
                     'fix: repair it, or take it off the list'
                 )
         clips = batch['inputs']

@@ -6,7 +6,8 @@ import numpy as np
 from mmengine.config import Config, DictAction
 
 from cnnlstm_mm import compat
-from cnnlstm_mm.config import datasets_of, list_path
+from cnnlstm_mm.config import datasets_of, list_path, rows_of
+from cnnlstm_mm.datasets.annotation_list import check_labels
 from cnnlstm_mm.engine.launch import check_files
 from cnnlstm_mm.memory import keep_freed_memory
 
@@ -51,6 +52,7 @@ def load_test_config(path: str, options: dict | None) -> Config:
     cfg = Config.fromfile(path)
     cfg.merge_from_dict(options or {})
     check_files(Config(dict(cfg, model={})), ['test'])
+    classes = (cfg.model.get('cls_head') or {}).get('num_classes')
     for dataset in datasets_of(cfg, 'test'):
         if dataset.get('multi_class'):
             raise ValueError(
@@ -58,6 +60,9 @@ def load_test_config(path: str, options: dict | None) -> Config:
                 'multi_class=True; fix: name a list of single labels with --cfg-options '
                 'test_dataloader.dataset.ann_file=LIST test_dataloader.dataset.multi_class=False'
             )
+        rows = rows_of(dataset)
+        if rows is not None and classes is not None:
+            check_labels(list_path(dataset), rows, classes)
     compat.apply_opencv_readers(cfg)
     return cfg
 
