@@ -101,6 +101,15 @@ def rows_of(dataset: dict[str, Any]) -> list[Any] | None:
     )
 
 
+def drop_worker_options(cfg: Config) -> None:
+    """Let loaders without worker processes drop the options that PyTorch refuses there."""
+    for mode in ('train', 'val', 'test'):
+        loader = cfg.get(f'{mode}_dataloader')
+        if loader and not loader.get('num_workers'):
+            loader['persistent_workers'] = False
+            loader.pop('prefetch_factor', None)
+
+
 def test_pipeline(cfg: Config) -> Sequence[dict]:
     """Configs of the transforms that a config tests with.
 

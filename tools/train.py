@@ -15,6 +15,7 @@ from cnnlstm_mm.engine.launch import (
     leave_process_group,
     load_config,
 )
+from cnnlstm_mm.engine.schedule_hook import extend_schedule
 
 
 def argument_parser() -> argparse.ArgumentParser:
@@ -48,6 +49,11 @@ def argument_parser() -> argparse.ArgumentParser:
         action='store_true',
         help='set deterministic options for the cuDNN backend',
     )
+    parser.add_argument(
+        '--extend-schedule',
+        action='store_true',
+        help='stretch the schedule of the learning rate to max_epochs, when resuming with more',
+    )
     add_common_arguments(parser)
     return parser
 
@@ -60,7 +66,8 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
         args (Namespace): Arguments of the tool.
 
     Raises:
-        ValueError: If --amp cannot replace the optimizer wrapper.
+        ValueError: If --amp cannot replace the optimizer wrapper, or --extend-schedule finds no
+            schedule.
     """
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
@@ -80,6 +87,10 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
         cfg.resume, cfg.load_from = True, None
     elif args.resume is not None:
         cfg.resume, cfg.load_from = True, args.resume
+    if args.extend_schedule:
+        extend_schedule(cfg)
+        hooks = cfg.setdefault('default_hooks', {})
+        hooks['schedule'] = dict(type='ScheduleHook', extend=True)
     if args.auto_scale_lr:
         cfg.auto_scale_lr.enable = True
     randomness = dict(cfg.get('randomness') or dict(seed=None))

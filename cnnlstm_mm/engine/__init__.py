@@ -6,6 +6,7 @@ from .cpu_amp_optim_wrapper import CPUAmpOptimWrapper
 from .exact_train_loop import ExactEpochBasedTrainLoop
 from .finite_loss_hook import FiniteLossHook
 from .memory_hook import MemoryHook
+from .schedule_hook import ScheduleHook
 from .verified_checkpoint_hook import VerifiedCheckpointHook
 from .whole_checkpoint_hook import WholeCheckpointHook
 
@@ -16,6 +17,7 @@ __all__ = [
     'ExactEpochBasedTrainLoop',
     'FiniteLossHook',
     'MemoryHook',
+    'ScheduleHook',
     'VerifiedCheckpointHook',
     'WholeCheckpointHook',
 ]

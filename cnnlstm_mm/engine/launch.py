@@ -18,7 +18,13 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 import cnnlstm_mm.compat as compat
-from cnnlstm_mm.config import SPLIT_VARIABLE, datasets_of, named_weights, split_variable
+from cnnlstm_mm.config import (
+    SPLIT_VARIABLE,
+    datasets_of,
+    drop_worker_options,
+    named_weights,
+    split_variable,
+)
 from cnnlstm_mm.features.config import use_features
 from cnnlstm_mm.models.fit import check_channels, check_fit
 from cnnlstm_mm.weights import unwrap_model
@@ -30,6 +36,7 @@ DEFAULT_HOOKS = dict(
     broken_videos='BrokenVideoHook',
     finite_loss='FiniteLossHook',
     memory='MemoryHook',
+    schedule='ScheduleHook',
     whole_checkpoint='WholeCheckpointHook',
 )
 
@@ -70,6 +77,7 @@ def load_config(args: argparse.Namespace) -> Config:
     with split_variable(options.get('split', os.environ.get(SPLIT_VARIABLE))):
         cfg = Config.fromfile(args.config)
     cfg.merge_from_dict(options)
+    drop_worker_options(cfg)
     init_default_scope(cfg.get('default_scope', 'mmaction'))
     cfg.launcher = args.launcher
     if getattr(args, 'features', None) is not None:

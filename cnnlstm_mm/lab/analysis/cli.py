@@ -6,7 +6,7 @@ import numpy as np
 from mmengine.config import Config, DictAction
 
 from cnnlstm_mm import compat
-from cnnlstm_mm.config import datasets_of, list_path, rows_of
+from cnnlstm_mm.config import datasets_of, drop_worker_options, list_path, rows_of
 from cnnlstm_mm.datasets.annotation_list import check_labels
 from cnnlstm_mm.engine.launch import check_files
 from cnnlstm_mm.memory import keep_freed_memory
@@ -51,6 +51,7 @@ def load_test_config(path: str, options: dict | None) -> Config:
     keep_freed_memory()
     cfg = Config.fromfile(path)
     cfg.merge_from_dict(options or {})
+    drop_worker_options(cfg)
     check_files(Config(dict(cfg, model={})), ['test'])
     classes = (cfg.model.get('cls_head') or {}).get('num_classes')
     for dataset in datasets_of(cfg, 'test'):
