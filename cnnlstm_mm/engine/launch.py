@@ -30,7 +30,7 @@ from cnnlstm_mm.models.fit import check_channels, check_fit
 from cnnlstm_mm.weights import unwrap_model
 from mmaction.registry import RUNNERS
 
-from .list_checks import check_evaluators, check_lists
+from .list_checks import apply_balanced_weights, check_evaluators, check_lists
 
 DEFAULT_HOOKS = dict(
     broken_videos='BrokenVideoHook',
@@ -104,17 +104,17 @@ def build_runner(cfg: Config, modes: Iterable[str]) -> Runner:
     """
     modes = list(modes)
     check_fit(cfg.get('model'))  # 1. backbone, neck and head go together
-    for mode in modes:
-        check_evaluators(cfg, mode)  # metrics go with the labels
-    apply_features(cfg)  # 2. stored features in place of videos
-    check_files(cfg, modes)  # 3. lists, videos and weights exist; labels have an output
-    check_sync_bn(cfg)  # 4. SyncBN can run here
-    apply_default_hooks(cfg)  # 5. hooks of every run
-    apply_exact_resume(cfg)  # 6. loop and checkpoints that resume bit by bit
-    compat.apply_opencv_readers(cfg)  # 7. OpenCV where decord is missing
-    compat.apply_gloo_without_cuda(cfg)  # 8. the process group of CPUs
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)  # 9.
-    check_channels(unwrap_model(runner.model))  # 10. the head takes the neck's channels
+    check_evaluators(cfg, modes)  # 2. metrics go with the labels
+    apply_balanced_weights(cfg, modes)  # 3. weights of the classes from the training lists
+    apply_features(cfg)  # 4. stored features in place of videos
+    check_files(cfg, modes)  # 5. lists, videos and weights exist; labels have an output
+    check_sync_bn(cfg)  # 6. SyncBN can run here
+    apply_default_hooks(cfg)  # 7. hooks of every run
+    apply_exact_resume(cfg)  # 8. loop and checkpoints that resume bit by bit
+    compat.apply_opencv_readers(cfg)  # 9. OpenCV where decord is missing
+    compat.apply_gloo_without_cuda(cfg)  # 10. the process group of CPUs
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)  # 11.
+    check_channels(unwrap_model(runner.model))  # 12. the head takes the neck's channels
     return runner
 
 
@@ -146,8 +146,7 @@ def check_files(cfg: Config, modes: Iterable[str]) -> None:
     ]
     if messages:
         raise FileNotFoundError('\n'.join(messages))
-    for mode in modes:
-        check_lists(cfg, mode)
+    check_lists(cfg, modes)
 
 
 def check_sync_bn(cfg: Config) -> None:

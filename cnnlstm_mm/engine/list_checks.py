@@ -1,44 +1,86 @@
 """Checks of lists against head and evaluators, before anything runs."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.fileio import exists
 from mmengine.logging import print_log
 
-from cnnlstm_mm.config import datasets_of, list_path, rows_of
+from cnnlstm_mm.config import datasets_of, list_path, nested_dicts, rows_of
 from cnnlstm_mm.datasets.annotation_list import check_labels
+from cnnlstm_mm.models.balanced_losses import BALANCED, balanced_weights
 
-AVERAGES = "'score' or 'prob'"
 SINGLE = ('top_k_accuracy', 'mean_class_accuracy')  # metrics of one label a video, and the default
 
 
-def check_lists(cfg: Config, mode: str) -> None:
+def check_lists(cfg: Config, modes: Iterable[str]) -> None:
     """Refuse lists that do not go with the head.
 
     Args:
         cfg: The config of a run.
-        mode: 'train', 'val' or 'test'.
+        modes: Of 'train', 'val' and 'test'.
 
     Raises:
         ValueError: For a line that cannot be read, a label without an output, a clip without a
             label where one is needed, or a data set of several labels without their number.
     """
     classes = ((cfg.get('model') or {}).get('cls_head') or {}).get('num_classes')
-    for dataset in datasets_of(cfg, mode):
+    datasets = [(mode, dataset) for mode in modes for dataset in datasets_of(cfg, mode)]
+    for mode, dataset in datasets:
         rows = rows_of(dataset)
-        multi_class = dataset.get('multi_class', False)
+        several = dataset.get('multi_class', False)
         if classes is None:
             continue
-        if multi_class and dataset.get('num_classes') != classes and not dataset.get('store'):
+        if several and dataset.get('num_classes') != classes:
             raise ValueError(
                 f'{mode}_dataloader: expected num_classes={classes}, the classes of the head, '
                 f'beside multi_class=True, got {dataset.get("num_classes")}; fix: set num_classes='
                 f'{classes} in the data set'
             )
         if rows is not None:
-            needed = not multi_class and not (mode == 'test' and only_dumps(cfg))
+            needed = not several and not (mode == 'test' and only_dumps(cfg))
             check_labels(list_path(dataset), rows, classes, needed, mode == 'test')
+
+
+def apply_balanced_weights(cfg: Config, modes: Sequence[str]) -> None:
+    """Replace ``class_weight='balanced'`` with numbers from the training lists.
+
+    Args:
+        cfg: The config of a run, before its videos become stored features.
+        modes: Without 'train' among them the weights are left out.
+
+    Raises:
+        ValueError: If the lists cannot be read, or ClassBalancedDataset balances them already.
+    """
+    nodes = [
+        node for node in nested_dicts(cfg.get('model')) if node.get('class_weight') == BALANCED
+    ]
+    if not nodes:
+        return
+    weights = None
+    if 'train' in modes:
+        dataset = cfg.train_dataloader.dataset
+        if any(node.get('type') == 'ClassBalancedDataset' for node in nested_dicts(dataset)):
+            raise ValueError(
+                "class_weight='balanced': expected clips as often as the list has them, got "
+                'ClassBalancedDataset, which repeats those of rare classes; fix: drop one of both'
+            )
+        labels: list[list[int]] = []
+        for inner in datasets_of(cfg, 'train'):
+            if not exists(list_path(inner)):
+                return  # check_files names it
+            rows = rows_of(inner)
+            if rows is None:
+                raise ValueError(
+                    f"class_weight='balanced': expected a list of clips, got {inner.get('type')}; "
+                    'fix: write the weights as numbers'
+                )
+            labels += [row.labels for row in rows]
+        weights = balanced_weights(labels, cfg.model.cls_head.num_classes)
+    for node in nodes:
+        node['class_weight'] = weights
 
 
 def only_dumps(cfg: Config) -> bool:
@@ -72,44 +114,49 @@ def evaluators_of(cfg: Config, mode: str) -> Sequence[dict[str, Any]]:
     return [found] if isinstance(found, dict) else list(found)
 
 
-def check_evaluators(cfg: Config, mode: str) -> None:
+def check_evaluators(cfg: Config, modes: Iterable[str]) -> None:
     """Refuse a metric that would be wrong, or fail after the epoch.
 
     Args:
         cfg: The config of a run, before its videos become stored features.
-        mode: 'train', 'val' or 'test'.
+        modes: Of 'train', 'val' and 'test'.
 
     Raises:
         ValueError: For scores that are not averaged over the clips of a video, and for an
             accuracy where a video has several labels.
     """
     head = (cfg.get('model') or {}).get('cls_head') or {}
-    several = any(dataset.get('multi_class') for dataset in datasets_of(cfg, mode))
-    metrics = [e for e in evaluators_of(cfg, mode) if e.get('type') in ('AccMetric', 'AccMetrics')]
-    if not metrics:
-        return
-    if 'num_classes' in head and head.get('average_clips') is None:
-        raise ValueError(
-            f'model.cls_head.average_clips: expected {AVERAGES} for AccMetric, got None, which '
-            f'keeps the scores of each clip apart; fix: set model.cls_head.average_clips='
-            f'{"score" if several else "prob"}'
-        )
-    names = [
-        name for e in metrics for name in _listed(e.get('metric_list', SINGLE)) if name in SINGLE
-    ]
-    if several and names:
-        raise ValueError(
-            f'{mode}_evaluator: expected mean_average_precision for several labels a video, got '
-            f'{", ".join(names)}; fix: set {mode}_evaluator=dict(type="AccMetric", '
-            'metric_list=("mean_average_precision",))'
-        )
-    if several and head.get('average_clips') == 'prob':
-        print_log(
-            "model.cls_head.average_clips='prob' takes the softmax over classes, of which a video "
-            "has several: 'score' keeps each class's own.",
-            'current',
-            30,  # logging.WARNING
-        )
+    for mode in modes:
+        metrics = [e for e in evaluators_of(cfg, mode) if e.get('type') == 'AccMetric']
+        if not metrics:
+            continue
+        several = any(dataset.get('multi_class') for dataset in datasets_of(cfg, mode))
+        average = head.get('average_clips')
+        if 'num_classes' in head and average is None:
+            raise ValueError(
+                "model.cls_head.average_clips: expected 'score' or 'prob' for AccMetric, got "
+                'None, which keeps the scores of each clip apart; fix: set model.cls_head.'
+                f"average_clips='{'score' if several else 'prob'}'"
+            )
+        wrong = [
+            name
+            for metric in metrics
+            for name in _listed(metric.get('metric_list', SINGLE))
+            if name in SINGLE
+        ]
+        if several and wrong:
+            raise ValueError(
+                f'{mode}_evaluator: expected mean_average_precision for several labels a video, '
+                f'got {", ".join(wrong)}; fix: set {mode}_evaluator=dict(type="AccMetric", '
+                'metric_list=("mean_average_precision",))'
+            )
+        if several and average == 'prob':
+            print_log(
+                "model.cls_head.average_clips='prob' takes the softmax over classes, of which a "
+                "video has several: 'score' keeps each class's own.",
+                'current',
+                logging.WARNING,
+            )
 
 
 def _listed(names: Any) -> list[str]:
