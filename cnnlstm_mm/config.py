@@ -73,6 +73,11 @@ def list_path(dataset: dict[str, Any]) -> str:
     return osp.join(dataset.get('data_root') or '', ann_file) if ann_file else ''
 
 
+def class_names_of(dataset: dict[str, Any]) -> str | list[str] | None:
+    """Class names of an innermost data set: its label_file, or metainfo's classes, if any."""
+    return dataset.get('label_file') or (dataset.get('metainfo') or {}).get('classes')
+
+
 def rows_of(dataset: dict[str, Any]) -> list[Any] | None:
     """Read the annotation list of an innermost data set, as the data set reads it.
 
@@ -96,7 +101,7 @@ def rows_of(dataset: dict[str, Any]) -> list[Any] | None:
         list_path(dataset),
         dataset.get('delimiter', ' '),
         several,
-        dataset.get('label_file') or (dataset.get('metainfo') or {}).get('classes'),
+        class_names_of(dataset),
         plain=kind == 'VideoDataset',
     )
 
@@ -152,7 +157,8 @@ def read_labels(cfg: Config, num_classes: int, path: str | None = None) -> list[
     """Read the class names, one a line.
 
     Args:
-        cfg: The config; ``label_map.txt`` in its ``data_root`` is the default of ``path``.
+        cfg: The config; the default of ``path`` is ``label_map.txt`` in its ``data_root``, then
+            the class names of its test or training data set, see :func:`class_names_of`.
         num_classes: Outputs of the classifier.
         path: A file of class names.
 
@@ -163,13 +169,28 @@ def read_labels(cfg: Config, num_classes: int, path: str | None = None) -> list[
         FileNotFoundError: If ``path`` is given and missing.
         ValueError: If the file has another number of lines.
     """
-    file = Path(path or Path(cfg.get('data_root') or '.') / 'label_map.txt')
-    if path is None and not file.is_file():
+    given = path or _given_names(cfg)
+    if given is None:
         return [f'class {k}' for k in range(num_classes)]
-    labels = [line.strip() for line in file.read_text().splitlines() if line.strip()]
+    labels = list(given) if isinstance(given, (list, tuple)) else read_lines(given)
     if len(labels) != num_classes:
         raise ValueError(
-            f'{file} names {len(labels)} classes, and the model has {num_classes}: pass the '
+            f'{given} names {len(labels)} classes, and the model has {num_classes}: pass the '
             'label file of its training data, one class per line.'
         )
     return labels
+
+
+def read_lines(path: str | Path) -> list[str]:
+    """Lines of a text file that are not blank, without blanks at their ends."""
+    return [line.strip() for line in Path(path).read_text().splitlines() if line.strip()]
+
+
+def _given_names(cfg: Config) -> Any:
+    """A file of class names, or a list of them, that the config gives; None without."""
+    datasets = [dataset for mode in ('test', 'train') for dataset in datasets_of(cfg, mode)]
+    default = str(Path(cfg.get('data_root') or '.') / 'label_map.txt')
+    given = [default, *map(class_names_of, datasets)]
+    return next(
+        (one for one in given if one and (not isinstance(one, str) or osp.isfile(one))), None
+    )

@@ -61,10 +61,18 @@ def read_frames(path: PathLike, every: int = 1) -> list[np.ndarray]:
 
 
 def clip_views(pipeline: Sequence[dict], path: PathLike) -> Tensor:
-    """Run the test pipeline on a video; uint8 [views, 3, T, h, w]."""
-    return Compose(list(pipeline))(
-        dict(filename=str(path), start_index=0, modality='RGB', label=-1)
-    )['inputs']
+    """Run the test pipeline on a video; uint8 [views, 3, T, h, w].
+
+    A pipeline for folders of frames decodes the video instead.
+    """
+    steps = [
+        dict(type='DecordDecode') if step['type'] == 'RawFrameDecode' else step for step in pipeline
+    ]
+    if steps != list(pipeline):
+        steps = [dict(type='DecordInit'), *steps]
+    return Compose(steps)(dict(filename=str(path), start_index=0, modality='RGB', label=-1))[
+        'inputs'
+    ]
 
 
 def one_view(pipeline: Sequence[dict]) -> list[dict]:

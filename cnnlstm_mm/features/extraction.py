@@ -80,10 +80,12 @@ class FeatureExtractor:
         self.shard_clips = shard_clips
         self.device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
 
-        if cfg.model.data_preprocessor.get('blending'):
+        blending = cfg.model.data_preprocessor.get('blending')
+        if blending:
             raise ValueError(
-                'expected model.data_preprocessor.blending=None, got one that mixes clips, while '
-                'features are of single clips; fix: set it to None'
+                'model.data_preprocessor.blending: expected None, for features are those of '
+                f'single clips, got {blending.get("type")}, which mixes clips and labels; fix: '
+                '--cfg-options model.data_preprocessor.blending=None'
             )
         torch.manual_seed(seed)  # of a backbone without pretrained weights
         parts = {key: cfg.model[key] for key in ('backbone', 'data_preprocessor')}

@@ -1,18 +1,27 @@
-"""Every kind of list through every tool: what works, and what is refused before work starts."""
+"""Every kind of list through every tool: what works, and what is refused before work starts.
+
+python tests/helpers/list_matrix.py writes docs/lists.md.
+"""
 
 import json
 import re
 import sys
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
+
+if __name__ == '__main__':
+    sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import cv2
 import numpy as np
 import torch
-from helpers.support import captured, load_tool, process_state, run_tool
+from helpers.support import ROOT, captured, load_tool, process_state, run_tool
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
-import cnnlstm_mm  # noqa: F401
+from cnnlstm_mm.cli import expected
+from cnnlstm_mm.lab.markdown import markdown_table
 from mmaction.registry import MODELS
 
 NAMES = ('Jump', 'Run', 'Wave')
@@ -260,12 +269,14 @@ def prepare(kind: str, folder: Path) -> Place:
     return Place(folder, folder / 'own.py', folder / 'random.pth', cfg)
 
 
-def stream_source(place: Place) -> Path:
-    return place.folder / 'videos/clip0.avi'
+def trained(place: Place) -> Path:
+    """The checkpoint of the cell train, or one of random weights where that is refused."""
+    found = sorted(place.folder.glob('work/*_[0-9].pth'))
+    return found[0] if found else place.checkpoint
 
 
 def examine(place: Place) -> tuple[str, str]:
-    """What tools/doctor.py runs in a process of its own for the files of a config."""
+    """Check a config as tools/doctor.py does in a process of its own."""
     doctor = load_tool('tools/doctor.py')
     code = doctor.package.CONFIG
     with process_state(), captured() as output:
@@ -277,47 +288,66 @@ def examine(place: Place) -> tuple[str, str]:
     return 'works', output[0]
 
 
+def calibrate(place: Place) -> tuple[str, str]:
+    """Read a list as tools/export_onnx.py --int8 --calibration does; no model is exported."""
+    tool = load_tool('tools/export_onnx.py')
+    argv = [place.config, place.checkpoint, '--mode', 'clip', '--int8']
+    argv += ['--calibration', place.folder / 'list.txt']
+    args = tool.argument_parser().parse_args(list(map(str, argv)))
+    with process_state(), captured():
+        try:
+            exporter = tool.Exporter(args)
+            views = tool.clip_views(exporter.pipeline, str(place.folder / 'videos/clip0.avi'))
+            found = [label for _, label in exporter.samples(range(len(exporter.samples)))]
+        except ValueError as error:
+            if not expected(error):
+                raise
+            return 'refused', str(error)
+    return ('works', '') if views.shape[2] == 4 and 0 in found else ('broken', f'{found}')
+
+
 TOOLS = {
     'train': lambda p: ('tools/train.py', p.config, '--work-dir', p.folder / 'work'),
-    'test': lambda p: ('tools/test.py', p.config, p.checkpoint, '--work-dir', p.folder / 'test'),
-    'test --dump': lambda p: (
-        *('tools/test.py', p.config, p.checkpoint, '--work-dir', p.folder / 'work'),
-        *('--dump', p.folder / 'work/scores.pkl'),
+    'test': lambda p: (
+        *('tools/test.py', p.config, trained(p), '--work-dir', p.folder / 'work'),
+        *('--per-class', '--dump', p.folder / 'work/scores of today.pkl'),
     ),
-    'extract_features': lambda p: (
-        *('tools/extract_features.py', p.config, '--out', p.folder / 'store'),
-        *('--num-workers', 0, '--work-dir', p.folder),
+    'test --dump': lambda p: (
+        *('tools/test.py', p.config, trained(p), '--work-dir', p.folder / 'dumped'),
+        *('--dump', p.folder / 'dumped/scores.pkl'),
     ),
     'report': lambda p: (
         *('tools/report.py', p.folder / 'work', '--configs', p.folder),
         *('--json', p.folder / 'results.json'),
     ),
+    'extract_features': lambda p: (
+        *('tools/extract_features.py', p.config, '--out', p.folder / 'store'),
+        *('--num-workers', 0, '--work-dir', p.folder),
+    ),
     'temporal_probe': lambda p: (
         *('tools/analysis/temporal_probe.py', p.config, p.checkpoint),
-        *('--json', p.folder / 'probe.json'),
+        *('--json', p.folder / 'probe.json', '--shuffles', 0),
     ),
     'early_recognition': lambda p: (
         *('tools/analysis/early_recognition.py', p.config, p.checkpoint),
-        *('--modes', 'clip', '--json', p.folder / 'early.json'),
+        *('--json', p.folder / 'early.json'),
     ),
     'complexity': lambda p: ('tools/analysis/complexity.py', p.config),
-    'doctor': None,
+    'doctor': examine,
     'stream_demo': lambda p: (
-        *('tools/stream_demo.py', stream_source(p), p.config, p.checkpoint),
+        *('tools/stream_demo.py', p.folder / 'videos/clip0.avi', p.config, p.checkpoint),
         *('--json', p.folder / 'stream.jsonl'),
     ),
-    'export_onnx --int8': lambda p: (
-        *('tools/export_onnx.py', p.config, p.checkpoint, '--mode', 'clip', '--int8'),
-        *('--calibration', p.folder / 'list.txt'),
-    ),
+    'export_onnx': calibrate,
 }
 
 
 def cell(tool: str, place: Place) -> tuple[str, str]:
     """'works', or 'refused' and its sentence; 'broken' and the output for anything else."""
-    if tool == 'doctor':
-        return examine(place)
-    done = run_tool(*TOOLS[tool](place))
+    called = TOOLS[tool](place)
+    if called[0] in ('works', 'refused', 'broken'):
+        return called
+    done = run_tool(*called)
     text = done.stdout + done.stderr
     if done.returncode == 0:
         return 'works', text
@@ -325,3 +355,55 @@ def cell(tool: str, place: Place) -> tuple[str, str]:
     if done.returncode == 2 and sentences and 'Epoch(' not in text:
         return 'refused', sentences[-1].strip()
     return 'broken', text
+
+
+def run_kind(kind: str, folder: Path, tools: tuple[str, ...] = tuple(TOOLS)) -> dict[str, tuple]:
+    """All cells of a kind of list."""
+    place = prepare(kind, folder)
+    return {
+        tool: (state, text.replace(f'{folder}/', ''))
+        for tool in tools
+        for state, text in [cell(tool, place)]
+    }
+
+
+def page(matrix: dict[str, dict[str, tuple]]) -> str:
+    """docs/lists.md: the matrix, and the sentence of each refusal."""
+    notes: dict[str, int] = {}
+    lines = [['list', *TOOLS]]
+    for kind, cells in matrix.items():
+        line = [kind]
+        for tool in TOOLS:
+            state, text = cells[tool]
+            if state == 'refused':
+                sentence = ' '.join(shorten(text))
+                state = f'refused [{notes.setdefault(sentence, len(notes) + 1)}]'
+            line.append(state)
+        lines.append(line)
+    listed = '\n'.join(f'{number}. {text}' for text, number in notes.items())
+    return HEAD + markdown_table(lines, padded=False) + '\n\n' + listed + '\n'
+
+
+def shorten(text: str) -> list[str]:
+    """The first fault of a list, and the cures."""
+    first, *more = text.splitlines()
+    return [first, *(line for line in more if line.startswith('fix'))]
+
+
+HEAD = """# Lists
+
+Which list goes through which tool. `tests/helpers/list_matrix.py` writes this page, and
+`tests/tools/test_list_matrix.py` runs each cell: it works, or it is refused in one sentence before
+work starts. A test list without labels gives scores (`tools/test.py --dump`). The column
+export_onnx is its `--int8 --calibration LIST`.
+
+"""
+
+
+if __name__ == '__main__':
+    init_default_scope('mmaction')
+    with tempfile.TemporaryDirectory() as made:
+        found = {
+            kind: run_kind(kind, Path(made) / str(number)) for number, kind in enumerate(KINDS)
+        }
+    (ROOT / 'docs/lists.md').write_text(page(found))
