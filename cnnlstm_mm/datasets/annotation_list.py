@@ -14,6 +14,7 @@ from .list_faults import (
     format_faults,
     other_delimiter,
     unknown_header,
+    wrong_columns,
 )
 
 
@@ -59,16 +60,12 @@ def read_list(
         )
     classes = ClassNames(ann_file, () if plain else label_file)
     rows, faults = [], []
-    for number, line in lines[layout.header :]:
-        cells = split_cells(line, layout.delimiter)
-        if layout.header:
-            chosen = [layout.path] if layout.label is None else [layout.path, layout.label]
-            if max(chosen) >= len(cells):
-                short = f'{line!r} has {len(cells)} columns, fewer than the header'
-                faults.append(Fault(number, short, 'write all columns that the header names'))
-                continue
-            path, *tokens = [cells[k] for k in chosen]
-            cells = [path, *filter(None, tokens)]
+    for number, line in lines[bool(layout.columns) :]:
+        split = split_cells(line, layout.delimiter)
+        cells = layout.chosen(split, multi_class)
+        if cells is None:
+            faults.append(wrong_columns(number, line, len(split), layout))
+            continue
         if multi_class:
             cells[1:] = [part for cell in cells[1:] for part in classes.several(cell)]
         path, *tokens = cells
@@ -168,7 +165,11 @@ def check_labels(
     if testing:
         cure += '; tools/test.py --dump FILE.pkl writes the scores of a list that has no labels'
     if labelled:
-        faults += [Fault(row.line, f'{row.path} has no label', cure) for row in rows if not row[2]]
+        faults += [
+            Fault(number, f'{path} has no label', cure)
+            for number, path, labels in rows
+            if not labels
+        ]
     if faults:
         raise ValueError(format_faults(ann_file, faults))
 

@@ -4,6 +4,7 @@ import csv
 import os.path as osp
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import NamedTuple
 
@@ -19,12 +20,28 @@ LABELS = (
 
 
 class Layout(NamedTuple):
-    """Delimiter of a list, and the columns that its header names: without one, path, labels."""
+    """Delimiter of a list, columns of its header (0 without one), and those of path and label."""
 
     delimiter: str
-    header: bool = False
+    columns: int = 0
     path: int = 0
     label: int | None = None
+
+    def chosen(self, cells: list[str], multi_class: bool) -> list[str] | None:
+        """Path and labels of a line; None if it has another number of columns."""
+        if not self.columns:
+            return cells
+        while len(cells) > self.columns and not cells[-1]:
+            cells = cells[:-1]
+        if multi_class and self.label == self.columns - 1:
+            tokens = cells[self.label :]
+        elif len(cells) > self.columns:
+            return None
+        else:
+            tokens = [] if self.label is None else cells[self.label : self.label + 1]
+        if self.path >= len(cells) or not (tokens or self.label is None):
+            return None
+        return [cells[self.path], *filter(None, tokens)]
 
 
 def layout_of(ann_file: str, lines: Sequence[tuple[int, str]], delimiter: str) -> Layout:
@@ -43,7 +60,9 @@ def layout_of(ann_file: str, lines: Sequence[tuple[int, str]], delimiter: str) -
         paths = [cells.index(name) for name in PATHS if name in cells]
         labels = [cells.index(name) for name in LABELS if name in cells]
         if paths and (labels or ann_file.endswith('.csv')):
-            return Layout(mark, True, paths[0], labels[0] if labels else None)
+            return Layout(
+                mark if len(cells) > 1 else ',', len(cells), paths[0], labels[0] if labels else None
+            )
     if others and ann_file.endswith('.csv'):
         return Layout(others[0])
     return Layout(delimiter)
@@ -52,8 +71,9 @@ def layout_of(ann_file: str, lines: Sequence[tuple[int, str]], delimiter: str) -
 def split_cells(line: str, delimiter: str) -> list[str]:
     """Divide a line into cells."""
     if delimiter in (',', ';'):  # with quotes, as spreadsheets write them
-        (cells,) = csv.reader([line], delimiter=delimiter, skipinitialspace=True)
-        return [cell.strip() for cell in cells]
+        with suppress(csv.Error):
+            (cells,) = csv.reader([line], delimiter=delimiter, skipinitialspace=True)
+            return [cell.strip() for cell in cells]
     return line.split(delimiter)
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from cnnlstm_mm.text import truncate_list
 
-from .list_columns import ClassNames
+from .list_columns import ClassNames, Layout
 
 DELIMITERS = {',': 'commas', '\t': 'tabs', ';': 'semicolons', ' ': 'blanks'}
 NUMBER_LIKE = re.compile(r'[-+]?[0-9_]*\.?[0-9]+([eE][-+]?[0-9]+)?')
@@ -92,6 +92,17 @@ def other_delimiter(number: int, line: str, delimiter: str, classes: ClassNames)
                 f"set the data set's delimiter={mark!r}",
             )
     return None
+
+
+def wrong_columns(number: int, line: str, columns: int, layout: Layout) -> Fault:
+    """A line with more or fewer columns than the header."""
+    how = 'double quotes around it' if layout.delimiter in ',;' else "tabs and delimiter='\\t'"
+    return Fault(
+        number,
+        f'{line!r} has {columns} columns, the header {layout.columns}',
+        'write as many columns as the header names; a path that holds the delimiter '
+        f'{layout.delimiter!r} needs {how}',
+    )
 
 
 def unknown_header(fault: Fault, line: str) -> Fault:
