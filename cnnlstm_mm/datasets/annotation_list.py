@@ -165,11 +165,8 @@ def check_labels(
     if testing:
         cure += '; tools/test.py --dump FILE.pkl writes the scores of a list that has no labels'
     if labelled:
-        faults += [
-            Fault(number, f'{path} has no label', cure)
-            for number, path, labels in rows
-            if not labels
-        ]
+        bare = [(number, path) for number, path, labels in rows if not labels]
+        faults += [Fault(number, f'{path} has no label', cure) for number, path in bare]
     if faults:
         raise ValueError(format_faults(ann_file, faults))
 
