@@ -42,8 +42,8 @@ def read_list(
             ``LABELS``) is read, others beside them are passed over; it also tells commas, tabs
             and semicolons, as the name .csv tells commas.
         delimiter: Between path and label.
-        multi_class: Several labels a line are allowed.
-        label_file: Class names, one a line, or a list of them, for labels that are names. By
+        multi_class: Several labels per line are allowed.
+        label_file: Class names, one per line, or a list of them, for labels that are names. By
             default ``label_map.txt`` beside the list.
         plain: Refuse what MMAction2's own VideoDataset cannot read.
 
@@ -97,7 +97,7 @@ def read_frame_list(
     Args:
         ann_file: The list.
         with_offset: The number of the first frame stands before the number of frames.
-        multi_class: Several labels a line are allowed.
+        multi_class: Several labels per line are allowed.
 
     Raises:
         ValueError: If the list is empty or a line cannot be read.

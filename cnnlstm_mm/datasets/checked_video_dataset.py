@@ -27,7 +27,7 @@ class CheckedVideoDataset(ReplacingMixin, VideoDataset):
         pipeline: As upstream.
         decode_timeout: Seconds for the transforms up to the decoded frames of one video, after
             which it counts as broken; None for no limit.
-        label_file: Class names, one a line, for a list whose labels are names; by default
+        label_file: Class names, one per line, for a list whose labels are names; by default
             ``metainfo['classes']``, or ``label_map.txt`` beside the list.
         **kwargs: As upstream's VideoDataset.
 

@@ -10,7 +10,7 @@ from cnnlstm_mm.text import truncate_list
 
 from .list_columns import ClassNames, Layout
 
-DELIMITERS = {',': 'commas', '\t': 'tabs', ';': 'semicolons', ' ': 'blanks'}
+DELIMITERS = {',': 'commas', '\t': 'tabs', ';': 'semicolons', ' ': 'spaces'}
 NUMBER_LIKE = re.compile(r'[-+]?[0-9_]*\.?[0-9]+([eE][-+]?[0-9]+)?')
 
 
@@ -44,12 +44,12 @@ def diagnose(
     if not path:
         return fault('has no path', 'write "path label", or remove the line')
     if '' in labels:
-        double = 'two blanks in a row' if delimiter == ' ' else 'an empty column'
+        double = 'two spaces in a row' if delimiter == ' ' else 'an empty column'
         return fault(f'has {double}', f'write a single {marks} between path and label')
     if all(means):
         return fault(
             f'has {len(labels)} labels',
-            'lists with several labels a line need multi_class=True and num_classes; frame '
+            'lists with several labels per line need multi_class=True and num_classes; frame '
             "folders, 'folder frames label', need type='RawframeDataset'; a path that holds the "
             f"delimiter {marks} needs a list with tabs and delimiter='\\t'",
         )
@@ -72,7 +72,7 @@ def diagnose(
         )
     return fault(
         f'has the class name {wrong!r} for a label',
-        "name the classes, one a line, in label_map.txt beside the list or in the data set's "
+        "name the classes, one per line, in label_map.txt beside the list or in the data set's "
         'label_file=FILE, or write their numbers from 0',
     )
 

@@ -105,14 +105,14 @@ def test_class_names_are_looked_up_in_order(tmp_path):
 
 
 FAULTS = [  # line, delimiter, what is said, and how the cure begins
-    ('a.avi  0', ' ', 'two blanks in a row', "write a single ' '"),
+    ('a.avi  0', ' ', 'two spaces in a row', "write a single ' '"),
     ('a.avi\t0', ' ', 'has tabs', r"set the data set's delimiter='\t'"),
     ('a b.avi,0', ' ', 'has commas', "set the data set's delimiter=','"),
-    ('a.avi 0', '\t', 'has blanks', "set the data set's delimiter=' '"),
+    ('a.avi 0', '\t', 'has spaces', "set the data set's delimiter=' '"),
     ('a.avi;0', ',', 'has semicolons', "set the data set's delimiter=';'"),
     ('a.avi Run', ' ', "class name 'Run'", 'name the classes'),
     ('my clip.avi 1', ' ', 'path that holds the delimiter', 'rename the files'),
-    ('clip 7 1', ' ', '2 labels', 'lists with several labels a line need multi_class=True'),
+    ('clip 7 1', ' ', '2 labels', 'lists with several labels per line need multi_class=True'),
     ('0 a.avi', ' ', 'label before the path', 'write "path label"'),
     ('a.avi 1.0', ' ', "the label '1.0'", 'write labels as whole numbers'),
     (',0', ',', 'no path', 'write "path label", or remove'),

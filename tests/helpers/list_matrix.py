@@ -243,7 +243,7 @@ def upstream(cfg, folder):
 
 KINDS = {
     'path label': blanks,
-    'tabs, blanks in names': tabs,
+    'tabs, spaces in names': tabs,
     'CSV with a header': header,
     'class names': class_names,
     'several labels': several,
