@@ -260,6 +260,7 @@ KINDS = {
 
 def prepare(kind: str, folder: Path) -> Place:
     """Write clips, list, config and a checkpoint of random weights."""
+    init_default_scope('mmaction')
     write_clips(folder)
     cfg = base_config(folder)
     (folder / 'list.txt').write_text(KINDS[kind](cfg, folder))
@@ -401,7 +402,6 @@ export_onnx is its `--int8 --calibration LIST`.
 
 
 if __name__ == '__main__':
-    init_default_scope('mmaction')
     with tempfile.TemporaryDirectory() as made:
         found = {
             kind: run_kind(kind, Path(made) / str(number)) for number, kind in enumerate(KINDS)

@@ -14,7 +14,7 @@ def show(matrix):
         print(f'{kind:26}', *(f'{tool}: {state};' for tool, (state, _) in cells.items()))
 
 
-@pytest.mark.parametrize('kind', ['CSV with a header', 'ConcatDataset', 'no labels'])
+@pytest.mark.parametrize('kind', ['CSV with a header', 'no labels'])
 def test_lists_go_through_the_tools_that_run_no_epoch(kind, tmp_path):
     cells = run_kind(kind, tmp_path / 'place', SMALL)
     show({kind: cells})
