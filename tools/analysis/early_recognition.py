@@ -31,6 +31,7 @@ from cnnlstm_mm.lab.analysis.cli import (
     chosen_videos,
     load_test_config,
     model_pairs,
+    test_lists,
 )
 from cnnlstm_mm.lab.figures import Figure, save_figure
 from cnnlstm_mm.lab.markdown import markdown_table
@@ -173,8 +174,8 @@ def measure(config: str, checkpoint: str, mode: str, args: argparse.Namespace) -
             answers = answer(model, videos, info, args.parts)
         except Exception as error:
             raise RuntimeError(
-                f'{info.get("filename") or info.get("frame_dir")} of the test list of '
-                f'{config} could not be recognized: '
+                f'{info.get("filename") or info.get("frame_dir")} of '
+                f'{test_lists(cfg)} could not be recognized: '
                 f'{type(error).__name__}: {error}'
             ) from error
         right += np.equal(answers, info['label'])

@@ -72,3 +72,8 @@ def chosen_videos(count: int, max_videos: int | None) -> np.ndarray:
     """Numbers of some videos, evenly spaced over a list of ``count``."""
     chosen = np.linspace(0, count - 1, min(max_videos or count, count))
     return chosen.round().astype(int)
+
+
+def test_lists(cfg: Config) -> str:
+    """Paths of a config's test lists, for messages."""
+    return ', '.join(map(list_path, datasets_of(cfg, 'test')))
