@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from cnnlstm_mm.options import check_bool, check_fraction, check_int, check_number
 
+from . import gpu
 from .fused import must_be_plain, run_operator
 from .gates import GATES, NormedGates
 from .geometry import Pair, geometry, pair
@@ -252,11 +253,15 @@ class ConvLSTM(nn.Module):
             reverse=self.go_backwards != bool(direction),
             batch_sizes=ragged.batch_sizes if ragged else None,
         )
-        if self.fused and self.gate_conv == 'full' and not self.norm and not must_be_plain():
+        fused = self.fused and not self.norm and not must_be_plain()
+        if fused and self.gate_conv == 'full':
             weight_ih, weight_hh = weights['weight_ih'], weights['weight_hh']
             return run_operator(x, weight_ih, weight_hh, bias, h, c, g, **options)
         gates_x = self._gates.of_input(x.flatten(0, 1), weights, bias, g)
         gates_x = gates_x.unflatten(0, x.shape[:2])  # [N, T, 4 hidden, H', W']
+        if fused and not gpu.runs(c):
+            weight_hh, options['light_hh'] = self._gates.state_weights(weights)
+            return run_operator(gates_x, None, weight_hh, None, h, c, g, **options)
         h = torch.zeros_like(c, dtype=x.dtype) if h is None else h
         return loop(gates_x, self._gates.of_state(weights), h, c, **options)
 

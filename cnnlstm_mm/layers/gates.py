@@ -76,6 +76,11 @@ class DepthwiseGates:
         return F.conv2d(conv2d(x, weights['depth_ih'], None, g), weights['weight_ih'], bias)
 
     @staticmethod
+    def state_weights(weights: Weights) -> tuple[Tensor, Tensor]:
+        """Those of the state's share, as ``state_maps.DepthwiseMap`` takes them."""
+        return weights['weight_hh'], weights['depth_hh']
+
+    @staticmethod
     def of_state(weights: Weights) -> Share:
         """As FullGates.of_state."""
         return lambda h: F.conv2d(conv2d(h, weights['depth_hh']), weights['weight_hh'])
@@ -114,6 +119,11 @@ class PooledGates:
         z = F.conv2d(conv2d(x, weights['depth_ih'], None, g), weights['weight_ih'])
         z = PooledGates.assemble(F.linear(x.mean((2, 3)), weights['gate_ih']), z)
         return z if bias is None else z + bias[:, None, None]
+
+    @staticmethod
+    def state_weights(weights: Weights) -> tuple[Tensor, Tensor]:
+        """Those of the state's share, as ``state_maps.PooledMap`` takes them."""
+        return weights['weight_hh'], weights['gate_hh']
 
     @staticmethod
     def of_state(weights: Weights) -> Share:
