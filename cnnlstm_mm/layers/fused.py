@@ -11,6 +11,7 @@ from torch import Tensor
 from . import gpu, recurrence, winograd
 from .geometry import Geometry
 from .recurrence import Options, empty_kept
+from .separable import refuse
 
 OPTIONS = (
     'Tensor? peephole, Tensor? mask, bool hard, bool reverse, int[]? batch_sizes, '
@@ -141,14 +142,8 @@ def _backward(ctx, d_sequence, dh, dc, _):
     return *grads, None, d_peephole, *(None,) * 7, None if light_hh is None else d_light_hh
 
 
-def _refuse(ctx, *_):
-    raise RuntimeError(
-        'the fused operator of ConvLSTM has no second derivative; fix: build it with fused=False'
-    )
-
-
 conv_lstm.register_autograd(_backward, setup_context=_save)
-conv_lstm_backward.register_autograd(_refuse)
+conv_lstm_backward.register_autograd(refuse)
 
 
 def _is_exporting() -> bool:

@@ -169,6 +169,23 @@ def test_operator_declares_what_it_returns(what):
     )
 
 
+@pytest.mark.parametrize('bias', [False, True])
+@pytest.mark.parametrize('need_dx', [False, True])
+def test_separable_operator_declares_what_it_returns(bias, need_dx):
+    shapes = (3, 4, 6, 5), (4, 1, 2, 3), (6, 4, 1, 1), (6,)
+    x, *weights = (torch.randn(shape, dtype=torch.float64) for shape in shapes)
+    weights = [w.requires_grad_() for w in weights]
+    geometry = [1, 1, 0, 1], [2, 1], [1, 1]
+    arguments = x.requires_grad_(need_dx), *weights[:2], weights[2] if bias else None, *geometry
+    tests = (
+        'test_schema',
+        'test_autograd_registration',
+        'test_faketensor',
+        'test_aot_dispatch_static',
+    )
+    torch.library.opcheck(torch.ops.cnnlstm_mm.separable.default, arguments, test_utils=tests)
+
+
 @pytest.mark.parametrize('gate_conv', GATES)
 def test_export(clip, gate_conv):
     layer = ConvLSTM(3, 4, num_layers=2, gate_conv=gate_conv).eval()

@@ -168,6 +168,9 @@ def _hidden_before(sequence: Tensor, steps: list[Step], h0: Tensor | None) -> Te
         before[:, :-1] = sequence[:, 1:]
     else:
         before[:, 1:] = sequence[:, :-1]
+    before[:, steps[0].frame] = (
+        0  # of samples without this frame, too: their dz is 0, 0 * NaN is not
+    )
     for step in steps:
         if step.before < step.count:
             begin = slice(step.before, step.count)
