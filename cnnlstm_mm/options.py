@@ -43,5 +43,11 @@ def check_bool(**values: Any) -> None:
             raise ValueError(f'{name}: expected True or False, got {value!r}')
 
 
+def check_choice(name: str, value: str, *known: str) -> None:
+    """Raise ValueError unless ``value`` is one of ``known``."""
+    if value not in known:
+        raise ValueError(f'{name}: expected one of {known}, got {value!r}')
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)

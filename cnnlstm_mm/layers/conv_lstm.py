@@ -8,14 +8,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cnnlstm_mm.options import check_bool, check_fraction, check_int, check_number
+from cnnlstm_mm.options import check_bool, check_choice, check_fraction, check_int, check_number
 
+from . import gpu
 from .fused import must_be_plain, run_operator
 from .gates import GATES, NormedGates
 from .geometry import Pair, geometry, pair
 from .initialization import keras_init_
 from .ragged import Ragged
 from .reference_loop import loop
+from .separable import separable
 
 State = tuple[Tensor, Tensor]
 
@@ -252,11 +254,17 @@ class ConvLSTM(nn.Module):
             reverse=self.go_backwards != bool(direction),
             batch_sizes=ragged.batch_sizes if ragged else None,
         )
-        if self.fused and self.gate_conv == 'full' and not self.norm and not must_be_plain():
+        fused = self.fused and not self.norm and not must_be_plain()
+        if fused and self.gate_conv == 'full':
             weight_ih, weight_hh = weights['weight_ih'], weights['weight_hh']
             return run_operator(x, weight_ih, weight_hh, bias, h, c, g, **options)
-        gates_x = self._gates.of_input(x.flatten(0, 1), weights, bias, g)
+        fused = fused and not gpu.runs(c)
+        convolve = dict(convolve=separable) if fused else {}
+        gates_x = self._gates.of_input(x.flatten(0, 1), weights, bias, g, **convolve)
         gates_x = gates_x.unflatten(0, x.shape[:2])  # [N, T, 4 hidden, H', W']
+        if fused:
+            weight_hh, options['light_hh'] = self._gates.state_weights(weights)
+            return run_operator(gates_x, None, weight_hh, None, h, c, g, **options)
         h = torch.zeros_like(c, dtype=x.dtype) if h is None else h
         return loop(gates_x, self._gates.of_state(weights), h, c, **options)
 
@@ -292,9 +300,3 @@ class ConvLSTM(nn.Module):
         raise RuntimeError(
             'ConvLSTM cannot be scripted: use torch.export, torch.jit.trace or torch.compile'
         )
-
-
-def check_choice(name: str, value: str, *known: str) -> None:
-    """Raises a ValueError unless ``value`` is one of ``known``."""
-    if value not in known:
-        raise ValueError(f'{name}: expected one of {known}, got {value!r}')

@@ -27,10 +27,15 @@ def update_(z: Tensor, c: Tensor, peephole: Tensor | None, hard: bool) -> tuple[
         i.addcmul_(peephole[0], c)
         f.addcmul_(peephole[1], c)
     sigmoid_(z[:, : 2 * c.shape[1]])
-    c = torch.mul(f, c).addcmul_(i, g.tanh_())
+    c = next_cell(i, f, g.tanh_(), c)
     if peephole is not None:
         o.addcmul_(peephole[2], c)
     return torch.tanh(c).mul_(sigmoid_(o)), c
+
+
+def next_cell(i: Tensor, f: Tensor, g: Tensor, c: Tensor) -> Tensor:
+    """The cell state after ``c``, from the activations."""
+    return torch.mul(f, c).addcmul_(i, g)
 
 
 def update_backward_(

@@ -45,6 +45,7 @@ def frame_size(request, monkeypatch):
     large ones."""
     if request.param == 'large':
         monkeypatch.setattr('cnnlstm_mm.layers.dispatch.STEPWISE', 0)
+        monkeypatch.setattr('cnnlstm_mm.layers.separable.CHUNK', 90)
 
 
 def make(options, dtype=torch.float64, inputs=2, hidden=2, size=(5, 4)):

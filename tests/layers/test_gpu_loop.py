@@ -240,7 +240,7 @@ def test_operator_is_what_torch_compile_believes(name, device, save, convolved, 
     if convolved:
         x, weight_ih = torch.randn(3, 3, 2, 5, 4), torch.randn(40, 2, 3, 3)
         given = x.to(device).requires_grad_(save), weight_ih.to(device), weight, c0.new_ones(40)
-    options = peephole, None, False, False, None, [1, 1, 1, 1], [1, 1], [1, 1]
+    options = peephole, None, False, False, None, [1, 1, 1, 1], [1, 1], [1, 1], None
     operator = torch.ops.cnnlstm_mm.conv_lstm.default
     torch.library.opcheck(operator, (*given, h0, c0, save, *options))
 
