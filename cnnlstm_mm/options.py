@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 MAX_INT = 10**6  # more channels, layers or frames than any model has
 
@@ -59,7 +59,7 @@ def check_sizes(sizes: int | Sequence[int], num_layers: int) -> tuple[int | tupl
     check_int(num_layers=num_layers)
     if not isinstance(sizes, (list, tuple)):
         check_int(hidden_channels=sizes)
-        return sizes, num_layers
+        return cast(int, sizes), num_layers
     if not sizes or num_layers not in (1, len(sizes)):
         raise ValueError(
             f'hidden_channels: expected one size for each of {num_layers} layers, got '
