@@ -141,7 +141,10 @@ def test_the_tool_writes_what_the_printed_neck_loads(tmp_path):
 @pytest.mark.parametrize(
     'state, words',
     [
-        ({'fc.weight': torch.zeros(4, 4)}, r"expected a ConvLSTM cell under '' .conv, Gates, conv_x"),
+        (
+            {'fc.weight': torch.zeros(4, 4)},
+            r"expected a ConvLSTM cell under '' .conv, Gates, conv_x",
+        ),
         (
             {k: v for k, v in split()[0].items() if 'conv_h' not in k},
             "expected 'cell_list.0.conv_h.0.weight' beside it",

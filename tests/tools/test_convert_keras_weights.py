@@ -142,7 +142,7 @@ def test_without_h5py(seed_file, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     'content, words',
     [
-        (None, 'does not exist'),
+        (None, 'expected a file of Keras, got .*: no such file'),
         (
             b'version https://git-lfs',
             r"expected a .keras or HDF5 file, .* begins with b'version https:/",
