@@ -224,7 +224,7 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument('--size', type=int, default=36, help='of a frame, a multiple of 4')
     parser.add_argument('--hidden', type=int, default=32, help='channels of each ConvLSTM')
     parser.add_argument('--layers', type=int, default=2, help='of encoder and forecaster each')
-    parser.add_argument('--steps', type=int, default=400, help='of training')
+    parser.add_argument('--steps', type=int, default=800, help='of training')
     parser.add_argument('--batch-size', type=int, default=8)
     parser.add_argument('--lr', type=float, default=3e-3, help='largest learning rate')
     parser.add_argument('--clips', type=int, default=64, help='of validation')

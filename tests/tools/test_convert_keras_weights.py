@@ -1,5 +1,6 @@
 """tools/convert_keras_weights.py: formats, what it says, what it refuses."""
 
+import json
 import re
 import shlex
 import sys
@@ -293,6 +294,30 @@ def test_the_hard_sigmoid_of_keras_2(weights_alone, tmp_path, caplog):
             del file.attrs['model_config']
     assert convert(source)[1]['neck']['recurrent_activation'] == 'hard_sigmoid_keras2'
     assert ('taken to have its default gates' in caplog.text) == weights_alone
+
+
+def test_the_mobilenet_of_keras_2_pads_before_its_first_layer(tmp_path):
+    """Which comes to the same for frames of even height and width."""
+    source = save(seed_model(recurrent_activation='hard_sigmoid'), tmp_path / 'model.h5')
+    weights, _ = convert(source)
+    with h5py.File(source, 'a') as file:
+        model = json.loads(file.attrs['model_config'])
+        (wrapper,) = (x for x in model['config']['layers'] if x['class_name'] == 'TimeDistributed')
+        inner = wrapper['config']['layer']
+        inner['class_name'] = 'Model'
+        place = [layer['name'] for layer in inner['config']['layers']].index('conv1')
+        first = inner['config']['layers'][place]
+        pad = dict(name='conv1_pad', padding=[[0, 1], [0, 1]], data_format='channels_last')
+        pad = dict(class_name='ZeroPadding2D', name='conv1_pad', config=pad)
+        pad['inbound_nodes'] = first['inbound_nodes']
+        first['inbound_nodes'] = [[['conv1_pad', 0, 0, {}]]]
+        first['config']['padding'] = 'valid'
+        inner['config']['layers'].insert(place, pad)
+        file.attrs['model_config'] = json.dumps(model)
+        file['model_weights'].attrs['keras_version'] = '2.2.4'
+    again, config = convert(source)
+    assert_same(again, weights)
+    assert config['neck']['recurrent_activation'] == 'hard_sigmoid_keras2'
 
 
 def test_the_printed_command_replaces_a_head_of_another_type(tmp_path):
