@@ -16,7 +16,7 @@ from .geometry import Pair, geometry, pair
 from .initialization import keras_init_
 from .ragged import Ragged
 from .reference_loop import GATE_ACTIVATIONS, loop
-from .states import StateLayout
+from .states import StateLayout, check_input
 
 State = tuple[Tensor, Tensor]
 
@@ -197,7 +197,7 @@ class ConvLSTM(nn.Module):
             The sequence of h, and the final (h, c). Under autocast x's and h's dtype is that of
             autocast, c's float32.
         """
-        self._check(x, state)
+        check_input(self, x, state)
         ragged = Ragged(lengths, x) if lengths is not None and len(x) else None
         if ragged:
             x = ragged.sort(x)
@@ -259,8 +259,8 @@ class ConvLSTM(nn.Module):
             reverse=self.go_backwards != bool(direction),
             batch_sizes=ragged.batch_sizes if ragged else None,
         )
-        plain = not self.fused or self.activation != 'tanh' or must_be_plain()
-        if not plain and self.gate_conv == 'full' and not self.norm:
+        fused = self.fused and self.activation == 'tanh' and not self.norm and not must_be_plain()
+        if fused and self.gate_conv == 'full':
             weight_ih, weight_hh = weights['weight_ih'], weights['weight_hh']
             return run_operator(x, weight_ih, weight_hh, bias, h, c, g, **options)
         gates_x = self._gates.of_input(x.flatten(0, 1), weights, bias, g)
@@ -268,20 +268,6 @@ class ConvLSTM(nn.Module):
         h = torch.zeros_like(c, dtype=x.dtype) if h is None else h
         recur = self._gates.of_state(weights)
         return loop(gates_x, recur, h, c, activation=self.activation, **options)
-
-    def _check(self, x: Tensor, state: State | None) -> None:
-        if x.dim() != 5:
-            raise ValueError(f'x: expected [N, T, C, H, W], got {list(x.shape)}')
-        if x.shape[2] != self.in_channels:
-            raise ValueError(
-                f'x: expected {self.in_channels} channels, got {x.shape[2]} in {list(x.shape)}; '
-                f'fix: build the layer with in_channels={x.shape[2]}'
-            )
-        if x.shape[1] == 0:
-            raise ValueError(f'x: expected at least 1 frame, got no frames in {list(x.shape)}')
-        size = self.output_size(x.shape[-2:])
-        if state is not None:
-            self.states.check(state, x, size)
 
     def _apply(self, fn: Callable, recurse: bool = True) -> nn.Module:
         # No channels_last weights: torch.nn.utils.parameters_to_vector takes flat views.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -71,3 +72,19 @@ class StateLayout:
         if self.stacked:
             return state[-self.directions :]
         return state[:, :, -self.sizes[-1] :]
+
+
+def check_input(layer: Any, x: Tensor, state: Sequence[Tensor] | None) -> None:
+    """Raise ValueError unless a ConvLSTM can go on from ``state`` with ``x``."""
+    if x.dim() != 5:
+        raise ValueError(f'x: expected [N, T, C, H, W], got {list(x.shape)}')
+    if x.shape[2] != layer.in_channels:
+        raise ValueError(
+            f'x: expected {layer.in_channels} channels, got {x.shape[2]} in {list(x.shape)}; '
+            f'fix: build the layer with in_channels={x.shape[2]}'
+        )
+    if x.shape[1] == 0:
+        raise ValueError(f'x: expected at least 1 frame, got no frames in {list(x.shape)}')
+    size = layer.output_size(x.shape[-2:])
+    if state is not None:
+        layer.states.check(state, x, size)
