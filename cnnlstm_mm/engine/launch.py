@@ -5,6 +5,7 @@ those named ``check_*`` raise, those named ``apply_*`` change the config.
 """
 
 import argparse
+import logging
 import os
 import os.path as osp
 from collections.abc import Iterable
@@ -14,6 +15,7 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.dist import barrier, is_distributed
 from mmengine.fileio import exists
+from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
@@ -28,6 +30,7 @@ from cnnlstm_mm.config import (
 )
 from cnnlstm_mm.datasets.annotation_list import check_labels
 from cnnlstm_mm.features.config import use_features
+from cnnlstm_mm.mirrored_classes import flip_warning, resolve_flips
 from cnnlstm_mm.models.fit import check_channels, check_fit
 from cnnlstm_mm.weights import unwrap_model
 from mmaction.registry import RUNNERS
@@ -102,16 +105,28 @@ def build_runner(cfg: Config, modes: Iterable[str]) -> Runner:
     """
     modes = list(modes)
     check_fit(cfg.get('model'))  # 1. backbone, neck and head go together
-    apply_features(cfg)  # 2. stored features in place of videos
-    check_files(cfg, modes)  # 3. lists, videos and weights exist; labels have an output
-    check_sync_bn(cfg)  # 4. SyncBN can run here
-    apply_default_hooks(cfg)  # 5. hooks of every run
-    apply_exact_resume(cfg)  # 6. loop and checkpoints that resume bit by bit
-    compat.apply_opencv_readers(cfg)  # 7. OpenCV where decord is missing
-    compat.apply_gloo_without_cuda(cfg)  # 8. the process group of CPUs
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)  # 9.
-    check_channels(unwrap_model(runner.model))  # 10. the head takes the neck's channels
+    apply_flip_labels(cfg, modes)  # 2. labels of flipped videos
+    apply_features(cfg)  # 3. stored features in place of videos
+    check_files(cfg, modes)  # 4. lists, videos and weights exist; labels have an output
+    check_sync_bn(cfg)  # 5. SyncBN can run here
+    apply_default_hooks(cfg)  # 6. hooks of every run
+    apply_exact_resume(cfg)  # 7. loop and checkpoints that resume bit by bit
+    compat.apply_opencv_readers(cfg)  # 8. OpenCV where decord is missing
+    compat.apply_gloo_without_cuda(cfg)  # 9. the process group of CPUs
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)  # 10.
+    check_channels(unwrap_model(runner.model))  # 11. the head takes the neck's channels
     return runner
+
+
+def apply_flip_labels(cfg: Config, modes: Iterable[str] = ()) -> None:
+    """Pair the classes of ``Flip(flip_label_map='from_names')``; see :func:`resolve_flips`.
+
+    A training whose plain Flip turns classes into each other gets a warning.
+    """
+    resolve_flips(cfg)
+    warning = flip_warning(cfg) if 'train' in modes else ''
+    if warning:
+        print_log(warning, 'current', logging.WARNING)
 
 
 def apply_features(cfg: Config) -> None:

@@ -14,7 +14,7 @@ from .recurrence import Options, empty_kept
 from .separable import refuse
 
 OPTIONS = (
-    'Tensor? peephole, Tensor? mask, bool hard, bool reverse, int[]? batch_sizes, '
+    'Tensor? peephole, Tensor? mask, float hard, bool reverse, int[]? batch_sizes, '
     'int[] pads, int[] stride, int[] dilation, Tensor? light_hh'
 )
 
@@ -22,7 +22,7 @@ OPTIONS = (
 def _options(
     peephole: Tensor | None,
     mask: Tensor | None,
-    hard: bool,
+    hard: float,
     reverse: bool,
     batch_sizes: Sequence[int] | None,
     pads: Sequence[int],
@@ -58,10 +58,11 @@ def conv_lstm(x, weight_ih, weight_hh, bias, h0, c0, save, *options):
         c0: initial cell state, as h0; its dtype is that of the arithmetic between convolutions.
         save: whether to return what backward needs.
         *options: peephole [3, hidden, H' or 1, W' or 1] for i, f, o, of c0's dtype; mask of
-            recurrent dropout, multiplied into h before the convolution, as c0; hard sigmoid gates;
-            reverse, from the last frame to the first; batch_sizes, for each frame, how many samples
-            have it (these come first); the ``Geometry`` of the input convolution; for light gates
-            the other weight of the state, see ``state_maps.state_map``.
+            recurrent dropout, multiplied into h before the convolution, as c0; hard, the slope of
+            hard sigmoid gates, or 0; reverse, from the last frame to the first; batch_sizes, for
+            each frame, how many samples have it (these come first); the ``Geometry`` of the input
+            convolution; for light gates the other weight of the state, see
+            ``state_maps.state_map``.
 
     Returns:
         The sequence of h in the order of the frames [N, T, hidden, H', W'], 0 where a sample has no
@@ -175,7 +176,7 @@ def run_operator(
     *,
     peephole: Tensor | None,
     mask: Tensor | None,
-    hard: bool,
+    hard: float,
     reverse: bool,
     batch_sizes: list[int] | None,
     light_hh: Tensor | None = None,

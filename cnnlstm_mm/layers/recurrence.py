@@ -35,7 +35,7 @@ class Options(NamedTuple):
 
     peephole: Tensor | None
     mask: Tensor | None
-    hard: bool
+    hard: float
     reverse: bool
     batch_sizes: Sequence[int] | None
     geometry: Geometry

@@ -33,7 +33,7 @@ def test_hooks_of_the_config_stay():
 def test_every_step_is_listed_once_in_its_order():
     source = (ROOT / 'cnnlstm_mm/engine/launch.py').read_text()
     body = source.partition('def build_runner')[2].partition('\ndef ')[0]
-    assert re.findall(r'# (\d+)\.', body) == [str(k) for k in range(1, 11)]
+    assert re.findall(r'# (\d+)\.', body) == [str(k) for k in range(1, 12)]
     steps = re.findall(r'^def ((?:check|apply)_\w+)', source, re.M)
     assert steps
     for step in steps:
