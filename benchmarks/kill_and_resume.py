@@ -31,7 +31,7 @@ from rich.progress import Progress
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-import cnnlstm_mm  # noqa: F401  lets torch load checkpoints
+import cnnlstm_mm.compat  # noqa: F401  lets torch load checkpoints
 
 CONFIG = Path(__file__).with_name('kill_and_resume_config.py')
 # Values that differ between any two runs: clocks and paths.

@@ -3,9 +3,10 @@
 A config needs ``custom_imports = dict(imports=['cnnlstm_mm'])`` and nothing else. The fixes that
 MMAction2 1.2.0 needs on current PyTorch are applied before any of its modules is imported.
 
-Before MMAction2 is imported, that waits for the first import of MMAction2 or of a part of this
-package that needs it: ``from cnnlstm_mm.layers import ConvLSTM`` needs PyTorch alone, and where
-PyTorch or MMAction2 is not installed, ``cnnlstm_mm.streaming.OnnxStreamingRecognizer`` still works.
+Before mmengine is imported, that waits for the first import of mmengine, mmcv, MMAction2 or a part
+of this package that needs them: ``from cnnlstm_mm.layers import ConvLSTM`` needs PyTorch alone, and
+where PyTorch or MMAction2 is not installed, ``cnnlstm_mm.streaming.OnnxStreamingRecognizer`` still
+works.
 """
 
 import importlib
@@ -18,20 +19,26 @@ from cnnlstm_mm.version import __version__
 __all__ = ['__version__', 'compat', 'datasets', 'engine', 'features', 'models', 'visualization']
 PARTS = tuple(__all__[1:])
 LIGHT = ('layers', 'options', 'version')  # parts that import PyTorch at most
+OPENMMLAB = ('mmengine', 'mmcv', 'mmaction')
 
 
 class _Deferred:
-    """A finder that registers the models before MMAction2 or a part of this package is imported."""
+    """A finder that registers the models before what needs them is imported."""
 
     pending, missing = True, None
 
     def find_spec(self, name: str, path=None, target=None) -> ModuleSpec | None:
         package, _, part = name.partition('.')
-        if not self.pending or package not in ('mmaction', __name__):
+        if not self.pending or package not in (*OPENMMLAB, __name__):
             return None
         if package == __name__ and part.split('.')[0] in LIGHT:
             return None
-        self.register()
+        try:
+            self.register()
+        except Exception:
+            if package in ('mmaction', __name__):
+                raise
+            self.pending = True  # mmengine is of use without MMAction2, whose import says it again
         module = sys.modules.get(name)
         return None if module is None else ModuleSpec(name, _Loaded(module))
 
@@ -74,7 +81,7 @@ def __getattr__(name: str):
 
 
 _deferred = _Deferred()
-if 'mmaction' in sys.modules:
+if 'mmengine' in sys.modules:
     _deferred.register()
 else:
     sys.meta_path.insert(0, _deferred)

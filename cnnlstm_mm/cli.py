@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = (ROOT / 'cnnlstm_mm', ROOT / 'tools')
+FOLDERS = tuple(ROOT / name for name in ('cnnlstm_mm', 'tools', 'examples', 'benchmarks'))
 KINDS = (ArithmeticError, ImportError, OSError, RuntimeError, TypeError, ValueError)
 RAISE = dis.opmap['RAISE_VARARGS']
 

@@ -1,7 +1,8 @@
 """Checks of config options, by name. Imports the standard library alone."""
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 MAX_INT = 10**6  # more channels, layers or frames than any model has
 
@@ -41,6 +42,32 @@ def check_bool(**values: Any) -> None:
     for name, value in values.items():
         if not isinstance(value, bool):
             raise ValueError(f'{name}: expected True or False, got {value!r}')
+
+
+def check_choice(name: str, value: Any, *known: Any) -> None:
+    """Raise ValueError unless ``value`` is one of ``known``."""
+    if value not in known:
+        raise ValueError(f'{name}: expected one of {known}, got {value!r}')
+
+
+def check_sizes(sizes: int | Sequence[int], num_layers: int) -> tuple[int | tuple[int, ...], int]:
+    """Return the ``hidden_channels`` of a stack, a list as a tuple, and the number of its layers.
+
+    Raises:
+        ValueError: For values out of range, and a list beside another ``num_layers`` than 1.
+    """
+    check_int(num_layers=num_layers)
+    if not isinstance(sizes, (list, tuple)):
+        check_int(hidden_channels=sizes)
+        return cast(int, sizes), num_layers
+    if not sizes or num_layers not in (1, len(sizes)):
+        raise ValueError(
+            f'hidden_channels: expected one size for each of {num_layers} layers, got '
+            f'{list(sizes)}; fix: num_layers={len(sizes) or 1}'
+        )
+    for size in sizes:
+        check_int(hidden_channels=size)
+    return tuple(sizes), len(sizes)
 
 
 def _is_number(value: Any) -> bool:

@@ -250,7 +250,7 @@ def test_stand_ins_are_modules_like_others():
 def test_only_upstream_warnings_are_silenced():
     done = python("""
         import warnings
-        import cnnlstm_mm
+        import cnnlstm_mm, mmengine
         for module in ('mmengine.model.wrappers.distributed', 'torch_user'):
             warnings.warn_explicit('`broadcast_buffers` is deprecated', UserWarning, 'f', 1, module)
         for module in ('mmcv.cnn.bricks.transformer', 'mmcv_user'):

@@ -16,7 +16,7 @@ SETUP = configparser.ConfigParser()
 SETUP.read(ROOT / 'setup.cfg')
 FILES = sorted(
     path
-    for folder in ('cnnlstm_mm', 'tools', 'benchmarks', 'configs', 'tests')
+    for folder in ('cnnlstm_mm', 'tools', 'benchmarks', 'examples', 'configs', 'tests')
     for path in (ROOT / folder).rglob('*.py')
 )
 

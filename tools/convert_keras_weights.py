@@ -65,6 +65,8 @@ def how_to_load(model: dict, output: Path) -> str:
 def differences(base: dict[str, Any], model: dict[str, Any], prefix: str = '') -> dict[str, Any]:
     """Settings of ``model`` that ``base`` lacks or sets to another value, by dotted key."""
     found = {}
+    if not base.keys() <= model.keys() and 'type' in model and base.get('type') != model['type']:
+        found, base = {f'{prefix}_delete_': True}, {}
     for key, value in model.items():
         if isinstance(value, dict):
             found.update(differences(base.get(key, {}), value, f'{prefix}{key}.'))

@@ -34,6 +34,7 @@ from cnnlstm_mm.engine.launch import (
 from cnnlstm_mm.features.config import SPLITS
 from cnnlstm_mm.features.extraction import DTYPES, FeatureExtractor
 from cnnlstm_mm.memory import keep_freed_memory
+from cnnlstm_mm.mirrored_classes import resolve_flips
 
 
 def argument_parser() -> argparse.ArgumentParser:
@@ -77,6 +78,7 @@ def extract(args: argparse.Namespace) -> None:
     """Extract the features and report broken videos."""
     keep_freed_memory()  # before the workers start; without effect on a GPU
     cfg = load_config(args)
+    resolve_flips(cfg)
     check_files(cfg, args.splits)
     compat.apply_gloo_without_cuda(cfg)
     if args.launcher != 'none' and torch.cuda.is_available():

@@ -5,6 +5,7 @@ those named ``check_*`` raise, those named ``apply_*`` change the config.
 """
 
 import argparse
+import logging
 import os
 import os.path as osp
 from collections.abc import Iterable
@@ -14,6 +15,7 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.dist import barrier, is_distributed
 from mmengine.fileio import exists
+from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
@@ -26,6 +28,7 @@ from cnnlstm_mm.config import (
     split_variable,
 )
 from cnnlstm_mm.features.config import use_features
+from cnnlstm_mm.mirrored_classes import flip_warning, resolve_flips
 from cnnlstm_mm.models.fit import check_channels, check_fit
 from cnnlstm_mm.weights import unwrap_model
 from mmaction.registry import RUNNERS
@@ -105,17 +108,29 @@ def build_runner(cfg: Config, modes: Iterable[str]) -> Runner:
     modes = list(modes)
     check_fit(cfg.get('model'))  # 1. backbone, neck and head go together
     check_evaluators(cfg, modes)  # 2. metrics go with the labels
-    apply_balanced_weights(cfg, modes)  # 3. weights of the classes from the training lists
-    apply_features(cfg)  # 4. stored features in place of videos
-    check_files(cfg, modes)  # 5. lists, videos and weights exist; labels have an output
-    check_sync_bn(cfg)  # 6. SyncBN can run here
-    apply_default_hooks(cfg)  # 7. hooks of every run
-    apply_exact_resume(cfg)  # 8. loop and checkpoints that resume bit by bit
-    compat.apply_opencv_readers(cfg)  # 9. OpenCV where decord is missing
-    compat.apply_gloo_without_cuda(cfg)  # 10. the process group of CPUs
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)  # 11.
-    check_channels(unwrap_model(runner.model))  # 12. the head takes the neck's channels
+    apply_flip_labels(cfg, modes)  # 3. labels of flipped videos
+    apply_balanced_weights(cfg, modes)  # 4. weights of the classes from the training lists
+    apply_features(cfg)  # 5. stored features in place of videos
+    check_files(cfg, modes)  # 6. lists, videos and weights exist; labels have an output
+    check_sync_bn(cfg)  # 7. SyncBN can run here
+    apply_default_hooks(cfg)  # 8. hooks of every run
+    apply_exact_resume(cfg)  # 9. loop and checkpoints that resume bit by bit
+    compat.apply_opencv_readers(cfg)  # 10. OpenCV where decord is missing
+    compat.apply_gloo_without_cuda(cfg)  # 11. the process group of CPUs
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)  # 12.
+    check_channels(unwrap_model(runner.model))  # 13. the head takes the neck's channels
     return runner
+
+
+def apply_flip_labels(cfg: Config, modes: Iterable[str] = ()) -> None:
+    """Pair the classes of ``Flip(flip_label_map='from_names')``; see :func:`resolve_flips`.
+
+    A training whose plain Flip turns classes into each other gets a warning.
+    """
+    resolve_flips(cfg)
+    warning = flip_warning(cfg) if 'train' in modes else ''
+    if warning:
+        print_log(warning, 'current', logging.WARNING)
 
 
 def apply_features(cfg: Config) -> None:

@@ -11,6 +11,7 @@ from mmengine.logging import print_log
 from mmengine.runner.checkpoint import _load_checkpoint
 
 from cnnlstm_mm.config import datasets_of, innermost_datasets, list_path
+from cnnlstm_mm.mirrored_classes import resolve_flips
 from cnnlstm_mm.models.fit import neck_class
 from cnnlstm_mm.weights import state_hash
 from mmaction.registry import MODELS
@@ -131,6 +132,8 @@ def fingerprint(cfg: Config) -> dict[str, Any]:
         ``backbone``, ``data_preprocessor``, ``in_index``, ``pool`` and, in ``splits``, each
         split's pipeline and the SHA-256 of its list (None where its file is missing).
     """
+    cfg = copy.deepcopy(cfg)
+    resolve_flips(cfg)
     model = cfg.model
     neck = model.get('neck') or {}
     kind = neck_class(neck)

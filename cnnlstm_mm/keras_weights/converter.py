@@ -1,33 +1,39 @@
 """Conversion of Keras's weights to the names and shapes of our modules."""
 
+import logging
 import math
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from cnnlstm_mm.models.backbones import MobileNetV1
+from .arrays import (
+    RANKS,
+    Arrays,
+    Weights,
+    check_inputs,
+    conv_lstm_weights,
+    dense_weights,
+    kind_of,
+    lstm_weights,
+    mobilenet_weights,
+)
+from .graph import SUPPORTED
+from .plan import Plan, read_plan
+from .reader import MOBILENET_LAYERS, KerasFile, read_keras_file
 
-from .graph import SUPPORTED, read_options
-from .reader import MOBILENET_LAYERS, read_keras_file
-
-Arrays = dict[str, list[np.ndarray]]
-Weights = dict[str, Tensor]
-
-# A layer's class by the dimensions of its arrays but the bias.
-RANKS = {(4, 4): 'ConvLSTM2D', (2, 2): 'LSTM', (2,): 'Dense'}
+LOGGER = logging.getLogger(__name__)
+Size = tuple[int, int]
 
 
-def convert(path: str | Path, spatial_size: tuple[int, int] | None = None) -> tuple[Weights, dict]:
+def convert(path: str | Path, spatial_size: Size | None = None) -> tuple[Weights, dict]:
     """Convert a MobileNet or a whole recurrent model that Keras saved.
 
     A file of weights alone does not tell the layers' options: it is taken to have the defaults of
-    Keras 3.
+    the Keras that wrote it.
 
     Args:
         path: a .keras, .weights.h5 or legacy .h5 file.
-        spatial_size: (h, w) of the ConvLSTM's output, for a map that is not square.
+        spatial_size: (h, w) of what is flattened, for a map that is not square.
 
     Returns:
         The weights in float32 by their names, and the config of the MobileNetV1 or Recognizer3D
@@ -40,187 +46,210 @@ def convert(path: str | Path, spatial_size: tuple[int, int] | None = None) -> tu
             modules lack; they are named.
     """
     file = read_keras_file(Path(path))
-    if not set(MOBILENET_LAYERS) & set(file.arrays):
+    plan = read_plan(file)
+    has_mobilenet = bool(set(MOBILENET_LAYERS) & set(file.arrays))
+    if not has_mobilenet and (plan is None or plan.mobilenet):
         raise ValueError(
             f'{path} holds no layer of a MobileNet v1, but {list(file.arrays)[:5]}. {SUPPORTED}'
         )
-    neck_options, head_options = read_options(file)
-    weights, backbone = _mobilenet(file.arrays)
+    weights: Weights = {}
+    backbone: dict = dict(type='PrecomputedFeatures')
+    channels = None
     rest = {name: arrays for name, arrays in file.arrays.items() if name not in MOBILENET_LAYERS}
-    if not rest:
-        return weights, backbone
-
-    kinds = {name: _kind(arrays) for name, arrays in rest.items()}
-    dense = {n: rest[n] for n in rest if kinds[n] == 'Dense'}
-    others = [n for n in rest if n not in dense]
-    if len(others) != 1 or kinds[others[0]] is None or len(dense) not in (1, 2):
-        shapes = {n: [a.shape for a in arrays] for n, arrays in rest.items()}
-        found = '; '.join(f'{n} ({kinds[n] or "unknown"}), arrays of {shapes[n]}' for n in rest)
-        raise ValueError(f'cannot convert these layers beside the MobileNet: {found}. {SUPPORTED}')
-    (name,) = others
-    channels = weights['layer13.pointwise_conv.conv.weight'].shape[0]
-    _check_inputs(name, rest[name], channels)
-    if kinds[name] == 'LSTM':
-        neck_weights, neck = _lstm(rest[name])
+    if has_mobilenet:
+        weights, backbone = mobilenet_weights(file.arrays)
+        channels = weights['layer13.pointwise_conv.conv.weight'].shape[0]
+        if not rest:
+            return weights, backbone
+        weights = {f'backbone.backbone.{k}': v for k, v in weights.items()}
+        backbone = dict(type='TimeDistributed', backbone=backbone)
+    recurrent, dense, kind, bidirectional = _select(rest, plan)
+    plan = plan or _guess(file, recurrent, dense, kind, bidirectional)
+    if kind == 'LSTM':
+        neck_weights, neck = _lstm_neck(recurrent, dense, plan, channels, spatial_size)
         spatial_size = (1, 1)
     else:
-        neck_weights, neck = _conv_lstm(rest[name])
-        neck.update(neck_options)
-    hidden = neck['hidden_channels']
-    head_weights, head = (
-        _head(dense, hidden) if len(dense) == 1 else _flatten_head(dense, hidden, spatial_size)
-    )
-    if head_options.get('dropout_ratio', 0.5) != 0.5:  # the default of both heads
-        head.update(head_options)
-    weights = {f'backbone.backbone.{k}': v for k, v in weights.items()}
+        neck_weights, neck = _conv_neck(recurrent, plan, channels)
+    width = neck['hidden_channels']
+    width = (width[-1] if isinstance(width, list) else width) * (2 if bidirectional else 1)
+    pool = plan.pool or ('avg' if len(dense) == 1 else 'flatten')
+    head_weights, head = _head(dense, width, pool, spatial_size)
+    head.update(plan.head)
+    head.setdefault('average_clips', 'prob')
     weights.update(neck_weights | head_weights)
+    preprocessor = _preprocessor(plan, neck['in_channels'])
     return weights, dict(
         type='Recognizer3D',
-        backbone=dict(type='TimeDistributed', backbone=backbone),
+        backbone=backbone,
         neck=neck,
-        cls_head=dict(head, average_clips='prob'),
-        data_preprocessor=dict(
-            type='ActionDataPreprocessor',
-            mean=[127.5, 127.5, 127.5],
-            std=[127.5, 127.5, 127.5],
-            format_shape='NCTHW',
-        ),
+        cls_head=head,
+        data_preprocessor=preprocessor,
     )
 
 
-def _mobilenet(arrays: Arrays) -> tuple[Weights, dict]:
-    missing = [name for name in MOBILENET_LAYERS if name not in arrays]
-    if missing:
-        raise ValueError(f'these layers of a MobileNet v1 are missing: {missing}. {SUPPORTED}')
-    config = dict(type='MobileNetV1', widen_factor=arrays['conv_pw_13'][0].shape[-1] / 1024)
-    with torch.device('meta'):
-        wanted = MobileNetV1(config['widen_factor'], init_cfg=None).state_dict()
-    weights, wrong = {}, []
-    for name in MOBILENET_LAYERS:
-        for key, weight in _rename(name, arrays[name]).items():
-            shape = list(wanted[key].shape) if key in wanted else 'no array'
-            if list(weight.shape) != shape:
-                wrong.append(f'{name} has {list(weight.shape)} for {key}, which takes {shape}')
-            weights[key] = weight
-    wrong += [f'nothing for {key}' for key in wanted if key not in weights]
-    if wrong:
-        raise ValueError(
-            f'expected the layers of a MobileNet v1 of width {config["widen_factor"]:g}, got: '
-            f'{"; ".join(wrong)}. {SUPPORTED}'
+def _select(rest: Arrays, plan: Plan | None) -> tuple[Arrays, Arrays, str, bool]:
+    """The recurrent layers, the Dense ones, and the former's class and whether it is both ways."""
+    kinds = {name: kind_of(arrays) for name, arrays in rest.items()}
+    dense = {n: rest[n] for n in rest if kinds[n] == 'Dense'}
+    recurrent = {n: rest[n] for n in rest if n not in dense}
+    found = {kinds[n] for n in recurrent}
+    most = 3 if plan and plan.frame_dense else 2
+    if len(found) != 1 or not found <= {*RANKS.values()} or not 1 <= len(dense) <= most:
+        shapes = {n: [a.shape for a in arrays] for n, arrays in rest.items()}
+        listed = '; '.join(f'{n} ({kinds[n] or "unknown"}), arrays of {shapes[n]}' for n in rest)
+        raise ValueError(f'cannot convert these layers: {listed}. {SUPPORTED}')
+    *both, kind = str(found.pop()).split()
+    return recurrent, dense, kind, bool(both)
+
+
+def _guess(
+    file: KerasFile, recurrent: Arrays, dense: Arrays, kind: str, bidirectional: bool
+) -> Plan:
+    """The plan of a file of weights alone."""
+    plan = Plan(recurrent=list(recurrent), bidirectional=bidirectional)
+    if bidirectional:
+        plan.neck['bidirectional'] = True
+    # ConvLSTM2D had the hard sigmoid up to Keras 3, LSTM up to Keras 2.3.
+    old = ('2.',) if kind == 'ConvLSTM2D' else ('2.0', '2.1', '2.2')
+    if file.version.startswith(old) and not (kind == 'LSTM' and file.version.endswith('-tf')):
+        plan.neck['recurrent_activation'] = 'hard_sigmoid_keras2'
+        LOGGER.warning(
+            'Keras %s wrote weights alone: %s is taken to have its default gates, '
+            'clip(0.2 x + 0.5, 0, 1)',
+            file.version,
+            next(iter(recurrent)),
         )
-    return weights, config
+    if kind == 'LSTM':
+        plan.neck.update(spatial_pool='avg', temporal_pool='last')
+    else:
+        plan.neck.update(return_mode='last')
+        hidden = [*recurrent.values()][-1][1].shape[-2] * (2 if bidirectional else 1)
+        inputs = next(iter(dense.values()))[0].shape[0]
+        plan.pool = 'avg' if len(dense) == 1 and inputs == hidden else 'flatten'
+    return plan
 
 
-def _rename(name: str, arrays: list[np.ndarray]) -> Weights:
-    """Rename one layer's arrays, conv_dw_5_bn -> layer5.depthwise_conv.bn.weight."""
-    layer, *block = name.removesuffix('_bn').rsplit('_', 1)
-    if block:
-        part = dict(conv_dw='depthwise_conv', conv_pw='pointwise_conv')[layer]
-        layer = f'layer{block[0]}.{part}'
-    if name.endswith('_bn'):
-        keys = ('weight', 'bias', 'running_mean', 'running_var')
-        weights = dict(zip(keys, map(_tensor, arrays)))
-        weights['num_batches_tracked'] = torch.tensor(0)
-        return {f'{layer}.bn.{key}': w for key, w in weights.items()}
-    weights = dict(zip(('weight', 'bias'), map(_tensor, arrays)))
-    if weights['weight'].dim() == 4:
-        # [kh, kw, in, out] or depthwise [kh, kw, C, 1] -> [out, in, kh, kw]
-        order = (2, 3, 0, 1) if 'depthwise' in layer else (3, 2, 0, 1)
-        weights['weight'] = weights['weight'].permute(order).contiguous()
-    return {f'{layer}.conv.{key}': w for key, w in weights.items()}
-
-
-def _conv_lstm(arrays: list[np.ndarray]) -> tuple[Weights, dict]:
-    # [kh, kw, in, 4*hidden] -> [4*hidden, in, kh, kw], gates i, f, g, o in both
-    kernel, recurrent = (_tensor(a).permute(3, 2, 0, 1).contiguous() for a in arrays[:2])
-    weights = {'neck.conv_lstm.weight_ih_l0': kernel, 'neck.conv_lstm.weight_hh_l0': recurrent}
-    if len(arrays) == 3:
-        weights['neck.conv_lstm.bias_l0'] = _tensor(arrays[2])
+def _conv_neck(recurrent: Arrays, plan: Plan, channels: int | None) -> tuple[Weights, dict]:
+    weights, sizes = {}, []
+    bias = any(a.ndim == 1 for arrays in recurrent.values() for a in arrays)
+    for layer, (name, arrays) in enumerate(recurrent.items()):
+        check_inputs(name, arrays, channels or arrays[0].shape[-2])
+        new = conv_lstm_weights(arrays, layer, plan.bidirectional, bias)
+        weights.update({f'neck.conv_lstm.{k}': w for k, w in new.items()})
+        sizes.append(arrays[1].shape[-2])
+        channels = sizes[-1] * (2 if plan.bidirectional else 1)
+    kernel = weights['neck.conv_lstm.weight_ih_l0']
     height, width = kernel.shape[2:]
-    return weights, dict(
+    neck = dict(
         type='ConvLSTMNeck',
         in_channels=kernel.shape[1],
-        hidden_channels=recurrent.shape[1],
+        hidden_channels=sizes[0],
         kernel_size=height if height == width else (height, width),
         padding='valid',
-        return_mode='last',
-        **({} if len(arrays) == 3 else dict(bias=False)),
     )
+    if not bias:
+        neck['bias'] = False
+    return weights, {**neck, **_stack(sizes), **plan.neck}
 
 
-def _lstm(arrays: list[np.ndarray]) -> tuple[Weights, dict]:
-    # [in, 4*hidden] -> [4*hidden, in], gates i, f, g, o in both
-    kernel, recurrent = (_tensor(a).T.contiguous() for a in arrays[:2])
-    zeros = torch.zeros(len(kernel))
-    weights = {
-        'neck.lstm.weight_ih_l0': kernel,
-        'neck.lstm.weight_hh_l0': recurrent,
-        'neck.lstm.bias_ih_l0': _tensor(arrays[2]) if len(arrays) == 3 else zeros,
-        'neck.lstm.bias_hh_l0': zeros,  # Keras's LSTM has one bias, nn.LSTM two
-    }
-    return weights, dict(
-        type='LSTMPoolingNeck',
-        in_channels=kernel.shape[1],
-        hidden_channels=recurrent.shape[1],
-        temporal_pool='last',
-    )
-
-
-def _head(dense: Arrays, channels: int) -> tuple[Weights, dict]:
-    ((name, arrays),) = dense.items()
-    _check_inputs(name, arrays, channels)
-    weights = _dense('cls_head.fc_cls', arrays)
-    return weights, dict(type='I3DHead', num_classes=arrays[0].shape[-1], in_channels=channels)
-
-
-def _flatten_head(
-    dense: Arrays, channels: int, spatial_size: tuple[int, int] | None
+def _lstm_neck(
+    recurrent: Arrays, dense: Arrays, plan: Plan, channels: int | None, size: Size | None
 ) -> tuple[Weights, dict]:
-    (name, arrays), (last, last_arrays) = dense.items()
-    inputs, hidden = arrays[0].shape
-    h, w = spatial_size or 2 * (math.isqrt(inputs // channels),)
+    weights: Weights = {}
+    neck: dict = dict(type='LSTMPoolingNeck')
+    pool, inputs = plan.neck.get('spatial_pool', 'avg'), channels
+    first = next(iter(recurrent))
+    if plan.frame_dense:
+        name = next(iter(dense))
+        arrays = dense.pop(name)
+    else:
+        name, arrays = first, recurrent[first]
+    if pool == 'flatten':
+        if channels is None:
+            raise ValueError(f'cannot convert {name} on flattened frames without a MobileNet')
+        size = _size(name, arrays[0].shape[0], channels, size)
+        arrays = _transposed(arrays, channels, size, 2 if plan.bidirectional else 1)
+        neck['spatial_size'], inputs = size, channels * size[0] * size[1]
+    if inputs is not None:
+        check_inputs(name, arrays, inputs)
+    neck['in_channels'] = channels or arrays[0].shape[0]
+    if plan.frame_dense:
+        weights.update(dense_weights('neck.dense', arrays))
+        inputs = neck['dense_channels'] = arrays[0].shape[1]
+    else:
+        recurrent = {**recurrent, first: arrays}
+    sizes = [arrays[1].shape[0] for arrays in recurrent.values()]
+    plain = len({*sizes}) == 1 and not {'activation', 'recurrent_activation'} & {*plan.neck}
+    for layer, (name, arrays) in enumerate(recurrent.items()):
+        check_inputs(name, arrays, inputs or arrays[0].shape[0])
+        new = lstm_weights(arrays, layer, plan.bidirectional, plain)
+        weights.update({f'neck.lstm.{k}': w for k, w in new.items()})
+        inputs = sizes[layer] * (2 if plan.bidirectional else 1)
+    neck.update({'hidden_channels': sizes[0], **_stack(sizes), **plan.neck})
+    if pool == 'avg':
+        neck.pop('spatial_pool', None)
+    return weights, neck
+
+
+def _stack(sizes: list[int]) -> dict:
+    if len({*sizes}) > 1:
+        return dict(hidden_channels=sizes)
+    return dict(num_layers=len(sizes)) if len(sizes) > 1 else {}
+
+
+def _head(dense: Arrays, channels: int, pool: str, size: Size | None) -> tuple[Weights, dict]:
+    *hidden, (last, last_arrays) = dense.items()
+    if pool == 'avg' and not hidden:
+        check_inputs(last, last_arrays, channels)
+        weights = dense_weights('cls_head.fc_cls', last_arrays)
+        classes = last_arrays[0].shape[-1]
+        return weights, dict(type='I3DHead', num_classes=classes, in_channels=channels)
+    name, arrays = (hidden or [(last, last_arrays)])[0]
+    head = dict(type='FlattenHead', num_classes=last_arrays[0].shape[-1], in_channels=channels)
+    if pool == 'flatten':
+        head['spatial_size'] = size = _size(name, arrays[0].shape[0], channels, size)
+        arrays = _transposed(arrays, channels, size)
+    else:
+        head['spatial_pool'] = pool
+        check_inputs(name, arrays, channels)
+    head['hidden_channels'] = None
+    if not hidden:
+        return dense_weights('cls_head.fc_cls', arrays), head
+    weights = dense_weights('cls_head.fc_hidden', arrays)
+    head['hidden_channels'] = arrays[0].shape[1]
+    check_inputs(last, last_arrays, arrays[0].shape[1])
+    return weights | dense_weights('cls_head.fc_cls', last_arrays), head
+
+
+def _size(name: str, inputs: int, channels: int, size: Size | None) -> Size:
+    h, w = size or 2 * (math.isqrt(inputs // channels),)
     if inputs != h * w * channels:
         raise ValueError(
             f'{name} takes {inputs} inputs, expected {h}x{w} pixels of {channels} channels; fix: '
-            'pass the (h, w) of the output of ConvLSTM2D as --spatial-size'
+            'pass the (h, w) of the map that is flattened as --spatial-size'
         )
-    _check_inputs(last, last_arrays, hidden)
-    # Keras flattens [h, w, C], FlattenHead [C, h, w].
-    kernel = arrays[0].reshape(h, w, channels, -1).transpose(2, 0, 1, 3)
-    weights = _dense('cls_head.fc_hidden', [kernel.reshape(-1, hidden), *arrays[1:]])
-    weights.update(_dense('cls_head.fc_cls', last_arrays))
-    return weights, dict(
-        type='FlattenHead',
-        num_classes=last_arrays[0].shape[-1],
-        in_channels=channels,
-        spatial_size=(h, w),
-        hidden_channels=hidden,
-    )
+    return h, w
 
 
-def _dense(key: str, arrays: list[np.ndarray]) -> Weights:
-    weight = _tensor(arrays[0]).T.contiguous()  # [in, out] -> [out, in]
-    bias = _tensor(arrays[1]) if len(arrays) == 2 else torch.zeros(len(weight))
-    return {f'{key}.weight': weight, f'{key}.bias': bias}
+def _transposed(
+    arrays: list[np.ndarray], channels: int, size: Size, directions: int = 1
+) -> list[np.ndarray]:
+    """Keras flattens [h, w, C], our modules [C, h, w]: reorder the rows of the input's kernels."""
+    step, arrays = len(arrays) // directions, [*arrays]
+    for k in range(0, step * directions, step):
+        kernel = arrays[k].reshape(*size, channels, -1).transpose(2, 0, 1, 3)
+        arrays[k] = kernel.reshape(-1, arrays[k].shape[1])
+    return arrays
 
 
-def _check_inputs(name: str, arrays: list[np.ndarray], inputs: int) -> None:
-    if arrays[0].shape[-2] != inputs:
-        raise ValueError(
-            f'{name} takes {arrays[0].shape[-2]} inputs, expected {inputs} as the layer before it '
-            f'gives. {SUPPORTED}'
+def _preprocessor(plan: Plan, channels: int) -> dict:
+    if not plan.mobilenet and channels != 3:
+        return dict(type='FeatureDataPreprocessor')
+    scale, offset = plan.scale or ((1 / 127.5, -1.0) if plan.mobilenet else (1.0, 0.0))
+    if not plan.mobilenet and plan.scale is None:
+        LOGGER.warning(
+            'the file does not tell how pixels were scaled: they stay 0 to 255; set mean and std '
+            'of data_preprocessor'
         )
-
-
-def _kind(arrays: list[np.ndarray]) -> str | None:
-    """Find a layer's class by its arrays, whatever its name."""
-    kind = RANKS.get(tuple(a.ndim for a in arrays if a.ndim > 1))
-    if kind in ('ConvLSTM2D', 'LSTM'):
-        hidden = arrays[1].shape[-2]
-        if any(a.shape[-1] != 4 * hidden for a in arrays):
-            return None
-    return kind
-
-
-def _tensor(array: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.asarray(array, np.float32))
+    mean, std = round(-offset / scale, 6), round(1 / scale, 6)
+    return dict(type='ActionDataPreprocessor', mean=[mean] * 3, std=[std] * 3, format_shape='NCTHW')

@@ -1,51 +1,34 @@
-"""Comparison of a saved Keras model with the graphs that our modules compute."""
+"""Layers of a saved Keras model, in their order."""
 
-import logging
 from collections.abc import Iterator
-from itertools import takewhile, zip_longest
 from typing import Any, NamedTuple
 
 from cnnlstm_mm.models.backbones.mobilenet_v1 import BLOCKS
 
-from .reader import KerasFile
-
-LOGGER = logging.getLogger(__name__)
 SUPPORTED = (
-    'Supported: keras.applications.MobileNet(include_top=False), alone or in TimeDistributed; '
-    'then ConvLSTM2D and Flatten, Dense(relu), Dense(softmax) or GlobalAveragePooling2D, '
-    'Dense(softmax); or average pooling, LSTM and Dense(softmax) with or without a Dense(relu) '
-    'before it. Dropout can be anywhere.'
-)
-# The layers after a MobileNet in TimeDistributed, without Dropout.
-TAILS = (
-    ('ConvLSTM2D', 'Flatten', 'Dense', 'Dense'),
-    ('ConvLSTM2D', 'GlobalAveragePooling2D', 'Dense'),
-    ('TimeDistributed GlobalAveragePooling2D', 'LSTM', 'Dense'),
-    ('TimeDistributed GlobalAveragePooling2D', 'LSTM', 'Dense', 'Dense'),
+    'Supported: keras.applications.MobileNet(include_top=False), alone or in TimeDistributed, or '
+    'no CNN; then a stack of ConvLSTM2D and Flatten or pooling over the frame; or pooling or '
+    'Flatten of each frame, with or without a Dense(relu), and a stack of LSTM; Bidirectional or '
+    'not, with pooling over time or not; then Dense(softmax) with or without a Dense(relu) before '
+    'it. Dropout can be anywhere.'
 )
 # What our modules compute where Keras leaves a choice.
 FIXED: dict[str, dict[str, Any]] = dict(
     BatchNormalization=dict(epsilon=1e-3),
-    ConvLSTM2D=dict(activation='tanh', return_sequences=False),
-    GlobalAveragePooling2D=dict(keepdims=False),
-    LSTM=dict(
-        activation='tanh',
-        recurrent_activation='sigmoid',
-        return_sequences=False,
-        go_backwards=False,
-    ),
     ReLU=dict(max_value=6.0, negative_slope=0.0, threshold=0.0),
 )
-# Options of ConvLSTM2D that ConvLSTM has: its name for each, and Keras's default.
-CONV_LSTM_OPTIONS = dict(
-    padding=('padding', 'valid'),
-    strides=('stride', (1, 1)),
-    dilation_rate=('dilation', (1, 1)),
-    recurrent_activation=('recurrent_activation', 'sigmoid'),
-    go_backwards=('go_backwards', False),
-    use_bias=('bias', True),
-    dropout=('dropout', 0.0),
-    recurrent_dropout=('recurrent_dropout', 0.0),
+DROPOUT = ('Dropout', *(f'SpatialDropout{n}D' for n in (1, 2, 3)))
+# What the two directions of a Bidirectional layer have in common.
+BOTH_WAYS = (
+    'units',
+    'filters',
+    'kernel_size',
+    'padding',
+    'strides',
+    'dilation_rate',
+    'activation',
+    'recurrent_activation',
+    'use_bias',
 )
 
 
@@ -56,79 +39,9 @@ class Layer(NamedTuple):
     config: dict[str, Any]
 
 
-def read_options(file: KerasFile) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Compare a model with the known graphs and return what it adds to the weights.
-
-    Dropout that our modules lack, and missing biases that they have, change no scores; they are
-    logged, for further training differs. A file of weights alone tells no options.
-
-    Returns:
-        Arguments of ConvLSTMNeck, and of the head.
-
-    Raises:
-        ValueError: if a layer or an option has no counterpart, or the model branches; all such
-            layers are named.
-    """
-    if file.config is None:
-        return {}, {}
-    layers = [layer for layer in chain(file.config) if not layer.kind.endswith('InputLayer')]
-    kept = [layer for layer in layers if layer.kind.split()[-1] != 'Dropout']
-    wrong = differences(kept, file.version)
-    if wrong:
-        raise ValueError(f'cannot convert: {"; ".join(wrong)}. {SUPPORTED}')
-    neck, head, lost = {}, {}, []
-    before_last = len(layers) - 2 if layers[-1].kind == 'Dense' else None
-    for k, (kind, config) in enumerate(layers):
-        name = config['name']
-        if kind == 'ConvLSTM2D':
-            for option, (ours, default) in CONV_LSTM_OPTIONS.items():
-                value = _to_tuples(config.get(option, default))
-                if value != default:
-                    neck[ours] = value
-        elif k == before_last:
-            head['dropout_ratio'] = config['rate'] if kind == 'Dropout' else 0.0
-        elif kind.split()[-1] == 'Dropout':
-            lost.append(f'{name}, a Dropout of {config["rate"]}')
-        if kind == 'LSTM':
-            masks = [option for option in ('dropout', 'recurrent_dropout') if config.get(option)]
-            lost += [f'{option}={config[option]} of {name}' for option in masks]
-        if kind in ('Dense', 'LSTM') and not config.get('use_bias', True):
-            lost.append(f'use_bias=False of {name}, whose biases are zeros now')
-    for option in lost:
-        LOGGER.warning('no counterpart for %s: scores are equal, further training differs', option)
-    return neck, head
-
-
-def differences(layers: list[Layer], version: str) -> list[str]:
-    """List what distinguishes a chain of layers from the nearest known graph."""
-    bare = list(mobilenet())
-    wide = [Layer(f'TimeDistributed {kind}', options) for kind, options in bare]
-    tails = [[Layer(kind, FIXED.get(kind.split()[-1], {})) for kind in tail] for tail in TAILS]
-    graphs: list[list[Layer]] = [bare, [*bare, tails[1][1]], *(wide + tail for tail in tails)]
-
-    def common(graph: list[Layer]) -> tuple[int, int]:
-        same = takewhile(bool, (a.kind == b.kind for a, b in zip(graph, layers)))
-        return sum(same), -len(graph)
-
-    nearest, wrong = max(graphs, key=common), []
-    for layer, known in zip_longest(layers, nearest):
-        if layer is None or known is None or layer.kind != known.kind:
-            found = f'{layer.config["name"]} is a {layer.kind}' if layer else 'the model ends'
-            wrong.append(f'{found}, expected {f"a {known.kind}" if known else "the end"}')
-            break
-        name = layer.config['name']
-        for option, value in dict(known.config, data_format='channels_last').items():
-            found = _to_tuples(layer.config.get(option, value))
-            if found != value:
-                wrong.append(f'{name} has {option}={found!r}, expected {value!r}')
-        if layer.config.get('recurrent_activation') == 'hard_sigmoid' and version[:2] == '2.':
-            wrong.append(
-                f'{name} has the hard_sigmoid of Keras {version}, expected that of Keras 3'
-            )
-    dense = [layer.config.get('activation') for layer in layers if layer.kind == 'Dense']
-    if dense not in ([], ['softmax'], ['relu', 'softmax']):
-        wrong.append(f'the Dense layers have the activations {dense}')
-    return wrong
+def is_dropout(layer: Layer) -> bool:
+    """Whether a layer does nothing but in training."""
+    return layer.kind.split()[-1] in DROPOUT
 
 
 def mobilenet() -> Iterator[Layer]:
@@ -174,8 +87,30 @@ def chain(model: dict[str, Any], prefix: str = '') -> Iterator[Layer]:
             yield from chain(layer, prefix)
         if kind != 'Sequential' and list(_inputs(config['output_layers'])) != before:
             raise ValueError(f'cannot convert: {config["name"]} has several outputs. {SUPPORTED}')
+    elif kind == 'Bidirectional':
+        layer, other = config['layer'], config.get('backward_layer') or config['layer']
+        same = all(layer['config'].get(o) == other['config'].get(o) for o in BOTH_WAYS)
+        name = layer['class_name'] if same else 'with a backward layer of other options'
+        options = dict(name=config['name'], merge_mode=config.get('merge_mode', 'concat'))
+        yield Layer(f'{prefix}{kind} {name}', dict(layer['config'], **options))
     else:
         yield Layer(prefix + kind, config)
+
+
+def join_activations(layers: Iterator[Layer]) -> Iterator[Layer]:
+    """Yield layers, Activation and Softmax joined with the linear Dense before them."""
+    before = None
+    for layer in layers:
+        linear = before and before.kind == 'Dense' and before.config.get('activation') == 'linear'
+        if linear and layer.kind in ('Activation', 'Softmax'):
+            activation = layer.config.get('activation', 'softmax')
+            before = Layer('Dense', dict(before.config, activation=activation))
+            continue
+        if before:
+            yield before
+        before = layer
+    if before:
+        yield before
 
 
 def _inputs(node: Any) -> Iterator[str]:
@@ -189,6 +124,6 @@ def _inputs(node: Any) -> Iterator[str]:
             yield from _inputs(inner)
 
 
-def _to_tuples(value: Any) -> Any:
+def to_tuples(value: Any) -> Any:
     """Turn lists, as JSON has them, into tuples."""
-    return tuple(map(_to_tuples, value)) if isinstance(value, list) else value
+    return tuple(map(to_tuples, value)) if isinstance(value, list) else value

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -108,7 +109,7 @@ def _read_tree(file: Any) -> dict[str, list[np.ndarray]]:
     file.visititems(
         lambda name, item: datasets.update({name: item}) if hasattr(item, 'shape') else None
     )
-    paths = sorted(datasets)
+    paths = sorted(datasets, key=_order)
     inner = '/depthwise_conv2d/vars/0'
     mobilenet = next((p[: -len(inner)] for p in paths if p.endswith(inner)), '')
     arrays: dict[str, list[np.ndarray]] = {}
@@ -123,6 +124,15 @@ def _read_tree(file: Any) -> dict[str, list[np.ndarray]]:
             name = owner.removeprefix('layers/').split('/')[0]
         arrays.setdefault(name, []).append(datasets[path][()])
     return arrays
+
+
+def _order(path: str) -> list[tuple[int, str]]:
+    """Sort key: numbers by value, a Bidirectional's forward layer first, layers of frames first."""
+    path = path.replace('/backward_layer/', '/forward_layer~/')
+    framewise = '0' if path.startswith('layers/time_distributed') else '1'
+    return [(0, framewise)] + [
+        (int(part), '') if part.isdigit() else (-1, part) for part in re.split(r'(\d+)', path)
+    ]
 
 
 def _text(name: Any) -> str:

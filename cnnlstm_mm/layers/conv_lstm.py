@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cnnlstm_mm.options import check_bool, check_fraction, check_int, check_number
+from cnnlstm_mm.options import check_bool, check_choice, check_fraction, check_int, check_number
 
+from . import gpu
 from .fused import must_be_plain, run_operator
 from .gates import GATES, NormedGates
 from .geometry import Pair, geometry, pair
 from .initialization import keras_init_
 from .ragged import Ragged
-from .reference_loop import loop
+from .reference_loop import GATE_ACTIVATIONS, loop
+from .separable import separable
+from .states import StateLayout, check_input
 
 State = tuple[Tensor, Tensor]
 
@@ -42,17 +45,19 @@ class ConvLSTM(nn.Module):
 
     Args:
         in_channels: channels of x.
-        hidden_channels: channels of h and c.
+        hidden_channels: channels of h and c; a list gives each of the stacked layers its own.
         kernel_size: of both convolutions, in pixels; one int or (height, width).
-        num_layers: stacked layers; the deeper ones are always 'same' with stride 1.
+        num_layers: stacked layers, unless ``hidden_channels`` is a list; the deeper ones are always
+            'same' with stride 1.
         padding: of the first layer's input convolution, 'same' or 'valid'. The recurrent one is
             always 'same'.
         stride: of the first layer's input convolution.
         dilation: of the first layer's input convolution.
         bias: whether there are biases.
         forget_bias: initial bias of the forget gate.
-        recurrent_activation: 'sigmoid', or 'hard_sigmoid', Keras 3's relu6(x + 3) / 6. (Keras 2,
-            whose default it was here, computed clip(0.2 x + 0.5, 0, 1).)
+        activation: 'tanh', or 'relu' in place of both, which runs in plain operations.
+        recurrent_activation: 'sigmoid'; 'hard_sigmoid', Keras 3's relu6(x + 3) / 6; or
+            'hard_sigmoid_keras2', Keras 2's clip(0.2 x + 0.5, 0, 1), its ConvLSTM2D's default.
         bidirectional: a second set of weights runs from the last frame to the first; channels are
             concatenated.
         go_backwards: runs from the last frame to the first and returns the sequence in that order,
@@ -72,7 +77,8 @@ class ConvLSTM(nn.Module):
 
     Shape:
         x [N, T, C, H, W]; output [N, T, D * hidden, H', W']; h and c [num_layers * D, N, hidden,
-        H', W'], D being 2 if bidirectional, else 1, and (H', W') ``output_size((H, W))``.
+        H', W'], D being 2 if bidirectional, else 1, and (H', W') ``output_size((H, W))``. With a
+        list of hidden channels h and c are [D, N, sum(hidden_channels), H', W'].
 
     Raises:
         ValueError: for options or shapes that do not fit; the message names them.
@@ -81,7 +87,7 @@ class ConvLSTM(nn.Module):
     def __init__(
         self,
         in_channels: int,
-        hidden_channels: int,
+        hidden_channels: int | Sequence[int],
         kernel_size: int | Pair = 3,
         *,
         num_layers: int = 1,
@@ -90,6 +96,7 @@ class ConvLSTM(nn.Module):
         dilation: int | Pair = 1,
         bias: bool = True,
         forget_bias: float = 1.0,
+        activation: str = 'tanh',
         recurrent_activation: str = 'sigmoid',
         bidirectional: bool = False,
         go_backwards: bool = False,
@@ -103,8 +110,9 @@ class ConvLSTM(nn.Module):
         super().__init__()
         check_choice('padding', padding, 'same', 'valid')
         check_choice('gate_conv', gate_conv, *GATES)
-        check_choice('recurrent_activation', recurrent_activation, 'sigmoid', 'hard_sigmoid')
-        check_int(in_channels=in_channels, hidden_channels=hidden_channels, num_layers=num_layers)
+        check_choice('activation', activation, 'tanh', 'relu')
+        check_choice('recurrent_activation', recurrent_activation, *GATE_ACTIVATIONS)
+        check_int(in_channels=in_channels)
         check_bool(bias=bias, bidirectional=bidirectional, go_backwards=go_backwards)
         check_bool(norm=norm, fused=fused)
         check_number(forget_bias=forget_bias)
@@ -112,17 +120,19 @@ class ConvLSTM(nn.Module):
         if norm and gate_conv == 'pooled':
             raise ValueError("norm: expected gate_conv='full' or 'depthwise', got 'pooled'")
         self.in_channels = in_channels
-        self.hidden_channels = hidden_channels
+        self.directions = 2 if bidirectional else 1
+        self.states = StateLayout(hidden_channels, num_layers, self.directions)
+        self.hidden_channels = self.states.hidden
         self.kernel_size = pair(kernel_size, 'kernel_size')
-        self.num_layers = num_layers
+        self.num_layers = len(self.states.sizes)
         self.padding = padding
         self.stride = pair(stride, 'stride')
         self.dilation = pair(dilation, 'dilation')
         self.bias = bias
         self.forget_bias = forget_bias
+        self.activation = activation
         self.recurrent_activation = recurrent_activation
         self.bidirectional = bidirectional
-        self.directions = 2 if bidirectional else 1
         self.go_backwards = go_backwards
         peephole = (1, 1) if peephole is True else peephole
         self.peephole = None if peephole is False else pair(peephole, 'peephole')
@@ -132,12 +142,12 @@ class ConvLSTM(nn.Module):
         self.gate_conv = gate_conv
         self.fused = fused
         self._gates = NormedGates(GATES[gate_conv]) if norm else GATES[gate_conv]
-        for layer in range(num_layers):
-            shapes = self._gates.shapes(self._inputs(layer), hidden_channels, self.kernel_size)
+        for layer, hidden in enumerate(self.states.sizes):
+            shapes = self._gates.shapes(self._inputs(layer), hidden, self.kernel_size)
             if bias:
-                shapes['bias'] = (4 * hidden_channels,)
+                shapes['bias'] = (4 * hidden,)
             if self.peephole:
-                shapes['peephole'] = (3, hidden_channels, *self.peephole)
+                shapes['peephole'] = (3, hidden, *self.peephole)
             for direction in range(self.directions):
                 for name, shape in shapes.items():
                     parameter = nn.Parameter(torch.empty(shape))
@@ -146,7 +156,7 @@ class ConvLSTM(nn.Module):
         self.reset_parameters()
 
     def _inputs(self, layer: int) -> int:
-        return self.hidden_channels * self.directions if layer else self.in_channels
+        return self.states.sizes[layer - 1] * self.directions if layer else self.in_channels
 
     @staticmethod
     def _suffix(layer: int, direction: int) -> str:
@@ -169,10 +179,8 @@ class ConvLSTM(nn.Module):
         """Multiply-adds in the convolutions of one step of one sample of ``size`` pixels."""
         out = self.output_size(size)
         return self.directions * sum(
-            self._gates.multiply_adds(
-                self._inputs(layer), self.hidden_channels, self.kernel_size, out
-            )
-            for layer in range(self.num_layers)
+            self._gates.multiply_adds(self._inputs(layer), hidden, self.kernel_size, out)
+            for layer, hidden in enumerate(self.states.sizes)
         )
 
     def forward(
@@ -182,7 +190,7 @@ class ConvLSTM(nn.Module):
 
         Args:
             x: [N, T, C, H, W].
-            state: initial (h, c), each [num_layers * D, N, hidden, H', W']; None for zeros.
+            state: initial (h, c), shaped as the final ones; None for zeros.
             lengths: [N], how many frames of each sample count, 1 to T. The others change nothing:
                 the output is 0 there, the final state is that after the last frame that counts, the
                 backward direction starts at it.
@@ -191,22 +199,23 @@ class ConvLSTM(nn.Module):
             The sequence of h, and the final (h, c). Under autocast x's and h's dtype is that of
             autocast, c's float32.
         """
-        self._check(x, state)
+        check_input(self, x, state)
         ragged = Ragged(lengths, x) if lengths is not None and len(x) else None
         if ragged:
             x = ragged.sort(x)
             state = state if state is None else tuple(s[:, ragged.order] for s in state)
+        states = None if state is None else [self.states.split(s) for s in state]
         finals = []
         for layer in range(self.num_layers):
             sequences = []
             for direction in range(self.directions):
                 block = layer * self.directions + direction
-                h, c = (None, None) if state is None else (s[block] for s in state)
+                h, c = (None, None) if states is None else (s[block] for s in states)
                 sequence, *final = self._run(x, layer, direction, h, c, ragged)
                 sequences.append(sequence)
                 finals.append(final)
             x = torch.cat(sequences, 2) if self.bidirectional else sequence  # [N, T, D F, H', W']
-        h, c = (torch.stack(s) for s in zip(*finals))  # [num_layers D, N, F, H', W']
+        h, c = map(self.states.join, zip(*finals))
         if self.go_backwards:
             x = ragged.flip(x) if ragged else x.flip(1)
         if ragged:
@@ -238,7 +247,7 @@ class ConvLSTM(nn.Module):
         g = geometry(x.shape[-2:], self.kernel_size, *options)
         size = g.output_size(x.shape[-2:], self.kernel_size)
         if c is None:
-            c = x.new_zeros(x.shape[0], self.hidden_channels, *size, dtype=wide)
+            c = x.new_zeros(x.shape[0], self.states.sizes[layer], *size, dtype=wide)
         c = c.to(wide)
         mask = None
         if self.training and self.recurrent_dropout:
@@ -248,35 +257,24 @@ class ConvLSTM(nn.Module):
         options = dict(
             peephole=peephole,
             mask=mask,
-            hard=self.recurrent_activation == 'hard_sigmoid',
+            hard=GATE_ACTIVATIONS[self.recurrent_activation],
             reverse=self.go_backwards != bool(direction),
             batch_sizes=ragged.batch_sizes if ragged else None,
         )
-        if self.fused and self.gate_conv == 'full' and not self.norm and not must_be_plain():
+        fused = self.fused and self.activation == 'tanh' and not self.norm and not must_be_plain()
+        if fused and self.gate_conv == 'full':
             weight_ih, weight_hh = weights['weight_ih'], weights['weight_hh']
             return run_operator(x, weight_ih, weight_hh, bias, h, c, g, **options)
-        gates_x = self._gates.of_input(x.flatten(0, 1), weights, bias, g)
+        fused = fused and not gpu.runs(c)
+        convolve = dict(convolve=separable) if fused else {}
+        gates_x = self._gates.of_input(x.flatten(0, 1), weights, bias, g, **convolve)
         gates_x = gates_x.unflatten(0, x.shape[:2])  # [N, T, 4 hidden, H', W']
+        if fused:
+            weight_hh, options['light_hh'] = self._gates.state_weights(weights)
+            return run_operator(gates_x, None, weight_hh, None, h, c, g, **options)
         h = torch.zeros_like(c, dtype=x.dtype) if h is None else h
-        return loop(gates_x, self._gates.of_state(weights), h, c, **options)
-
-    def _check(self, x: Tensor, state: State | None) -> None:
-        if x.dim() != 5:
-            raise ValueError(f'x: expected [N, T, C, H, W], got {list(x.shape)}')
-        if x.shape[2] != self.in_channels:
-            raise ValueError(
-                f'x: expected {self.in_channels} channels, got {x.shape[2]} in {list(x.shape)}; '
-                f'fix: build the layer with in_channels={x.shape[2]}'
-            )
-        if x.shape[1] == 0:
-            raise ValueError(f'x: expected at least 1 frame, got no frames in {list(x.shape)}')
-        blocks = self.num_layers * self.directions
-        shape = [blocks, x.shape[0], self.hidden_channels, *self.output_size(x.shape[-2:])]
-        if state is not None and (len(state) != 2 or any(list(s.shape) != shape for s in state)):
-            raise ValueError(
-                f'state: expected (h, c), each {shape} for x {list(x.shape)}, '
-                f'got {[list(s.shape) for s in state]}; None stands for zeros'
-            )
+        recur = self._gates.of_state(weights)
+        return loop(gates_x, recur, h, c, activation=self.activation, **options)
 
     def _apply(self, fn: Callable, recurse: bool = True) -> nn.Module:
         # No channels_last weights: torch.nn.utils.parameters_to_vector takes flat views.
@@ -292,9 +290,3 @@ class ConvLSTM(nn.Module):
         raise RuntimeError(
             'ConvLSTM cannot be scripted: use torch.export, torch.jit.trace or torch.compile'
         )
-
-
-def check_choice(name: str, value: str, *known: str) -> None:
-    """Raises a ValueError unless ``value`` is one of ``known``."""
-    if value not in known:
-        raise ValueError(f'{name}: expected one of {known}, got {value!r}')

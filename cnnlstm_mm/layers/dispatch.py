@@ -2,7 +2,7 @@
 
 Where none applies it is PyTorch's own. ``benchmarks/conv_lstm_algorithms.py`` times every
 algorithm at the shape that a row names, ``benchmarks/conv_lstm.py`` the layer. The numbers are from
-Intel CPUs with AVX-512.
+Intel CPUs with AVX-512, and from an AMD EPYC (Zen 4) where products are not ``fast_products``.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Problem(NamedTuple):
 
 @functools.cache
 def fast_products() -> bool:
-    """Whether MKL takes its AVX-512 kernels: on AMD CPUs it has half of oneDNN's speed."""
+    """Whether MKL takes its AVX-512 kernels: on AMD CPUs it has 0.5 to 0.7 of oneDNN's speed."""
     cpuinfo = Path('/proc/cpuinfo')
     names = cpuinfo.read_text()[:2000] if cpuinfo.is_file() else platform.processor()
     return 'AuthenticAMD' not in names
@@ -98,7 +98,7 @@ class Row(NamedTuple):
 
 def _winograd(p: Problem) -> bool:
     return (
-        p.multiplies_fast
+        p.cpu_float32
         and p.unit
         and p.kernel == (3, 3)
         and p.frames > 0
@@ -109,7 +109,17 @@ def _winograd(p: Problem) -> bool:
 
 
 def _winograd_of_frames(p: Problem) -> bool:
+    # 'valid' frames, whose odd sizes cost oneDNN a fifth of its speed, pay with slow products, too.
+    pays = p.multiplies_fast or (p.out_size != p.size and p.inputs >= 512)
+    return pays and _winograd_of_weights(p)
+
+
+def _winograd_of_weights(p: Problem) -> bool:
     return p.frames * p.size[0] * p.size[1] >= 512 and _winograd(p)
+
+
+def _winograd_of_steps(p: Problem) -> bool:
+    return p.calls > 1 and p.multiplies_fast and _winograd(p)
 
 
 def _rows(p: Problem) -> bool:
@@ -125,7 +135,7 @@ def _columns(p: Problem) -> bool:
 
 
 def _taps(p: Problem) -> bool:
-    return p.multiplies_fast and p.inputs >= 384 and p.out_size[0] * p.out_size[1] <= 400
+    return p.cpu_float32 and p.inputs >= 384 and p.out_size[0] * p.out_size[1] <= 400
 
 
 def _prepacked(p: Problem) -> bool:
@@ -145,7 +155,8 @@ TABLE = (
     # One that leaves the weight in its layout: few pixels, a large weight that oneDNN would copy.
     Row('forward', 'columns', 'single step', _columns),
     Row('data_gradient', 'winograd', 'input, 7x7', _winograd_of_frames),
-    Row('weight_gradient', 'winograd', 'input, 7x7', _winograd_of_frames),
+    # oneDNN has half of its speed here: both pay with slow products, too.
+    Row('weight_gradient', 'winograd', 'input, 7x7', _winograd_of_weights),
     # One matrix product a tap: up to twice as fast as oneDNN.
     Row('weight_gradient', 'taps', 'input, 3x5 taps', _taps),
     # Few rows make a slow product: the transforms pay then only where oneDNN is slow, too.
@@ -153,9 +164,9 @@ TABLE = (
         'step',
         'winograd',
         'step',
-        lambda p: p.calls > 1 and p.frames * p.size[0] * p.size[1] >= 98 and _winograd(p),
+        lambda p: p.frames * p.size[0] * p.size[1] >= 98 and _winograd_of_steps(p),
     ),
-    Row('transposed_step', 'winograd', 'step', lambda p: p.calls > 1 and _winograd(p)),
+    Row('transposed_step', 'winograd', 'step', _winograd_of_steps),
     # oneDNN otherwise rearranges the weight at each call, which on small frames costs as much as
     # the product.
     Row('step', 'prepacked', 'step', _prepacked),

@@ -11,23 +11,27 @@ from torch import Tensor
 from . import gpu, recurrence, winograd
 from .geometry import Geometry
 from .recurrence import Options, empty_kept
+from .separable import refuse
 
 OPTIONS = (
-    'Tensor? peephole, Tensor? mask, bool hard, bool reverse, int[]? batch_sizes, '
-    'int[] pads, int[] stride, int[] dilation'
+    'Tensor? peephole, Tensor? mask, float hard, bool reverse, int[]? batch_sizes, '
+    'int[] pads, int[] stride, int[] dilation, Tensor? light_hh'
 )
 
 
 def _options(
     peephole: Tensor | None,
     mask: Tensor | None,
-    hard: bool,
+    hard: float,
     reverse: bool,
     batch_sizes: Sequence[int] | None,
-    *geometry: Sequence[int],
+    pads: Sequence[int],
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    light_hh: Tensor | None,
 ) -> Options:
-    g = Geometry(*(tuple(sizes) for sizes in geometry))
-    return Options(peephole, mask, hard, reverse, batch_sizes, g)
+    g = Geometry(tuple(pads), tuple(stride), tuple(dilation))
+    return Options(peephole, mask, hard, reverse, batch_sizes, g, light_hh)
 
 
 def _loop(c0: Tensor) -> ModuleType:
@@ -54,9 +58,11 @@ def conv_lstm(x, weight_ih, weight_hh, bias, h0, c0, save, *options):
         c0: initial cell state, as h0; its dtype is that of the arithmetic between convolutions.
         save: whether to return what backward needs.
         *options: peephole [3, hidden, H' or 1, W' or 1] for i, f, o, of c0's dtype; mask of
-            recurrent dropout, multiplied into h before the convolution, as c0; hard sigmoid gates;
-            reverse, from the last frame to the first; batch_sizes, for each frame, how many samples
-            have it (these come first); the ``Geometry`` of the input convolution.
+            recurrent dropout, multiplied into h before the convolution, as c0; hard, the slope of
+            hard sigmoid gates, or 0; reverse, from the last frame to the first; batch_sizes, for
+            each frame, how many samples have it (these come first); the ``Geometry`` of the input
+            convolution; for light gates the other weight of the state, see
+            ``state_maps.state_map``.
 
     Returns:
         The sequence of h in the order of the frames [N, T, hidden, H', W'], 0 where a sample has no
@@ -72,10 +78,10 @@ def conv_lstm(x, weight_ih, weight_hh, bias, h0, c0, save, *options):
     mutates_args=(),
     schema='(Tensor? x, Tensor? weight_ih, Tensor weight_hh, Tensor? h0, Tensor c0, '
     'Tensor sequence, Tensor[] kept, Tensor? d_sequence, Tensor? dh, Tensor? dc, bool need_dx, '
-    f'{OPTIONS}) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)',
+    f'{OPTIONS}) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)',
 )
 def conv_lstm_backward(x, weight_ih, weight_hh, h0, c0, sequence, kept, *rest):
-    """Gradients of x, weight_ih, weight_hh, bias, h0, c0 and peephole; empty for those of None."""
+    """Gradients of x, weight_ih, weight_hh, bias, h0, c0, peephole and light_hh; empty for None."""
     *grads, need_dx = rest[:4]
     options = _options(*rest[4:])
     with torch.autocast(c0.device.type, enabled=False), winograd.rooms():
@@ -102,46 +108,43 @@ def _(x, weight_ih, weight_hh, h0, c0, sequence, kept, *rest):
     def like(t: Tensor | None) -> Tensor:
         return c0.new_empty(0) if t is None else torch.empty_like(t)
 
-    need_dx, peephole = rest[3], rest[4]
+    need_dx, peephole, *_, light_hh = rest[3:]
     if gpu.runs(c0):
         grads = gpu.empty_gradients(x, weight_ih, weight_hh, h0, c0, sequence, peephole, need_dx)
         return tuple(c0.new_empty(0) if g is None else g for g in grads)
     d_bias = like(None) if weight_ih is None else weight_hh.new_empty(weight_hh.shape[:1])
     shape = (*sequence.shape[:2], 4 * c0.shape[1], *c0.shape[2:])
     dx = weight_hh.new_empty(shape) if weight_ih is None else like(x if need_dx else None)
-    return dx, like(weight_ih), like(weight_hh), d_bias, like(h0), like(c0), like(peephole)
+    others = like(h0), like(c0), like(peephole), like(light_hh)
+    return dx, like(weight_ih), like(weight_hh), d_bias, *others
 
 
 def _save(ctx, inputs, output):
-    x, weight_ih, weight_hh, bias, h0, c0, _, peephole, mask, *ctx.flags = inputs
+    x, weight_ih, weight_hh, bias, h0, c0, _, peephole, mask, *ctx.flags, light_hh = inputs
     ctx.has_bias = bias is not None
     ctx.set_materialize_grads(False)
     ctx.mark_non_differentiable(*output[3])
     x = None if weight_ih is None else x
-    ctx.save_for_backward(x, weight_ih, weight_hh, h0, c0, peephole, mask, output[0], *output[3])
+    saved = x, weight_ih, weight_hh, h0, c0, peephole, mask, light_hh, output[0], *output[3]
+    ctx.save_for_backward(*saved)
 
 
 def _backward(ctx, d_sequence, dh, dc, _):
-    x, weight_ih, weight_hh, h0, c0, peephole, mask, sequence, *kept = ctx.saved_tensors
+    x, weight_ih, weight_hh, h0, c0, peephole, mask, light_hh, sequence, *kept = ctx.saved_tensors
     need_dx = ctx.needs_input_grad[0]
     grads = torch.ops.cnnlstm_mm.conv_lstm_backward(
         *(x, weight_ih, weight_hh, h0, c0, sequence, kept, d_sequence, dh, dc, need_dx),
-        *(peephole, mask, *ctx.flags),
+        *(peephole, mask, *ctx.flags, light_hh),
     )
     given = need_dx, weight_ih is not None, True, ctx.has_bias, h0 is not None, True
-    *grads, d_peephole = grads
+    *grads, d_peephole, d_light_hh = grads
     grads = (g if has else None for g, has in zip(grads, given))
-    return *grads, None, None if peephole is None else d_peephole, *(None,) * 7
-
-
-def _refuse(ctx, *_):
-    raise RuntimeError(
-        'the fused operator of ConvLSTM has no second derivative; fix: build it with fused=False'
-    )
+    d_peephole = None if peephole is None else d_peephole
+    return *grads, None, d_peephole, *(None,) * 7, None if light_hh is None else d_light_hh
 
 
 conv_lstm.register_autograd(_backward, setup_context=_save)
-conv_lstm_backward.register_autograd(_refuse)
+conv_lstm_backward.register_autograd(refuse)
 
 
 def _is_exporting() -> bool:
@@ -173,12 +176,13 @@ def run_operator(
     *,
     peephole: Tensor | None,
     mask: Tensor | None,
-    hard: bool,
+    hard: float,
     reverse: bool,
     batch_sizes: list[int] | None,
+    light_hh: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """``conv_lstm`` with what backward needs, if there will be one; the sequence, h and c."""
-    tensors = x, weight_ih, weight_hh, bias, h, c, peephole
+    tensors = x, weight_ih, weight_hh, bias, h, c, peephole, light_hh
     save = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
-    options = peephole, mask, hard, reverse, batch_sizes, *g
+    options = peephole, mask, hard, reverse, batch_sizes, *g, light_hh
     return conv_lstm(x, weight_ih, weight_hh, bias, h, c, save, *options)[:3]

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from . import separable
 from .geometry import Geometry, Pair, conv2d
 
 Shapes = dict[str, tuple[int, ...]]
@@ -71,9 +72,20 @@ class DepthwiseGates:
         return (inputs + hidden) * (kernel[0] * kernel[1] + 4 * hidden) * out[0] * out[1]
 
     @staticmethod
-    def of_input(x: Tensor, weights: Weights, bias: Tensor | None, g: Geometry) -> Tensor:
-        """As FullGates.of_input."""
-        return F.conv2d(conv2d(x, weights['depth_ih'], None, g), weights['weight_ih'], bias)
+    def of_input(
+        x: Tensor,
+        weights: Weights,
+        bias: Tensor | None,
+        g: Geometry,
+        convolve: Callable[..., Tensor] = separable.plain,
+    ) -> Tensor:
+        """As FullGates.of_input; ``convolve`` is the depthwise convolution and the 1x1 product."""
+        return convolve(x, weights['depth_ih'], weights['weight_ih'], bias, g)
+
+    @staticmethod
+    def state_weights(weights: Weights) -> tuple[Tensor, Tensor]:
+        """Those of the state's share, as ``state_maps.DepthwiseMap`` takes them."""
+        return weights['weight_hh'], weights['depth_hh']
 
     @staticmethod
     def of_state(weights: Weights) -> Share:
@@ -109,11 +121,25 @@ class PooledGates:
         )
 
     @staticmethod
-    def of_input(x: Tensor, weights: Weights, bias: Tensor | None, g: Geometry) -> Tensor:
-        """As FullGates.of_input."""
-        z = F.conv2d(conv2d(x, weights['depth_ih'], None, g), weights['weight_ih'])
-        z = PooledGates.assemble(F.linear(x.mean((2, 3)), weights['gate_ih']), z)
-        return z if bias is None else z + bias[:, None, None]
+    def of_input(
+        x: Tensor,
+        weights: Weights,
+        bias: Tensor | None,
+        g: Geometry,
+        convolve: Callable[..., Tensor] = separable.plain,
+    ) -> Tensor:
+        """As DepthwiseGates.of_input."""
+        gate_bias = candidate_bias = None
+        if bias is not None:
+            i, f, candidate_bias, o = bias.chunk(4)
+            gate_bias = torch.cat([i, f, o])
+        z = convolve(x, weights['depth_ih'], weights['weight_ih'], candidate_bias, g)
+        return PooledGates.assemble(F.linear(x.mean((2, 3)), weights['gate_ih'], gate_bias), z)
+
+    @staticmethod
+    def state_weights(weights: Weights) -> tuple[Tensor, Tensor]:
+        """Those of the state's share, as ``state_maps.PooledMap`` takes them."""
+        return weights['weight_hh'], weights['gate_hh']
 
     @staticmethod
     def of_state(weights: Weights) -> Share:

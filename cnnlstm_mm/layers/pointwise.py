@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -9,28 +11,32 @@ _sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
 _tanh_backward = torch.ops.aten.tanh_backward.grad_input
 
 
-def update_(z: Tensor, c: Tensor, peephole: Tensor | None, hard: bool) -> tuple[Tensor, Tensor]:
+def update_(z: Tensor, c: Tensor, peephole: Tensor | None, hard: float) -> tuple[Tensor, Tensor]:
     """One cell update.
 
     Args:
         z: pre-activations [n, 4 hidden, H, W] in the order i, f, g, o; becomes their activations.
         c: cell state [n, hidden, H, W].
         peephole: [3, hidden, H or 1, W or 1] for i, f, o.
-        hard: hard sigmoid gates.
+        hard: slope of hard sigmoid gates; 0 for sigmoid gates.
 
     Returns:
         The next hidden and cell states, as c.
     """
-    sigmoid_ = torch.ops.aten.hardsigmoid_ if hard else torch.sigmoid_
     i, f, g, o = z.chunk(4, 1)
     if peephole is not None:
         i.addcmul_(peephole[0], c)
         f.addcmul_(peephole[1], c)
-    sigmoid_(z[:, : 2 * c.shape[1]])
-    c = torch.mul(f, c).addcmul_(i, g.tanh_())
+    _gates_(z[:, : 2 * c.shape[1]], hard)
+    c = next_cell(i, f, g.tanh_(), c)
     if peephole is not None:
         o.addcmul_(peephole[2], c)
-    return torch.tanh(c).mul_(sigmoid_(o)), c
+    return torch.tanh(c).mul_(_gates_(o, hard)), c
+
+
+def next_cell(i: Tensor, f: Tensor, g: Tensor, c: Tensor) -> Tensor:
+    """The cell state after ``c``, from the activations."""
+    return torch.mul(f, c).addcmul_(i, g)
 
 
 def update_backward_(
@@ -40,7 +46,7 @@ def update_backward_(
     dh: Tensor,
     dc: Tensor,
     peephole: Tensor | None,
-    hard: bool,
+    hard: float,
 ) -> Tensor:
     """Gradient of one cell update.
 
@@ -56,7 +62,7 @@ def update_backward_(
     Returns:
         The gradient of the pre-activations, as ``gates``.
     """
-    slope = _hard_sigmoid_backward if hard else _sigmoid_backward
+    slope = partial(_hard_sigmoid_backward, hard) if hard else _sigmoid_backward
     dz = torch.empty_like(gates)
     i, f, g, o = gates.chunk(4, 1)
     dz_i, dz_f, dz_g, dz_o = dz.chunk(4, 1)
@@ -74,5 +80,11 @@ def update_backward_(
     return dz
 
 
-def _hard_sigmoid_backward(grad: Tensor, gate: Tensor, *, grad_input: Tensor) -> None:
-    torch.mul(grad, ((gate > 0) & (gate < 1)).to(grad.dtype).div_(6), out=grad_input)
+def _gates_(z: Tensor, hard: float) -> Tensor:
+    if not hard:
+        return torch.sigmoid_(z)
+    return torch.ops.aten.hardsigmoid_(z if hard == 1 / 6 else z.mul_(6 * hard))
+
+
+def _hard_sigmoid_backward(hard: float, grad: Tensor, gate: Tensor, *, grad_input: Tensor) -> None:
+    torch.mul(grad, ((gate > 0) & (gate < 1)).to(grad.dtype).mul_(hard), out=grad_input)

@@ -4,10 +4,12 @@ Small frames: the input is convolved for all steps at once; backward takes all w
 all steps at once. Large frames, whose gates do not fit into the caches: every step convolves
 cat(x, h) once, in both directions.
 
-Forward keeps the activations of the four gates and the cell states, and backward the sequence of h,
-which is the output. The activations are what the step computed, not recomputed from h and c, which
-loses digits where a gate is small: exact gradients cost five values a step and pixel where autograd
-over the plain loop keeps seven.
+Backward takes the sequence of h, which is the output, and the activations of the four gates, which
+forward keeps: as the step computed them, for what h and c say about a small gate has lost its
+digits. The cell states follow from the activations by the step's own arithmetic, bit for bit. Exact
+gradients so cost four values a step and pixel where autograd over the plain loop keeps seven.
+Under autocast activations are float16, which has three bits more than bfloat16 for values in
+[-1, 1], and every fourth cell state is kept, so that what they lost does not add up.
 """
 
 from __future__ import annotations
@@ -19,10 +21,13 @@ import torch
 from torch import Tensor
 
 from . import convolution, pointwise
-from .convolution import step_conv, weight_gradient
+from .convolution import weight_gradient
 from .dispatch import Problem, are_finite, choose
 from .geometry import Geometry, geometry
 from .reference_loop import schedule
+from .state_maps import state_map
+
+CELLS = 4  # steps from one kept cell state to the next under autocast
 
 
 class Options(NamedTuple):
@@ -30,22 +35,26 @@ class Options(NamedTuple):
 
     peephole: Tensor | None
     mask: Tensor | None
-    hard: bool
+    hard: float
     reverse: bool
     batch_sizes: Sequence[int] | None
     geometry: Geometry
+    light_hh: Tensor | None = None
 
 
 def empty_kept(x: Tensor, c0: Tensor, options: Options) -> list[Tensor]:
-    """Room for what forward keeps: gates [n, 4 hidden, H, W] a step, then cells [n, hidden, H, W].
-
-    Under autocast gates are float16, which has three bits more than bfloat16 for values in [-1, 1].
-    """
+    """Room for what forward keeps: gates [n, 4 hidden, H, W] a step, cells [n, hidden, H, W]."""
     (batch, frames), (hidden, *size) = x.shape[:2], c0.shape[1:]
     counts = [n for _, n in schedule(frames, options.reverse, options.batch_sizes, batch)]
     dtype = kept_dtype(x, c0)
     gates = [c0.new_empty(n, 4 * hidden, *size, dtype=dtype) for n in counts]
+    counts = [n for step, n in enumerate(counts) if _keeps_cell(step, dtype, c0)]
     return gates + [c0.new_empty(n, hidden, *size) for n in counts]
+
+
+def _keeps_cell(step: int, dtype: torch.dtype, c0: Tensor) -> bool:
+    """Whether the cell state after a step is kept, if activations are in ``dtype``."""
+    return dtype != c0.dtype and step % CELLS == CELLS - 1
 
 
 def kept_dtype(x: Tensor, c0: Tensor) -> torch.dtype:
@@ -72,7 +81,7 @@ def run_forward(
 ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
     """All steps; see ``fused.conv_lstm`` for the arguments."""
     (batch, frames), finite = x.shape[:2], are_finite(x, h0)
-    peephole, mask, hard, reverse, batch_sizes, g = options
+    peephole, mask, hard, reverse, batch_sizes, g, light_hh = options
     gates, cells = [], []
     stepwise, weight, calls = _is_stepwise(x, weight_ih, g), weight_hh, frames
     if stepwise:
@@ -81,25 +90,26 @@ def run_forward(
         x = convolution.forward(x.flatten(0, 1), weight_ih, bias, g, finite)
         x = x.unflatten(0, (batch, frames))  # [N, T, 4 hidden, H', W']
     bias = bias if stepwise else None
-    conv = step_conv(weight, batch, c0.shape[2:], bias, calls=calls, finite=finite)
+    share = state_map(weight, light_hh, c0.shape[2:], batch, calls).share(bias, finite)
     c, dtype = c0.contiguous(), kept_dtype(x, c0)
     h = x.new_zeros(c.shape) if h0 is None else h0.to(x.dtype)
     sequence = (x.new_zeros if batch_sizes else x.new_empty)(batch, frames, *c.shape[1:])
     for step, (t, n) in enumerate(schedule(frames, reverse, batch_sizes, batch)):
         h_in = (h[:n] if mask is None else h[:n] * mask[:n]).to(weight.dtype)
         if stepwise:
-            z = conv(torch.cat([x[:n, t], h_in], 1)).to(c.dtype)
+            z = share(torch.cat([x[:n, t], h_in], 1)).to(c.dtype)
         elif step == 0 and h0 is None:
             z = x[:n, t].to(c.dtype, memory_format=torch.contiguous_format, copy=True)
         else:
-            z = torch.add(x[:n, t].to(c.dtype), conv(h_in)).contiguous()
+            z = torch.add(x[:n, t].to(c.dtype), share(h_in)).contiguous()
         h_now, c_now = pointwise.update_(z, c[:n], peephole, hard)
         sequence[:n, t] = h_now
         h, c = _join(h_now.to(x.dtype), h), _join(c_now, c)
         if save:
             gates.append(z.to(dtype))
-            cells.append(c_now)
-    return sequence, h, c.clone() if save else c, gates + cells
+            if _keeps_cell(step, dtype, c0):
+                cells.append(c_now)
+    return sequence, h, c.clone() if cells else c, gates + cells
 
 
 def run_backward(
@@ -116,14 +126,15 @@ def run_backward(
     dc: Tensor | None,
     need_dx: bool,
 ) -> tuple[Tensor | None, ...]:
-    """Gradients of x, both weights, the bias, h0, c0 and the peephole."""
+    """Gradients of x, both weights, the bias, h0, c0, the peephole and ``light_hh``."""
     batch, frames = sequence.shape[:2]
-    peephole, mask, hard, reverse, batch_sizes, g = options
+    peephole, mask, hard, reverse, batch_sizes, g, light_hh = options
     steps = schedule(frames, reverse, batch_sizes, batch)
-    gates, cells = kept[: len(steps)], kept[len(steps) :]
+    c0 = c0.contiguous()
+    gates = kept[: len(steps)]
+    cells = _cells(gates, kept[len(steps) :], c0)
     stepwise, inputs = x is not None and _is_stepwise(x, weight_ih, g), 0
     weight, same = weight_hh, geometry(c0.shape[2:], weight_hh.shape[-2:])
-    c0 = c0.contiguous()
     first_h = sequence.new_zeros(c0.shape) if h0 is None else h0.to(sequence.dtype)
     dh, dc = (
         torch.zeros_like(c0)
@@ -142,8 +153,8 @@ def run_backward(
     else:
         h_before = room(sequence.shape)
         dz = room(batch, frames, 4 * c0.shape[1], *c0.shape[2:])
-    calls = 1 if stepwise else frames
-    conv = step_conv(weight, batch, c0.shape[2:], transposed=True, calls=calls)
+    recur = state_map(weight, light_hh, c0.shape[2:], batch, 1 if stepwise else frames)
+    product, inner = recur.product(), recur.inner(frames)
     for step, (t, n) in reversed([*enumerate(steps)]):
         c, h = c0, first_h
         if step:
@@ -165,15 +176,19 @@ def run_backward(
         else:
             dz[:n, t], h_before[:n, t] = d, h
         if step or h0 is not None or inputs:
-            d_in = conv(d)
+            d_in, d_inner = product(d)
+            if inner is not None:
+                inner[:n, t] = d_inner
             if inputs:
                 dx[:n, t] = d_in[:, :inputs]
             dh[:n] = d_in[:, inputs:]
             if mask is not None:
                 dh[:n] *= mask[:n]
+    d_light_hh = None
     if not stepwise:
         flat = dz.flatten(0, 1)
-        d_weight_hh = weight_gradient(h_before.flatten(0, 1), flat, weight_hh, same)
+        inner = None if inner is None else inner.flatten(0, 1)
+        d_weight_hh, d_light_hh = recur.weight_gradients(h_before.flatten(0, 1), flat, inner)
         if weight_ih is None:
             dx = dz
         else:
@@ -184,7 +199,20 @@ def run_backward(
     d_peephole = None if peephole is None else d_peephole.sum_to_size(peephole.shape).clone()
     d_bias = None if d_bias is None else d_bias.to(weight.dtype)
     dh = None if h0 is None else dh.to(h0.dtype)
-    return dx, d_weight_ih, d_weight_hh, d_bias, dh, dc, d_peephole
+    return dx, d_weight_ih, d_weight_hh, d_bias, dh, dc, d_peephole, d_light_hh
+
+
+def _cells(gates: list[Tensor], kept: list[Tensor], c0: Tensor) -> list[Tensor]:
+    """The cell states after all steps, from the activations and the cell states that were kept."""
+    cells: list[Tensor] = []
+    for step, activations in enumerate(gates):
+        if _keeps_cell(step, activations.dtype, c0):
+            cells.append(kept[step // CELLS])
+            continue
+        before = _rows(cells[-1], c0, len(activations)) if cells else c0[: len(activations)]
+        i, f, g, _ = activations.to(c0.dtype).chunk(4, 1)
+        cells.append(pointwise.next_cell(i, f, g, before))
+    return cells
 
 
 def _join(state: Tensor, before: Tensor) -> Tensor:

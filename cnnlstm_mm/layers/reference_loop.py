@@ -8,10 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+# The activations of the gates: the slope of a hard sigmoid, clip(slope x + 0.5, 0, 1), or 0.
+GATE_ACTIVATIONS = dict(sigmoid=0.0, hard_sigmoid=1 / 6, hard_sigmoid_keras2=0.2)
 
-def hard_sigmoid(x: Tensor) -> Tensor:
-    """Keras 3's: relu6(x + 3) / 6. Keras 2's was clip(0.2 x + 0.5, 0, 1)."""
-    return F.relu6(x + 3) / 6
+
+def gate_activation(x: Tensor, hard: float) -> Tensor:
+    """clip(hard x + 0.5, 0, 1), or the sigmoid if ``hard`` is 0."""
+    if not hard:
+        return torch.sigmoid(x)
+    return F.relu6((x if hard == 1 / 6 else x * (6 * hard)) + 3) / 6
 
 
 def schedule(
@@ -24,16 +29,18 @@ def schedule(
     return [(t, batch_sizes[t]) for t in order if batch_sizes[t]]
 
 
-def update(z: Tensor, c: Tensor, peephole: Tensor | None, hard: bool) -> tuple[Tensor, Tensor]:
+def update(
+    z: Tensor, c: Tensor, peephole: Tensor | None, hard: float, activation: str = 'tanh'
+) -> tuple[Tensor, Tensor]:
     """One cell update from the pre-activations [N, 4 hidden, H, W]; returns h and c."""
-    sigmoid = hard_sigmoid if hard else torch.sigmoid
+    squash = getattr(torch, activation)
     z_i, z_f, z_g, z_o = z.chunk(4, 1)
     if peephole is not None:
         z_i, z_f = z_i + peephole[0] * c, z_f + peephole[1] * c
-    c = sigmoid(z_f) * c + sigmoid(z_i) * torch.tanh(z_g)
+    c = gate_activation(z_f, hard) * c + gate_activation(z_i, hard) * squash(z_g)
     if peephole is not None:
         z_o = z_o + peephole[2] * c
-    return sigmoid(z_o) * torch.tanh(c), c
+    return gate_activation(z_o, hard) * squash(c), c
 
 
 def loop(
@@ -44,7 +51,8 @@ def loop(
     *,
     peephole: Tensor | None = None,
     mask: Tensor | None = None,
-    hard: bool = False,
+    hard: float = 0.0,
+    activation: str = 'tanh',
     reverse: bool = False,
     batch_sizes: list[int] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -58,7 +66,8 @@ def loop(
         c: initial cell state, as h.
         peephole: [3, hidden, H or 1, W or 1] for i, f, o.
         mask: recurrent dropout, multiplied into h before the product, as h.
-        hard: hard sigmoid gates.
+        hard: slope of hard sigmoid gates; 0 for sigmoid gates.
+        activation: of the candidate and of the cell state, 'tanh' or 'relu'.
         reverse: from the last frame to the first.
         batch_sizes: for each frame, how many samples have it; these come first.
 
@@ -70,7 +79,7 @@ def loop(
     steps = gates_x.unbind(1)
     for t, n in schedule(len(steps), reverse, batch_sizes, batch):
         h_now = h[:n] if mask is None else h[:n] * mask[:n]
-        h_now, c_now = update(steps[t][:n] + recur(h_now), c[:n], peephole, hard)
+        h_now, c_now = update(steps[t][:n] + recur(h_now), c[:n], peephole, hard, activation)
         h_now = h_now.to(h.dtype)
         sequence[t] = h_now if n == batch else torch.cat([h_now, torch.zeros_like(h[n:])])
         h = h_now if n == batch else torch.cat([h_now, h[n:]])

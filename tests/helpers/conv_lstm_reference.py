@@ -46,11 +46,12 @@ def share(layer, p, side, x, **geometry):
 def direction(layer, p, frames, h, c, geometry, mask):
     """frames: list of [C, H, W] in the order they are processed; returns the
     list of h, and the last h and c."""
-    sigmoid = (
-        (lambda v: (v + 3).clamp(0, 6) / 6)
-        if layer.recurrent_activation == 'hard_sigmoid'
-        else torch.sigmoid
-    )
+    sigmoid = dict(
+        sigmoid=torch.sigmoid,
+        hard_sigmoid=lambda v: (v + 3).clamp(0, 6) / 6,
+        hard_sigmoid_keras2=lambda v: (0.2 * v + 0.5).clamp(0, 1),
+    )[layer.recurrent_activation]
+    tanh = dict(tanh=torch.tanh, relu=lambda v: v.clamp(min=0))[layer.activation]
     p_i = p_f = p_o = 0.0
     if layer.peephole:
         p_i, p_f, p_o = F.interpolate(
@@ -63,8 +64,8 @@ def direction(layer, p, frames, h, c, geometry, mask):
             for a, b in zip(share(layer, p, 'ih', x, **geometry), share(layer, p, 'hh', h * mask))
         )
         i, f = sigmoid(i + p_i * c), sigmoid(f + p_f * c)
-        c = f * c + i * torch.tanh(g)
-        h = sigmoid(o + p_o * c) * torch.tanh(c)
+        c = f * c + i * tanh(g)
+        h = sigmoid(o + p_o * c) * tanh(c)
         output.append(h)
     return output, h, c
 
@@ -74,9 +75,19 @@ def reference(layer, x, state=None, lengths=None):
     from the current seed."""
     count, frames = x.shape[:2]
     height, width = layer.output_size(tuple(x.shape[-2:]))
-    blocks = layer.num_layers * layer.directions
+    several = isinstance(layer.hidden_channels, tuple)  # a list of sizes
+    sizes = layer.hidden_channels if several else [layer.hidden_channels] * layer.num_layers
     if state is None:
-        state = (x.new_zeros(blocks, count, layer.hidden_channels, height, width),) * 2
+        zeros = [
+            x.new_zeros(count, f, height, width) for f in sizes for _ in range(layer.directions)
+        ]
+        state = (zeros,) * 2
+    elif several:
+        ends = [sum(sizes[: k + 1]) for k in range(len(sizes))]
+        state = [
+            [s[d][:, e - f : e] for e, f in zip(ends, sizes) for d in range(layer.directions)]
+            for s in state
+        ]
     parameters = dict(layer.named_parameters())
     hs, cs = [], []
     for k in range(layer.num_layers):
@@ -92,7 +103,7 @@ def reference(layer, x, state=None, lengths=None):
             y = x
             if layer.training and layer.dropout:
                 y = x * F.dropout(torch.ones_like(x[:, :1]), layer.dropout)
-            masks = torch.ones_like(state[0][0])
+            masks = torch.ones_like(state[0][k * layer.directions])
             if layer.training and layer.recurrent_dropout:
                 masks = F.dropout(masks, layer.recurrent_dropout)
             block = k * layer.directions + d
@@ -106,8 +117,8 @@ def reference(layer, x, state=None, lengths=None):
                     layer,
                     p,
                     [y[n, t] for t in order],
-                    state[0][block, n],
-                    state[1][block, n],
+                    state[0][block][n],
+                    state[1][block][n],
                     geometry,
                     masks[n],
                 )
@@ -124,4 +135,7 @@ def reference(layer, x, state=None, lengths=None):
     if layer.go_backwards:
         lengths = [frames] * count if lengths is None else [int(v) for v in lengths]
         x = torch.stack([torch.cat([s[:v].flip(0), s[v:]]) for s, v in zip(x, lengths)])
+    if several:
+        pairs = range(layer.directions)
+        hs, cs = ([torch.cat(s[d :: layer.directions], 1) for d in pairs] for s in (hs, cs))
     return x, (torch.stack(hs), torch.stack(cs))

@@ -18,12 +18,16 @@ EXTRA = dict(
         dict(reduce_channels=3),
         dict(gate_conv='pooled', peephole=True),
         dict(bidirectional=True),
+        dict(hidden_channels=[5, 4], recurrent_activation='hard_sigmoid_keras2'),
+        dict(activation='relu', num_layers=2),
     ],
     LSTMPoolingNeck=[
         dict(num_layers=2, dense_channels=3),
         dict(spatial_pool='max'),
         dict(spatial_pool='flatten', spatial_size=3),
         dict(bidirectional=True),
+        dict(hidden_channels=[5, 4], recurrent_activation='hard_sigmoid_keras2'),
+        dict(activation='relu', num_layers=2),
     ],
 )
 OPTIONS = [(name, options) for name in NECKS for options in ({}, *EXTRA.get(name, ()))]
@@ -33,7 +37,7 @@ def neck_config(name, pool=None, channels=6, **options):
     """Config of a small neck; ``pool`` under the neck's own name of that option."""
     if pool is not None:
         options[MODELS.get(name).pool_option] = pool
-    return dict(type=name, in_channels=channels, hidden_channels=4, **options)
+    return dict(dict(type=name, in_channels=channels, hidden_channels=4), **options)
 
 
 def build_neck(name, pool=None, channels=6, **options):

@@ -27,6 +27,11 @@ OPTIONS = dict(
     conv_depthwise=(dict(CONV, gate_conv='depthwise', norm=True, reduce_channels=12), I3D),
     conv_pooled=(dict(CONV, gate_conv='pooled', return_mode='mean', peephole=True), I3D),
     conv_plain=(dict(CONV, fused=False, bias=False, norm=True), I3D),
+    conv_keras2=(
+        dict(CONV, hidden_channels=[5, 6], recurrent_activation='hard_sigmoid_keras2'),
+        FLAT,
+    ),
+    conv_relu=(dict(CONV, activation='relu', return_mode='mean'), I3D),
     conv_dropout=(dict(CONV, dropout=0.3, recurrent_dropout=0.3), I3D),
     conv_per_step=(
         dict(CONV, return_mode='sequence', num_layers=2, tbptt_len=2, carry_prob=0.5),
@@ -34,6 +39,11 @@ OPTIONS = dict(
     ),
     conv_per_step_score=(dict(CONV, return_mode='sequence'), dict(PER_STEP, average_steps='score')),
     lstm=(dict(LSTM, num_layers=2, dropout=0.3), I3D),
+    lstm_keras2=(
+        dict(LSTM, hidden_channels=[5, 6], recurrent_activation='hard_sigmoid_keras2'),
+        I3D,
+    ),
+    lstm_relu=(dict(LSTM, activation='relu', num_layers=2, temporal_pool='mean'), I3D),
     lstm_mean=(dict(LSTM, temporal_pool='mean', dense_channels=3), I3D),
     lstm_max=(dict(LSTM, temporal_pool='max', spatial_pool='max'), PER_STEP),
     lstm_attention=(

@@ -19,7 +19,10 @@ OPTIONS = {
     'even_kernel': dict(kernel_size=(2, 4)),
     'no_bias': dict(bias=False),
     'hard_sigmoid': dict(recurrent_activation='hard_sigmoid'),
+    'hard_sigmoid_keras2': dict(recurrent_activation='hard_sigmoid_keras2'),
+    'relu': dict(activation='relu'),
     'layers': dict(num_layers=2),
+    'sizes': dict(hidden_channels=[3, 1]),
     'bidirectional': dict(bidirectional=True),
     'backwards': dict(go_backwards=True),
     'peephole': dict(peephole=True),
@@ -33,8 +36,9 @@ OPTIONS = {
 }
 PAIRS = [
     pair
-    for pair in combinations(OPTIONS, 2)
-    if not (set(OPTIONS[pair[0]]) & set(OPTIONS[pair[1]]) or set(pair) == {'norm', 'pooled'})
+    for pair in combinations([name for name in OPTIONS if name != 'hard_sigmoid_keras2'], 2)
+    if not set(OPTIONS[pair[0]]) & set(OPTIONS[pair[1]])
+    and set(pair) not in ({'norm', 'pooled'}, {'layers', 'sizes'})
 ]
 LENGTHS = [None, [1, 4, 3]]
 
@@ -45,18 +49,20 @@ def frame_size(request, monkeypatch):
     large ones."""
     if request.param == 'large':
         monkeypatch.setattr('cnnlstm_mm.layers.dispatch.STEPWISE', 0)
+        monkeypatch.setattr('cnnlstm_mm.layers.separable.CHUNK', 90)
 
 
 def make(options, dtype=torch.float64, inputs=2, hidden=2, size=(5, 4)):
     """A layer with random parameters, a clip of 3 samples and 4 frames, and
     initial states."""
     torch.manual_seed(0)
-    layer = ConvLSTM(inputs, hidden, **{'kernel_size': 3, **options}).to(dtype)
+    options = {'hidden_channels': hidden, 'kernel_size': 3, **options}
+    layer = ConvLSTM(inputs, **options).to(dtype)
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.3)
     x = torch.randn(3, 4, inputs, *size, dtype=dtype, requires_grad=True)
-    shape = (layer.num_layers * layer.directions, 3, hidden, *layer.output_size(size))
+    shape = (*layer.states.shape(3), *layer.output_size(size))
     state = tuple(torch.randn(shape, dtype=dtype, requires_grad=True) for _ in range(2))
     return layer, x, state
 

@@ -11,6 +11,8 @@ from helpers.conv_lstm_reference import reference
 
 from cnnlstm_mm.layers import ConvLSTM
 
+GATES = ['full', 'depthwise', 'pooled']
+
 
 @pytest.fixture
 def clip():
@@ -29,6 +31,7 @@ def close(a, b, relative=1e-6):
         {},
         dict(num_layers=2, bidirectional=True, peephole=True),
         dict(norm=True),
+        dict(gate_conv='depthwise'),
         dict(gate_conv='pooled'),
     ],
 )
@@ -83,19 +86,27 @@ def test_autocast(options, dtype, clip):
     close(grad, want_grad, 5e-2)
 
 
+@pytest.mark.parametrize('gate_conv', GATES)
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float64])
-def test_layer_in_another_dtype(dtype, clip):
-    layer = ConvLSTM(3, 4)
+def test_layer_in_another_dtype(dtype, gate_conv, clip):
+    layer = ConvLSTM(3, 4, gate_conv=gate_conv)
     want = layer(clip)[0]
+    want.sum().backward()
+    grads = [p.grad for p in layer.parameters()]
+    layer.zero_grad()
     output, (h, c) = layer.to(dtype)(clip.to(dtype))
     assert output.dtype == h.dtype == c.dtype == dtype
     close(output, want, 2e-2 if dtype == torch.bfloat16 else 1e-6)
+    output.sum().backward()
+    for parameter, grad in zip(layer.parameters(), grads):
+        close(parameter.grad, grad, 5e-2 if dtype == torch.bfloat16 else 1e-5)
 
 
+@pytest.mark.parametrize('gate_conv', GATES)
 @pytest.mark.parametrize('large', [False, True])
-def test_channels_last(clip, large, monkeypatch):
+def test_channels_last(clip, large, gate_conv, monkeypatch):
     monkeypatch.setattr('cnnlstm_mm.layers.dispatch.STEPWISE', 0 if large else 1 << 40)
-    layer = ConvLSTM(3, 4)
+    layer = ConvLSTM(3, 4, gate_conv=gate_conv)
     want = layer(clip)[0]
     want.sum().backward()
     grads = [p.grad.clone() for p in layer.parameters()]
@@ -113,15 +124,18 @@ def test_channels_last(clip, large, monkeypatch):
         close(a, b, 1e-5)
 
 
-def test_x_out_of_order_in_memory(clip):
-    layer = ConvLSTM(3, 4)
+@pytest.mark.parametrize('gate_conv', GATES)
+def test_x_out_of_order_in_memory(clip, gate_conv):
+    layer = ConvLSTM(3, 4, gate_conv=gate_conv)
     x = clip.transpose(1, 2).contiguous().transpose(1, 2)
     close(layer(x)[0], layer(clip)[0])
 
 
+@pytest.mark.parametrize('gate_conv', GATES)
 @pytest.mark.parametrize('lengths', [None, [4, 2]])
-def test_compiled_model(clip, lengths):
-    model = torch.nn.ModuleDict(dict(conv=torch.nn.Conv2d(3, 3, 1), lstm=ConvLSTM(3, 4)))
+def test_compiled_model(clip, lengths, gate_conv):
+    lstm = ConvLSTM(3, 4, gate_conv=gate_conv)
+    model = torch.nn.ModuleDict(dict(conv=torch.nn.Conv2d(3, 3, 1), lstm=lstm))
 
     def run(x):
         y = model['conv'](x.flatten(0, 1)).unflatten(0, x.shape[:2])
@@ -136,15 +150,18 @@ def test_compiled_model(clip, lengths):
         close(a, b, 1e-5)
 
 
-@pytest.mark.parametrize('convolved', [False, True], ids=['gates', 'frames'])
-def test_operator_declares_what_it_returns(convolved):
-    layer = ConvLSTM(3, 2).double()
-    x = torch.randn(2, 3, 3 if convolved else 8, 4, 3, dtype=torch.float64, requires_grad=True)
+@pytest.mark.parametrize('what', ['gates', 'frames', 'depthwise', 'pooled'])
+def test_operator_declares_what_it_returns(what):
+    light = dict(gate_conv=what) if what in ('depthwise', 'pooled') else {}
+    layer = ConvLSTM(3, 2, **light).double()
+    inputs = 3 if what == 'frames' else 8
+    x = torch.randn(2, 3, inputs, 4, 3, dtype=torch.float64, requires_grad=True)
     c = torch.randn(2, 2, 4, 3, dtype=torch.float64, requires_grad=True)
     weights = (layer.weight_ih_l0, layer.weight_hh_l0, layer.bias_l0)
-    if not convolved:
+    if what != 'frames':
         weights = None, layer.weight_hh_l0, None
-    options = None, None, False, False, None, [1, 1, 1, 1], [1, 1], [1, 1]
+    light_hh = getattr(layer, 'depth_hh_l0' if what == 'depthwise' else 'gate_hh_l0', None)
+    options = None, None, False, False, None, [1, 1, 1, 1], [1, 1], [1, 1], light_hh
     torch.library.opcheck(
         torch.ops.cnnlstm_mm.conv_lstm.default,
         (x, *weights, None, c, True, *options),
@@ -152,8 +169,26 @@ def test_operator_declares_what_it_returns(convolved):
     )
 
 
-def test_export(clip):
-    layer = ConvLSTM(3, 4, num_layers=2).eval()
+@pytest.mark.parametrize('bias', [False, True])
+@pytest.mark.parametrize('need_dx', [False, True])
+def test_separable_operator_declares_what_it_returns(bias, need_dx):
+    shapes = (3, 4, 6, 5), (4, 1, 2, 3), (6, 4, 1, 1), (6,)
+    x, *weights = (torch.randn(shape, dtype=torch.float64) for shape in shapes)
+    weights = [w.requires_grad_() for w in weights]
+    geometry = [1, 1, 0, 1], [2, 1], [1, 1]
+    arguments = x.requires_grad_(need_dx), *weights[:2], weights[2] if bias else None, *geometry
+    tests = (
+        'test_schema',
+        'test_autograd_registration',
+        'test_faketensor',
+        'test_aot_dispatch_static',
+    )
+    torch.library.opcheck(torch.ops.cnnlstm_mm.separable.default, arguments, test_utils=tests)
+
+
+@pytest.mark.parametrize('gate_conv', GATES)
+def test_export(clip, gate_conv):
+    layer = ConvLSTM(3, 4, num_layers=2, gate_conv=gate_conv).eval()
     program = torch.export.export(layer, (clip,))
     close(program.module()(clip)[0], layer(clip)[0])
     assert not any(
@@ -163,8 +198,9 @@ def test_export(clip):
     )
 
 
-def test_trace(clip):
-    layer = ConvLSTM(3, 4).eval()
+@pytest.mark.parametrize('gate_conv', GATES)
+def test_trace(clip, gate_conv):
+    layer = ConvLSTM(3, 4, gate_conv=gate_conv).eval()
     close(torch.jit.trace(layer, clip)(clip)[0], layer(clip)[0])
 
 
@@ -173,8 +209,9 @@ def test_script_names_the_alternative():
         torch.jit.script(torch.nn.Sequential(ConvLSTM(3, 4)))
 
 
-def test_func_equals_autograd(clip):
-    layer = ConvLSTM(3, 4)
+@pytest.mark.parametrize('gate_conv', GATES)
+def test_func_equals_autograd(clip, gate_conv):
+    layer = ConvLSTM(3, 4, gate_conv=gate_conv)
     parameters = {k: v.detach() for k, v in layer.named_parameters()}
 
     def loss(parameters, x):
@@ -188,14 +225,15 @@ def test_func_equals_autograd(clip):
     close(per_sample['weight_hh_l0'].sum(0), got['weight_hh_l0'], 1e-5)
 
 
-def test_second_derivative_is_refused_or_right():
+@pytest.mark.parametrize('gate_conv', GATES)
+def test_second_derivative_is_refused_or_right(gate_conv):
     torch.manual_seed(0)
     x = torch.randn(1, 2, 1, 3, 3, dtype=torch.float64, requires_grad=True)
-    fused = ConvLSTM(1, 1).double()
+    fused = ConvLSTM(1, 1, gate_conv=gate_conv).double()
     (grad,) = torch.autograd.grad(fused(x)[0].sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match='fused=False|once_differentiable'):
         grad.sum().backward()
-    plain = ConvLSTM(1, 1, fused=False).double()
+    plain = ConvLSTM(1, 1, gate_conv=gate_conv, fused=False).double()
     assert torch.autograd.gradgradcheck(lambda x: plain(x)[0], (x,), fast_mode=True)
 
 
@@ -213,12 +251,15 @@ def test_every_parameter_gets_a_gradient_at_the_first_step():
         assert not [name for name, p in layer.named_parameters() if p.grad is None]
 
 
-def test_distributed_data_parallel(clip, tmp_path):
+@pytest.mark.parametrize('gate_conv', GATES)
+def test_distributed_data_parallel(clip, gate_conv, tmp_path):
     torch.distributed.init_process_group(
         'gloo', init_method=f'file://{tmp_path}/store', rank=0, world_size=1
     )
     try:
-        model = torch.nn.parallel.DistributedDataParallel(ConvLSTM(3, 4, peephole=True))
+        model = torch.nn.parallel.DistributedDataParallel(
+            ConvLSTM(3, 4, peephole=True, gate_conv=gate_conv)
+        )
         for _ in range(2):
             model(clip)[0].sum().backward()
     finally:
@@ -268,8 +309,10 @@ def test_dropout_only_in_training(clip):
     close(layer(clip)[0], reference(layer, clip)[0])
 
 
-def test_padded_frames_may_hold_anything(clip):
-    layer, lengths = ConvLSTM(3, 4, bidirectional=True), torch.tensor([2, 4])
+@pytest.mark.parametrize('gate_conv', GATES)
+def test_padded_frames_may_hold_anything(clip, gate_conv):
+    layer = ConvLSTM(3, 4, bidirectional=True, gate_conv=gate_conv)
+    lengths = torch.tensor([2, 4])
     dirty = clip.clone()
     dirty[0, 2:] = float('nan')
     results = []
@@ -369,15 +412,19 @@ def test_initial_values():
     assert layer.bias_l1.tolist() == [0.0] * 5 + [1.0] * 5 + [0.0] * 10
 
 
-def test_operator_is_what_runs(clip, monkeypatch):
+@pytest.mark.parametrize('gate_conv', GATES)
+def test_operator_is_what_runs(clip, gate_conv, monkeypatch):
     monkeypatch.setattr('cnnlstm_mm.layers.conv_lstm.loop', None)
-    assert ConvLSTM(3, 4, num_layers=2, bidirectional=True, peephole=True)(clip)[0].shape == (
-        2,
-        4,
-        8,
-        6,
-        5,
-    )
+    options = dict(num_layers=2, bidirectional=True, peephole=True, gate_conv=gate_conv)
+    assert ConvLSTM(3, 4, **options)(clip)[0].shape == (2, 4, 8, 6, 5)
+
+
+@pytest.mark.parametrize('gate_conv', GATES[1:])
+def test_light_gates_take_the_plain_loop_on_cuda(clip, gate_conv, monkeypatch):
+    monkeypatch.setattr('cnnlstm_mm.layers.gpu.runs', lambda c0: True)
+    monkeypatch.setattr('cnnlstm_mm.layers.conv_lstm.run_operator', None)
+    layer = ConvLSTM(3, 4, gate_conv=gate_conv)
+    close(layer(clip)[0], reference(layer, clip)[0])
 
 
 def kept_bytes(layer, x):
@@ -395,9 +442,9 @@ def kept_bytes(layer, x):
     return sum(kept.values())
 
 
-@pytest.mark.parametrize('autocast, ours, plain', [(False, 20, 28), (True, 12, 18)])
+@pytest.mark.parametrize('autocast, ours, plain', [(False, 16, 28), (True, 9, 18)])
 def test_bytes_kept_a_step_and_value(autocast, ours, plain):
-    """i, f, g, o and c; autograd over the plain loop keeps tanh(c) and h, too."""
+    """i, f, g, o, under autocast every fourth c; autograd over the plain loop: c, tanh(c), h, too."""
     layer, values = ConvLSTM(3, 4), 2 * 4 * 30
     for layer.fused, want in ((True, ours), (False, plain)):
         with torch.autocast('cpu', torch.bfloat16, enabled=autocast):
@@ -408,9 +455,10 @@ def test_bytes_kept_a_step_and_value(autocast, ours, plain):
 
 @pytest.mark.parametrize('gate', [1e-7, 3e-7, 1e-6, 1e-5, 1e-2, 0.5, 0.9])
 @pytest.mark.parametrize('activation', ['sigmoid', 'hard_sigmoid'])
-def test_gradients_at_small_gates(activation, gate):
+@pytest.mark.parametrize('gate_conv', GATES)
+def test_gradients_at_small_gates(gate_conv, activation, gate):
     """One cell, against the derivatives by hand in float64."""
-    layer = ConvLSTM(1, 1, 1, recurrent_activation=activation)
+    layer = ConvLSTM(1, 1, 1, recurrent_activation=activation, gate_conv=gate_conv)
     hard = activation == 'hard_sigmoid'
     value = torch.tensor(gate, dtype=torch.float64)
     with torch.no_grad():
@@ -431,11 +479,12 @@ def test_gradients_at_small_gates(activation, gate):
         assert (a - b).abs() <= 2e-5 * b.abs()
 
 
+@pytest.mark.parametrize('gate_conv', GATES)
 @pytest.mark.parametrize('activation', ['sigmoid', 'hard_sigmoid'])
 @pytest.mark.parametrize('size', [5, 9], ids=['small', 'large'])
-def test_training_and_evaluation_give_the_same_bits(activation, size, monkeypatch):
+def test_training_and_evaluation_give_the_same_bits(activation, size, gate_conv, monkeypatch):
     monkeypatch.setattr('cnnlstm_mm.layers.dispatch.STEPWISE', 2 * 16 * 81)
-    layer = ConvLSTM(3, 4, recurrent_activation=activation, peephole=True)
+    layer = ConvLSTM(3, 4, recurrent_activation=activation, peephole=True, gate_conv=gate_conv)
     x = torch.randn(2, 6, 3, size, size)
     x[:, :2] = 0
     x[0, 2] *= 1e-30  # cell states at the end of the range
@@ -446,11 +495,12 @@ def test_training_and_evaluation_give_the_same_bits(activation, size, monkeypatc
         assert torch.equal(a, b)
 
 
+@pytest.mark.parametrize('gate_conv', GATES)
 @pytest.mark.parametrize('activation', ['sigmoid', 'hard_sigmoid'])
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
-def test_gradients_where_cells_and_gates_are_zero(activation, dtype):
+def test_gradients_where_cells_and_gates_are_zero(activation, dtype, gate_conv):
     torch.manual_seed(0)
-    layer = ConvLSTM(2, 3, recurrent_activation=activation).to(dtype)
+    layer = ConvLSTM(2, 3, recurrent_activation=activation, gate_conv=gate_conv).to(dtype)
     x = torch.randn(2, 6, 2, 5, 4, dtype=dtype)
     x[:, :2] = 0  # no bias: g, and so c, is 0
     x[0] *= 1e3  # gates that are 0 and 1
@@ -467,10 +517,12 @@ def test_gradients_where_cells_and_gates_are_zero(activation, dtype):
         close(a, b, 1e-5 if dtype == torch.float32 else 1e-12)
 
 
-def test_small_gates_over_many_steps():
+@pytest.mark.parametrize('gate_conv', GATES)
+def test_small_gates_over_many_steps(gate_conv):
     """A layer whose gate i is nearly closed, float32 against float64."""
     torch.manual_seed(0)
-    layer, x = ConvLSTM(2, 3, recurrent_activation='hard_sigmoid'), torch.randn(2, 64, 2, 5, 4)
+    layer = ConvLSTM(2, 3, recurrent_activation='hard_sigmoid', gate_conv=gate_conv)
+    x = torch.randn(2, 64, 2, 5, 4)
     with torch.no_grad():
         layer.bias_l0[:3] = -2.9
     grads = []
@@ -481,8 +533,9 @@ def test_small_gates_over_many_steps():
         close(a, b, 1e-5)
 
 
-def test_output_changed_in_place_is_noticed(clip):
-    layer = ConvLSTM(3, 4)
+@pytest.mark.parametrize('gate_conv', GATES)
+def test_output_changed_in_place_is_noticed(clip, gate_conv):
+    layer = ConvLSTM(3, 4, gate_conv=gate_conv)
     output, _ = layer(clip)
     output.mul_(2)
     with pytest.raises(RuntimeError, match='inplace operation'):

@@ -28,13 +28,33 @@ def test_products_are_slow_on_amd(cpuinfo, fast, monkeypatch):
     assert REAL.__wrapped__() == fast
 
 
-@pytest.mark.parametrize('operation', ['forward', 'data_gradient', 'weight_gradient'])
-def test_convolutions_where_products_are_slow(operation, monkeypatch):
+@pytest.mark.parametrize(
+    'operation, pads, slow',
+    [
+        ('forward', 1, 'torch'),
+        ('data_gradient', 1, 'torch'),
+        ('weight_gradient', 1, 'winograd'),
+        ('forward', 0, 'winograd'),
+        ('data_gradient', 0, 'winograd'),
+        ('weight_gradient', 0, 'winograd'),
+    ],
+)
+def test_convolutions_where_products_are_slow(operation, pads, slow, monkeypatch):
     x, weight = torch.empty(64, 512, 7, 7), torch.empty(1024, 512, 3, 3)
-    problem = Problem.from_tensors(x, weight, Geometry((1, 1, 1, 1)))
+    problem = Problem.from_tensors(x, weight, Geometry((pads,) * 4))
     assert choose(operation, problem) == 'winograd'
     monkeypatch.setattr(dispatch, 'fast_products', lambda: False)
-    assert choose(operation, problem) == 'torch'
+    assert choose(operation, problem) == slow
+
+
+def test_steps_where_products_are_slow(monkeypatch):
+    problem = Problem(
+        torch.device('cpu'), torch.float32, 2, 256, 1024, (7, 7), (3, 3), Geometry((1,) * 4), 32
+    )
+    for fast in (True, False):
+        monkeypatch.setattr(dispatch, 'fast_products', lambda fast=fast: fast)
+        for operation in ('step', 'transposed_step'):
+            assert (choose(operation, problem) == 'winograd') == fast
 
 
 @pytest.mark.parametrize('groups', [1, 4])

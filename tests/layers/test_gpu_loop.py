@@ -33,12 +33,12 @@ OPTIONS = [
     dict(),
     dict(h0=False),
     dict(peephole=(1, 1)),
-    dict(peephole=(5, 4), hard=True, reverse=True),
+    dict(peephole=(5, 4), hard=1 / 6, reverse=True),
     dict(mask=True),
     dict(mask=True, h0=False, reverse=True),
     dict(lengths=[3, 2, 1]),
     dict(lengths=[3, 2, 1], reverse=True, mask=True, peephole=(1, 1)),
-    dict(lengths=[3, 3, 2], reverse=True, h0=False, hard=True),
+    dict(lengths=[3, 3, 2], reverse=True, h0=False, hard=0.2),
     dict(batch=0, lengths=None),
     dict(frames=1),
     dict(size=(1, 1), peephole=(1, 1)),
@@ -97,7 +97,7 @@ def problem(
     h0=True,
     peephole=None,
     mask=False,
-    hard=False,
+    hard=0.0,
     reverse=False,
     lengths=None,
 ):
@@ -240,7 +240,7 @@ def test_operator_is_what_torch_compile_believes(name, device, save, convolved, 
     if convolved:
         x, weight_ih = torch.randn(3, 3, 2, 5, 4), torch.randn(40, 2, 3, 3)
         given = x.to(device).requires_grad_(save), weight_ih.to(device), weight, c0.new_ones(40)
-    options = peephole, None, False, False, None, [1, 1, 1, 1], [1, 1], [1, 1]
+    options = peephole, None, False, False, None, [1, 1, 1, 1], [1, 1], [1, 1], None
     operator = torch.ops.cnnlstm_mm.conv_lstm.default
     torch.library.opcheck(operator, (*given, h0, c0, save, *options))
 

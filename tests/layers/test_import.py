@@ -48,6 +48,8 @@ def test_all_else_imports_mmaction(code, no_mmaction):
     [
         'import cnnlstm_mm',
         'import mmaction, cnnlstm_mm',
+        'import mmengine, cnnlstm_mm',
+        'from cnnlstm_mm.layers import ConvLSTM; import mmengine',
         'from cnnlstm_mm.layers import ConvLSTM',
         'from cnnlstm_mm.layers import ConvLSTM; from cnnlstm_mm.models import necks',
         'import cnnlstm_mm.layers; cnnlstm_mm.models',
@@ -56,4 +58,15 @@ def test_all_else_imports_mmaction(code, no_mmaction):
 )
 def test_everything_is_registered(first):
     done = run_python('-c', f'{first}\n{REGISTERED}', env={'PYTHONPATH': str(ROOT)})
+    assert done.returncode == 0, done.stderr
+
+
+def test_mmengine_imports_where_mmaction2_fails(tmp_path):
+    (tmp_path / 'mmaction.py').write_text('raise AssertionError("wrong mmcv")')
+    code = 'from cnnlstm_mm.layers import ConvLSTM; import mmengine, mmcv, mmaction'
+    done = run_python('-c', code, env={'PYTHONPATH': f'{tmp_path}:{ROOT}'})
+    assert done.stderr.rstrip().endswith('AssertionError: wrong mmcv')
+    done = run_python(
+        '-c', code.replace(', mmaction', ''), env={'PYTHONPATH': f'{tmp_path}:{ROOT}'}
+    )
     assert done.returncode == 0, done.stderr

@@ -242,7 +242,8 @@ def test_observer(observer, options, clip):
 
 
 @pytest.mark.parametrize('old', [False, True], ids=['today', 'PyTorch 2.6'])
-def test_exported_graph_is_plain(old, clip, monkeypatch):
+@pytest.mark.parametrize('gate_conv', ['full', 'depthwise', 'pooled'])
+def test_exported_graph_is_plain(gate_conv, old, clip, monkeypatch):
     """PyTorch 2.6 has no ``torch.compiler.is_exporting``."""
     if old:
         with monkeypatch.context() as patch:
@@ -251,13 +252,13 @@ def test_exported_graph_is_plain(old, clip, monkeypatch):
             namespace = {'torch': torch}
             exec(source[source.index('def _is_exporting') : source.index('def run_op')], namespace)
         monkeypatch.setattr(conv_lstm, 'must_be_plain', namespace['must_be_plain'])
-    program = torch.export.export(ConvLSTM(3, 4).eval(), (clip,))
+    program = torch.export.export(ConvLSTM(3, 4, gate_conv=gate_conv).eval(), (clip,))
     calls = [str(node.target) for node in program.graph.nodes if node.op == 'call_function']
     assert calls and not any('conv_lstm' in call for call in calls)
 
 
 def test_second_derivative_names_the_cure(clip):
-    for options in ({}, dict(peephole=True)):
+    for options in ({}, dict(peephole=True), dict(gate_conv='depthwise'), dict(gate_conv='pooled')):
         layer, x = ConvLSTM(3, 4, **options), clip.clone().requires_grad_()
         (grad,) = torch.autograd.grad(layer(x)[0].square().sum(), x, create_graph=True)
         with pytest.raises(RuntimeError, match='fused=False'):

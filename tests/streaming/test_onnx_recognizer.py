@@ -71,9 +71,12 @@ def test_streams_of_a_batch_are_those_of_pytorch(conv, frames):
     assert abs(scores[0] - scores[1]).max() > 1e-3
 
 
-def test_a_running_softmax_is_exported(tmp_path, frames):
-    """The pooling with the most state, over an LSTM."""
-    rec, onnx = exported('lstm_attention', tmp_path / 'm.onnx')
+# The pooling with the most state, over an LSTM; the activations of Keras's older models.
+@pytest.mark.parametrize(
+    'option', ['lstm_attention', 'conv_keras2', 'conv_relu', 'lstm_keras2', 'lstm_relu']
+)
+def test_options_are_exported(option, tmp_path, frames):
+    rec, onnx = exported(option, tmp_path / 'm.onnx')
     assert check_step(rec, onnx, frames) < 1e-5
 
 

@@ -1,5 +1,6 @@
 """tools/convert_keras_weights.py: formats, what it says, what it refuses."""
 
+import json
 import re
 import shlex
 import sys
@@ -142,7 +143,7 @@ def test_without_h5py(seed_file, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     'content, words',
     [
-        (None, 'does not exist'),
+        (None, 'expected a file of Keras, got .*: no such file'),
         (
             b'version https://git-lfs',
             r"expected a .keras or HDF5 file, .* begins with b'version https:/",
@@ -259,17 +260,19 @@ def pooled_twice():
             lambda: changed_mobilenet('conv1_bn', epsilon=1e-2),
             'conv1_bn has epsilon=0.01, expected',
         ),
-        (lambda: lstm_model(recurrent_activation='hard_sigmoid'), "'hard_sigmoid', expected 'sigm"),
-        (pooled_twice, 'dense.* is a Dense, expected the end'),
+        (
+            lambda: lstm_model(recurrent_activation='relu'),
+            "has recurrent_activation='relu', expected",
+        ),
+        (pooled_twice, "dense.* has activation='linear', expected 'relu'"),
         (branching, 'branches or joins at lstm'),
         (two_outputs, 'has several outputs'),
         (
             lambda: seed_model(inner=[layers.TimeDistributed(layers.MaxPooling2D(1, name='pool'))]),
             'pool is a TimeDistributed MaxPooling2D, expected a ConvLSTM2D',
         ),
-        (lambda: seed_model(activation='relu'), "activation='relu', expected 'tanh'"),
+        (lambda: seed_model(activation='elu'), "conv_lstm2d.* has activation='elu', expected one"),
         (lambda: lstm_model(go_backwards=True), 'go_backwards=True, expected False'),
-        (lambda: lstm_model(pooling='max'), 'is a TimeDistributed GlobalMaxPooling2D'),
         (lambda: mobilenet(pooling='max'), 'is a GlobalMaxPooling2D'),
     ],
 )
@@ -280,13 +283,54 @@ def test_options_that_do_not_fit(build, words, tmp_path):
     assert not (tmp_path / 'x.pth').exists()
 
 
-def test_refuses_the_hard_sigmoid_of_keras_2(tmp_path):
+@pytest.mark.parametrize('weights_alone', [False, True])
+def test_the_hard_sigmoid_of_keras_2(weights_alone, tmp_path, caplog):
+    """Its default, where a file of weights does not tell."""
     source = save(seed_model(recurrent_activation='hard_sigmoid'), tmp_path / 'model.h5')
-    convert(source)
+    assert convert(source)[1]['neck']['recurrent_activation'] == 'hard_sigmoid'
     with h5py.File(source, 'a') as file:
         file['model_weights'].attrs['keras_version'] = '2.3.1'
-    said = run_converter(source, tmp_path / 'x.pth', fails=True)
-    assert 'has the hard_sigmoid of Keras 2.3.1' in said
+        if weights_alone:
+            del file.attrs['model_config']
+    assert convert(source)[1]['neck']['recurrent_activation'] == 'hard_sigmoid_keras2'
+    assert ('taken to have its default gates' in caplog.text) == weights_alone
+
+
+def test_the_mobilenet_of_keras_2_pads_before_its_first_layer(tmp_path):
+    """Which comes to the same for frames of even height and width."""
+    source = save(seed_model(recurrent_activation='hard_sigmoid'), tmp_path / 'model.h5')
+    weights, _ = convert(source)
+    with h5py.File(source, 'a') as file:
+        model = json.loads(file.attrs['model_config'])
+        (wrapper,) = (x for x in model['config']['layers'] if x['class_name'] == 'TimeDistributed')
+        inner = wrapper['config']['layer']
+        inner['class_name'] = 'Model'
+        place = [layer['name'] for layer in inner['config']['layers']].index('conv1')
+        first = inner['config']['layers'][place]
+        pad = dict(name='conv1_pad', padding=[[0, 1], [0, 1]], data_format='channels_last')
+        pad = dict(class_name='ZeroPadding2D', name='conv1_pad', config=pad)
+        pad['inbound_nodes'] = first['inbound_nodes']
+        first['inbound_nodes'] = [[['conv1_pad', 0, 0, {}]]]
+        first['config']['padding'] = 'valid'
+        inner['config']['layers'].insert(place, pad)
+        file.attrs['model_config'] = json.dumps(model)
+        file['model_weights'].attrs['keras_version'] = '2.2.4'
+    again, config = convert(source)
+    assert_same(again, weights)
+    assert config['neck']['recurrent_activation'] == 'hard_sigmoid_keras2'
+
+
+def test_the_printed_command_replaces_a_head_of_another_type(tmp_path):
+    tail = [layers.GlobalAveragePooling2D(), layers.Dense(5, activation='softmax')]
+    source = save(seed_model(tail=tail), tmp_path / 'model.keras')
+    said = run_converter(source, tmp_path / 'm.pth')
+    command = shlex.split(re.search('python (.*)', said)[1])
+    config = Config.fromfile(command[1])
+    options = dict(option.split('=', 1) for option in command[4:])
+    config.merge_from_dict({k: DictAction._parse_iterable(v) for k, v in options.items()})
+    model = MODELS.build(config.model)
+    assert type(model.cls_head).__name__ == 'I3DHead'
+    model.load_state_dict(torch.load(tmp_path / 'm.pth', weights_only=True)['state_dict'])
 
 
 def test_dropout_is_carried_over_or_logged(tmp_path, caplog):

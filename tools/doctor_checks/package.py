@@ -51,11 +51,12 @@ CONFIG = r"""
 import json, sys
 from argparse import Namespace
 import cnnlstm_mm
-from cnnlstm_mm.engine.launch import check_files, load_config
+from cnnlstm_mm.engine.launch import apply_flip_labels, check_files, load_config
 cfg = load_config(Namespace(config=sys.argv[1], cfg_options=None,
                             launcher='none', work_dir=None, local_rank=0))
 modes = [m for m in ('train', 'val', 'test') if cfg.get(f'{m}_dataloader')]
 try:
+    apply_flip_labels(cfg)
     check_files(cfg, modes)
     from mmaction.registry import DATASETS
     sizes = []
@@ -63,7 +64,8 @@ try:
         data = cfg[f'{mode}_dataloader'].dataset
         data.lazy_init = False
         sizes.append(f'{mode}: {len(DATASETS.build(data))}')
-    print('samples of', ', '.join(sizes))
+    from cnnlstm_mm.mirrored_classes import flip_warning
+    print(json.dumps(['samples of ' + ', '.join(sizes), flip_warning(cfg)]))
 except Exception as error:
     sys.exit(json.dumps(f'{error}'))
 """
@@ -109,8 +111,15 @@ def fixes() -> list[Result]:
 
 def config_files(config: str) -> list[Result]:
     """Whether the lists, videos and weights that a config needs exist."""
+    name, warning = f'files of {config}', ''
     good, said = tried(CONFIG, 300.0, config)
-    return [_files(f'files of {config}', good, said)]
+    if good:
+        said, warning = json.loads(said)
+    results = [_files(name, good, said)]
+    if warning:
+        found, _, cure = warning.partition('; fix: ')
+        results.append(Result(f'flips of {config}', 'warning', found, cure))
+    return results
 
 
 def list_file(

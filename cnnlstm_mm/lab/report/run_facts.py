@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from mmengine.config import Config
 from cnnlstm_mm.config import datasets_of, list_path, named_weights, read_config
 from cnnlstm_mm.engine.launch import apply_exact_resume
 from cnnlstm_mm.features.store import read_manifest
+from cnnlstm_mm.mirrored_classes import resolve_flips
 from cnnlstm_mm.models.balanced_losses import BALANCED
 from cnnlstm_mm.models.fit import neck_class
 
@@ -175,6 +177,8 @@ def _as_trained(cfg: Config) -> Config:
     """A copy with the parts that tools/train.py puts in."""
     cfg = copy.deepcopy(cfg)
     apply_exact_resume(cfg)
+    with suppress(ValueError):  # no class names here
+        resolve_flips(cfg)
     return cfg
 
 

@@ -60,7 +60,7 @@ def run_forward(
         frame and the cell states [N, T + 1, H, W, hidden] by step.
     """
     batch, frames = gates_x.shape[:2]
-    peephole, mask, hard, reverse, batch_sizes, _ = options
+    peephole, mask, hard, reverse, batch_sizes, *_ = options
     steps = steps_of(frames, reverse, batch_sizes, batch)
     output, h, c, kept = empty_output(gates_x, c0, save)
     sequence, last_h, last_c = last(output), last(h), last(c)  # views
@@ -117,7 +117,7 @@ def run_backward(
 ) -> tuple[Tensor | None, ...]:
     """Gradients of the input's share of the gates, the weight, h0, c0 and the peephole."""
     batch, frames = sequence.shape[:2]
-    peephole, mask, hard, reverse, batch_sizes, _ = options
+    peephole, mask, hard, reverse, batch_sizes, *_ = options
     gates, cells = kept
     steps = steps_of(frames, reverse, batch_sizes, batch)
     mask = None if mask is None else last(mask)
@@ -168,6 +168,9 @@ def _hidden_before(sequence: Tensor, steps: list[Step], h0: Tensor | None) -> Te
         before[:, :-1] = sequence[:, 1:]
     else:
         before[:, 1:] = sequence[:, :-1]
+    before[:, steps[0].frame] = (
+        0  # of samples without this frame, too: their dz is 0, 0 * NaN is not
+    )
     for step in steps:
         if step.before < step.count:
             begin = slice(step.before, step.count)

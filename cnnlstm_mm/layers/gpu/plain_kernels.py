@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..reference_loop import gate_activation
 from .steps import Backward, Forward, Step
 
 
@@ -24,11 +25,11 @@ class PlainKernels:
         c = run.cells[:n, step.number if keep else 0]
         if run.peephole is not None:
             i, f = i + run.peephole[0] * c, f + run.peephole[1] * c
-        i, f, g = _sigmoid(i, run.hard), _sigmoid(f, run.hard), g.tanh()
+        i, f, g = gate_activation(i, run.hard), gate_activation(f, run.hard), g.tanh()
         c = f * c + i * g
         if run.peephole is not None:
             o = o + run.peephole[2] * c
-        o = _sigmoid(o, run.hard)
+        o = gate_activation(o, run.hard)
         h = o * c.tanh()
         run.cells[:n, step.number + 1 if keep else 0] = c
         run.sequence[:n, step.frame] = h
@@ -70,9 +71,5 @@ class PlainKernels:
         run.dz[:n, step.frame] = run.dense[:n] = dz
 
 
-def _sigmoid(z: Tensor, hard: bool) -> Tensor:
-    return torch.nn.functional.hardsigmoid(z) if hard else z.sigmoid()
-
-
-def _slope(gate: Tensor, hard: bool) -> Tensor:
-    return ((gate > 0) & (gate < 1)).to(gate.dtype) / 6 if hard else gate * (1 - gate)
+def _slope(gate: Tensor, hard: float) -> Tensor:
+    return ((gate > 0) & (gate < 1)).to(gate.dtype) * hard if hard else gate * (1 - gate)

@@ -58,7 +58,7 @@ def run_backward(
     dc: Tensor | None,
     need_dx: bool,
 ) -> tuple[Tensor | None, ...]:
-    """Gradients of x, both weights, the bias, h0, c0 and the peephole."""
+    """As ``recurrence.run_backward``, which has light gates, too."""
     rest = sequence, *kept, d_sequence, dh, dc
     inputs = weight_hh, h0, c0, *rest, options.peephole, options.mask
 
@@ -71,7 +71,7 @@ def run_backward(
     grads = _run(name, function, inputs, c0, weight_hh, options, sequence.shape[1])
     dz, d_weight_hh, *states = grads
     if weight_ih is None:
-        return dz, None, d_weight_hh, None, *states
+        return dz, None, d_weight_hh, None, *states, None
     frames, weight, flat = _last(x.flatten(0, 1)), _last(weight_ih), dz.flatten(0, 1)
     d_bias = flat.sum((0, 2, 3))
     d_weight_ih = weight_gradient(frames, flat, weight, options.geometry).contiguous()
@@ -79,7 +79,7 @@ def run_backward(
     if need_dx:
         dx = _last(data_gradient(flat, frames, weight, options.geometry))
         dx = dx.unflatten(0, sequence.shape[:2])
-    return dx, d_weight_ih, d_weight_hh, d_bias, *states
+    return dx, d_weight_ih, d_weight_hh, d_bias, *states, None
 
 
 def empty_gradients(
@@ -107,6 +107,7 @@ def empty_gradients(
         None if h0 is None else empty(h0, *h0.shape),
         empty(c0, *c0.shape),
         None if peephole is None else peephole.new_empty(peephole.shape),
+        None,
     )
 
 

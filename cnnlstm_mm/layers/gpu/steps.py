@@ -41,7 +41,7 @@ class Forward(NamedTuple):
         gates: activations, as gates_x, or None.
         peephole: [3, H or 1, W or 1, F] or None.
         mask: recurrent dropout [N, H, W, F] or None.
-        hard: hard sigmoid gates.
+        hard: slope of hard sigmoid gates; 0 for sigmoid gates.
     """
 
     weight: Tensor
@@ -54,7 +54,7 @@ class Forward(NamedTuple):
     gates: Tensor | None
     peephole: Tensor | None
     mask: Tensor | None
-    hard: bool
+    hard: float
 
 
 class Backward(NamedTuple):
@@ -80,7 +80,7 @@ class Backward(NamedTuple):
     dh0: Tensor | None
     peephole: Tensor | None
     mask: Tensor | None
-    hard: bool
+    hard: float
 
 
 class Kernels(Protocol):

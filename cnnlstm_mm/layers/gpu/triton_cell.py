@@ -19,12 +19,12 @@ def tanh(x):
 
 @triton.jit
 def sigmoid(x, HARD: tl.constexpr):
-    """The gates' activation; Keras 3's relu6(x + 3) / 6 if ``HARD``.
+    """The gates' activation, clip(HARD x + 0.5, 0, 1) if HARD, a slope, is not 0.
 
-    A saturated gate is exactly 1, which an approximate division by 6 is not.
+    A saturated gate is exactly 1, which an approximate division is not.
     """
     if HARD:
-        return tl.minimum(tl.maximum(x + 3, 0) * (1 / 6), 1)
+        return tl.minimum(tl.maximum(x + 0.5 / HARD, 0) * HARD, 1)
     return tl.sigmoid(x)
 
 
@@ -32,7 +32,7 @@ def sigmoid(x, HARD: tl.constexpr):
 def slope(gate, HARD: tl.constexpr):
     """The activation's derivative, from its value."""
     if HARD:
-        return ((gate > 0) & (gate < 1)).to(gate.dtype) * (1 / 6)
+        return ((gate > 0) & (gate < 1)).to(gate.dtype) * HARD
     return gate * (1 - gate)
 
 

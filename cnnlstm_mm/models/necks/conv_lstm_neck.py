@@ -1,5 +1,6 @@
 """ConvLSTM over the feature maps of a clip."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -7,7 +8,7 @@ from torch import Tensor, nn
 
 from cnnlstm_mm.layers import ConvLSTM
 from cnnlstm_mm.models.stepping import Size, State
-from cnnlstm_mm.options import check_int
+from cnnlstm_mm.options import check_int, check_sizes
 from mmaction.registry import MODELS
 
 from .recurrent_neck import RecurrentNeck
@@ -19,7 +20,7 @@ class ConvLSTMNeck(RecurrentNeck):
 
     Args:
         in_channels: Channels C of the backbone's feature; None takes the backbone's.
-        hidden_channels: Channels of the hidden state.
+        hidden_channels: Channels of the hidden state; a list stacks one layer for each size.
         return_mode: What is returned: the 'last' hidden state, the 'mean' or 'max' of the outputs
             over time, or the whole 'sequence'.
         reduce_channels: A learnt 1x1 convolution brings the feature to so many channels before
@@ -31,7 +32,8 @@ class ConvLSTMNeck(RecurrentNeck):
         in_index: See :class:`RecurrentNeck`.
         init_cfg: mmengine's initialization config.
         **kwargs: Further arguments of :class:`cnnlstm_mm.layers.ConvLSTM`: ``kernel_size``,
-            ``padding``, ``stride``, ``dilation``, ``num_layers``, ``recurrent_activation`` ...
+            ``padding``, ``stride``, ``dilation``, ``num_layers``, ``activation``,
+            ``recurrent_activation`` ...
 
     Raises:
         ValueError: For an option out of range, or ``tbptt_len`` without 'sequence' or with a
@@ -46,7 +48,7 @@ class ConvLSTMNeck(RecurrentNeck):
     def __init__(
         self,
         in_channels: int,
-        hidden_channels: int,
+        hidden_channels: int | Sequence[int],
         return_mode: str = 'last',
         reduce_channels: int | None = None,
         residual: bool = False,
@@ -56,12 +58,12 @@ class ConvLSTMNeck(RecurrentNeck):
         init_cfg: dict | None = None,
         **kwargs: Any,
     ) -> None:
-        check_int(hidden_channels=hidden_channels)
+        sizes, _ = check_sizes(hidden_channels, kwargs.get('num_layers', 1))
         check_int(optional=True, reduce_channels=reduce_channels)
         directions = 2 if kwargs.get('bidirectional') else 1
         super().__init__(
             in_channels,
-            directions * hidden_channels,
+            directions * (sizes[-1] if isinstance(sizes, tuple) else sizes),
             return_mode,
             residual,
             tbptt_len,
@@ -90,9 +92,9 @@ class ConvLSTMNeck(RecurrentNeck):
         return self.conv_lstm.output_size(size)
 
     def initial(self, batch: int, size: Size) -> State:
-        """Zeros: ``h`` and ``c`` [N, layers, hidden, h', w']."""
-        layer = self.conv_lstm
-        shape = (batch, layer.num_layers, layer.hidden_channels, *self.output_size(size))
+        """Zeros: ``h`` and ``c`` [N, layers, hidden, h', w'], or [N, 1, sum(hidden), h', w']."""
+        blocks, batch, channels = self.conv_lstm.states.shape(batch)
+        shape = (batch, blocks, channels, *self.output_size(size))
         return dict(h=torch.zeros(shape), c=torch.zeros(shape))
 
     def run(self, x: Tensor, state: State | None, lengths: Tensor | None) -> tuple[Tensor, State]:
@@ -107,5 +109,5 @@ class ConvLSTMNeck(RecurrentNeck):
 
     def last(self, output: Tensor, state: State, lengths: Tensor | None) -> Tensor:
         """Final hidden states [N, C', h', w'], without a gradient of all outputs."""
-        directions = 2 if self.bidirectional else 1
-        return state['h'][:, -directions:].flatten(1, 2)  # [N, D*hidden, h', w']
+        final = self.conv_lstm.states.last(state['h'].transpose(0, 1))
+        return final.transpose(0, 1).flatten(1, 2)  # [N, D*hidden, h', w']

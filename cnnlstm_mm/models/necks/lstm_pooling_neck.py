@@ -1,6 +1,6 @@
 """LSTM over one vector per frame, pooled over time."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -8,14 +8,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from cnnlstm_mm.layers import ConvLSTM
 from cnnlstm_mm.layers.fused import must_be_plain
 from cnnlstm_mm.layers.geometry import pair
 from cnnlstm_mm.models.stepping import Size, State
-from cnnlstm_mm.options import check_bool, check_fraction, check_int
+from cnnlstm_mm.options import check_bool, check_fraction, check_int, check_sizes
 from mmaction.registry import MODELS
 
 from .recurrent_neck import RecurrentNeck
 
+PYTORCH = dict(activation='tanh', recurrent_activation='sigmoid')  # what nn.LSTM has
 SPATIAL_POOLS = ('avg', 'max', 'flatten')
 
 
@@ -25,10 +27,14 @@ class LSTMPoolingNeck(RecurrentNeck):
 
     Args:
         in_channels: Channels C of the backbone's feature; None takes the backbone's.
-        hidden_channels: Size of the hidden state.
+        hidden_channels: Size of the hidden state; a list stacks one layer for each size.
         num_layers: Layers of the LSTM.
         bidirectional: Run both ways over time.
         dropout: Between LSTM layers, as nn.LSTM's.
+        activation: 'tanh', or 'relu' in place of both.
+        recurrent_activation: 'sigmoid', 'hard_sigmoid' or 'hard_sigmoid_keras2', see
+            :class:`cnnlstm_mm.layers.ConvLSTM`. That layer, with 1x1 kernels, is the LSTM where
+            nn.LSTM has no such option: other activations, sizes that differ.
         spatial_pool: 'avg' or 'max' over the frame, or 'flatten', which keeps positions and needs
             ``spatial_size``.
         spatial_size: (h, w) of the feature map for 'flatten'.
@@ -55,17 +61,19 @@ class LSTMPoolingNeck(RecurrentNeck):
     def __init__(
         self,
         in_channels: int,
-        hidden_channels: int,
+        hidden_channels: int | Sequence[int],
         num_layers: int = 1,
         bidirectional: bool = False,
         dropout: float = 0.0,
+        activation: str = 'tanh',
+        recurrent_activation: str = 'sigmoid',
         spatial_pool: str = 'avg',
         spatial_size: int | Size | None = None,
         dense_channels: int | None = None,
         temporal_pool: str = 'last',
         **kwargs: Any,
     ) -> None:
-        check_int(hidden_channels=hidden_channels, num_layers=num_layers)
+        sizes, num_layers = check_sizes(hidden_channels, num_layers)
         check_int(optional=True, dense_channels=dense_channels)
         check_bool(bidirectional=bidirectional)
         check_fraction(dropout=dropout)
@@ -80,7 +88,7 @@ class LSTMPoolingNeck(RecurrentNeck):
             )
         super().__init__(
             in_channels,
-            (2 if bidirectional else 1) * hidden_channels,
+            (2 if bidirectional else 1) * (sizes[-1] if isinstance(sizes, tuple) else sizes),
             'sequence' if temporal_pool == 'none' else temporal_pool,
             **kwargs,
         )
@@ -94,14 +102,25 @@ class LSTMPoolingNeck(RecurrentNeck):
         if dense_channels is not None:
             self.dense = nn.Linear(size, dense_channels)
             size = dense_channels
-        self.lstm = nn.LSTM(
-            size,
-            hidden_channels,
-            num_layers,
-            batch_first=True,
-            dropout=dropout,
-            bidirectional=bidirectional,
-        )
+        activations = dict(activation=activation, recurrent_activation=recurrent_activation)
+        if isinstance(sizes, int) and activations == PYTORCH:
+            self.lstm = nn.LSTM(
+                size,
+                sizes,
+                num_layers,
+                batch_first=True,
+                dropout=dropout,
+                bidirectional=bidirectional,
+            )
+        elif dropout:
+            raise ValueError(
+                f'expected dropout=0 with hidden_channels={hidden_channels} and {activations}, got '
+                f'{dropout}; fix: dropout=0, or one size and the default activations'
+            )
+        else:
+            self.lstm = ConvLSTM(
+                size, sizes, 1, num_layers=num_layers, bidirectional=bidirectional, **activations
+            )
         self.bidirectional = bidirectional
         self.attention = nn.Linear(self.run_channels, 1) if temporal_pool == 'attention' else None
         if self.tbptt_len is not None:
@@ -118,6 +137,9 @@ class LSTMPoolingNeck(RecurrentNeck):
             if module is not None:
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
+        if isinstance(self.lstm, ConvLSTM):  # which starts as Keras's does
+            self.lstm.reset_parameters()
+            return super().init_weights()
         for name, parameter in self.lstm.named_parameters():
             if name.startswith('weight_ih'):
                 # Keras's fans are those of the four gates together.
@@ -132,13 +154,19 @@ class LSTMPoolingNeck(RecurrentNeck):
         super().init_weights()
 
     def initial(self, batch: int, size: Size) -> State:
-        """Zeros: ``h`` and ``c`` [N, layers, hidden]."""
-        shape = (batch, self.lstm.num_layers, self.lstm.hidden_size)
+        """Zeros: ``h`` and ``c`` [N, layers, hidden], or [N, 1, sum(hidden)]."""
+        if isinstance(self.lstm, ConvLSTM):
+            blocks, batch, channels = self.lstm.states.shape(batch)
+            shape = (batch, blocks, channels)
+        else:
+            shape = (batch, self.lstm.num_layers, self.lstm.hidden_size)
         return dict(h=torch.zeros(shape), c=torch.zeros(shape))
 
     def run(self, x: Tensor, state: State | None, lengths: Tensor | None) -> tuple[Tensor, State]:
         """See :meth:`RecurrentNeck.run`; 'flatten' refuses maps of another ``spatial_size``."""
         x = self._frame_vectors(x)  # [N, T, size]
+        if isinstance(self.lstm, ConvLSTM):
+            return self._run_conv(x, state, lengths)
         if lengths is not None:
             packed, (h, c) = self.lstm(
                 pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
@@ -155,6 +183,14 @@ class LSTMPoolingNeck(RecurrentNeck):
                 output, (h, c) = self.lstm(x, (h, c))
         # [N, T, D*hidden] -> [N, T, D*hidden, 1, 1]
         return output[..., None, None], dict(h=h.transpose(0, 1), c=c.transpose(0, 1))
+
+    def _run_conv(
+        self, x: Tensor, state: State | None, lengths: Tensor | None
+    ) -> tuple[Tensor, State]:
+        if state is not None:
+            state = [state[name].transpose(0, 1)[..., None, None] for name in 'hc']
+        output, finals = self.lstm(x[..., None, None], state, lengths)
+        return output, {k: s[..., 0, 0].transpose(0, 1) for k, s in zip('hc', finals)}
 
     def score(self, output: Tensor) -> Tensor | None:
         """See :meth:`RecurrentNeck.score`."""
