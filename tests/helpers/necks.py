@@ -19,6 +19,8 @@ EXTRA = dict(
         dict(gate_conv='pooled', peephole=True),
         dict(bidirectional=True),
     ],
+    MinConvLSTMNeck=[dict(num_layers=2, reduce_channels=3), dict(gate_conv='depthwise')],
+    MinLSTMNeck=[dict(num_layers=2, dense_channels=3), dict(bidirectional=True)],
     LSTMPoolingNeck=[
         dict(num_layers=2, dense_channels=3),
         dict(spatial_pool='max'),

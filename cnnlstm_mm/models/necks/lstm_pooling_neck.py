@@ -94,14 +94,7 @@ class LSTMPoolingNeck(RecurrentNeck):
         if dense_channels is not None:
             self.dense = nn.Linear(size, dense_channels)
             size = dense_channels
-        self.lstm = nn.LSTM(
-            size,
-            hidden_channels,
-            num_layers,
-            batch_first=True,
-            dropout=dropout,
-            bidirectional=bidirectional,
-        )
+        self.lstm = self.build_recurrence(size, hidden_channels, num_layers, bidirectional, dropout)
         self.bidirectional = bidirectional
         self.attention = nn.Linear(self.run_channels, 1) if temporal_pool == 'attention' else None
         if self.tbptt_len is not None:
@@ -112,12 +105,16 @@ class LSTMPoolingNeck(RecurrentNeck):
         """See :meth:`RecurrentNeck.reads_maps`."""
         return cfg.get('spatial_pool', 'avg') != 'avg'
 
-    def init_weights(self) -> None:
-        """Initialize as Keras does, then as ``init_cfg`` says."""
-        for module in (self.dense, self.attention):
-            if module is not None:
-                nn.init.xavier_uniform_(module.weight)
-                nn.init.zeros_(module.bias)
+    def build_recurrence(
+        self, size: int, hidden: int, num_layers: int, bidirectional: bool, dropout: float
+    ) -> nn.Module:
+        """The layer over vectors of ``size``."""
+        return nn.LSTM(
+            size, hidden, num_layers, batch_first=True, dropout=dropout, bidirectional=bidirectional
+        )
+
+    def init_recurrence(self) -> None:
+        """Initialize :attr:`lstm`."""
         for name, parameter in self.lstm.named_parameters():
             if name.startswith('weight_ih'):
                 # Keras's fans are those of the four gates together.
@@ -129,6 +126,14 @@ class LSTMPoolingNeck(RecurrentNeck):
                 if name.startswith('bias_ih'):
                     forget = self.lstm.hidden_size
                     parameter.data[forget : 2 * forget] = 1.0
+
+    def init_weights(self) -> None:
+        """Initialize as Keras does, then as ``init_cfg`` says."""
+        for module in (self.dense, self.attention):
+            if module is not None:
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+        self.init_recurrence()
         super().init_weights()
 
     def initial(self, batch: int, size: Size) -> State:
@@ -138,7 +143,12 @@ class LSTMPoolingNeck(RecurrentNeck):
 
     def run(self, x: Tensor, state: State | None, lengths: Tensor | None) -> tuple[Tensor, State]:
         """See :meth:`RecurrentNeck.run`; 'flatten' refuses maps of another ``spatial_size``."""
-        x = self._frame_vectors(x)  # [N, T, size]
+        output, state = self.recur(self._frame_vectors(x), state, lengths)
+        # [N, T, D*hidden] -> [N, T, D*hidden, 1, 1]
+        return output[..., None, None], state
+
+    def recur(self, x: Tensor, state: State | None, lengths: Tensor | None) -> tuple[Tensor, State]:
+        """Run :attr:`lstm` on x [N, T, size]; the outputs and the state after the last."""
         if lengths is not None:
             packed, (h, c) = self.lstm(
                 pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
@@ -153,8 +163,7 @@ class LSTMPoolingNeck(RecurrentNeck):
                 output, h, c = self._one_step(x, h, c)
             else:
                 output, (h, c) = self.lstm(x, (h, c))
-        # [N, T, D*hidden] -> [N, T, D*hidden, 1, 1]
-        return output[..., None, None], dict(h=h.transpose(0, 1), c=c.transpose(0, 1))
+        return output, dict(h=h.transpose(0, 1), c=c.transpose(0, 1))
 
     def score(self, output: Tensor) -> Tensor | None:
         """See :meth:`RecurrentNeck.score`."""
