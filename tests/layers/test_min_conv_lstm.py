@@ -20,7 +20,10 @@ def slow(layer, x, h=None):
     """One sample [T, C, H, W], one pixel, channel and step after the other; one layer."""
     outputs = []
     for direction in range(layer.directions):
-        get = lambda name: getattr(layer, name + '_l0' + ('_reverse' if direction else ''), None)
+
+        def get(name):
+            return getattr(layer, name + '_l0' + ('_reverse' if direction else ''), None)
+
         frames, out = list(x), []
         for frame in reversed(frames) if direction else frames:
             pads = []
@@ -131,7 +134,7 @@ def test_stable_over_10_000_steps(dtype):
     torch.manual_seed(0)
     layer = MinConvLSTM(2, 4, 1, forget_bias=6.0).to(dtype)
     x = torch.randn(1, 10_000, 2, 1, 1).to(dtype)
-    output, h = layer(x)
+    output, _h = layer(x)
     exact = MinConvLSTM(2, 4, 1).double()
     exact.load_state_dict(layer.state_dict())
     expected, _ = exact(x.double())
