@@ -44,12 +44,14 @@ class StateLayout:
             return len(self.sizes) * self.directions, batch, self.sizes[0]
         return self.directions, batch, sum(self.sizes)
 
-    def check(self, state: Sequence[Tensor], x: Tensor, size: Pair) -> None:
-        """Raise ValueError unless ``state`` is (h, c) for ``x`` [N, ...] and maps of ``size``."""
+    def check(
+        self, state: Sequence[Tensor], x: Tensor, size: Pair, names: Sequence[str] = ('h', 'c')
+    ) -> None:
+        """Raise ValueError unless ``state`` is all of ``names`` for x and maps of ``size``."""
         shape = [*self.shape(x.shape[0]), *size]
-        if len(state) != 2 or any(list(s.shape) != shape for s in state):
+        if len(state) != len(names) or any(list(s.shape) != shape for s in state):
             raise ValueError(
-                f'state: expected (h, c), each {shape} for x {list(x.shape)}, '
+                f'state: expected ({", ".join(names)}), each {shape} for x {list(x.shape)}, '
                 f'got {[list(s.shape) for s in state]}; None stands for zeros'
             )
 
@@ -74,8 +76,10 @@ class StateLayout:
         return state[:, :, -self.sizes[-1] :]
 
 
-def check_input(layer: Any, x: Tensor, state: Sequence[Tensor] | None) -> None:
-    """Raise ValueError unless a ConvLSTM can go on from ``state`` with ``x``."""
+def check_input(
+    layer: Any, x: Tensor, state: Sequence[Tensor] | None, names: Sequence[str] = ('h', 'c')
+) -> None:
+    """Raise ValueError unless a layer can go on from ``state`` with ``x``."""
     if x.dim() != 5:
         raise ValueError(f'x: expected [N, T, C, H, W], got {list(x.shape)}')
     if x.shape[2] != layer.in_channels:
@@ -87,4 +91,4 @@ def check_input(layer: Any, x: Tensor, state: Sequence[Tensor] | None) -> None:
         raise ValueError(f'x: expected at least 1 frame, got no frames in {list(x.shape)}')
     size = layer.output_size(x.shape[-2:])
     if state is not None:
-        layer.states.check(state, x, size)
+        layer.states.check(state, x, size, names)

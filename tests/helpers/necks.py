@@ -21,6 +21,8 @@ EXTRA = dict(
         dict(hidden_channels=[5, 4], recurrent_activation='hard_sigmoid_keras2'),
         dict(activation='relu', num_layers=2),
     ],
+    MinConvLSTMNeck=[dict(num_layers=2, reduce_channels=3), dict(gate_conv='depthwise')],
+    MinLSTMNeck=[dict(num_layers=2, dense_channels=3), dict(bidirectional=True)],
     LSTMPoolingNeck=[
         dict(num_layers=2, dense_channels=3),
         dict(spatial_pool='max'),

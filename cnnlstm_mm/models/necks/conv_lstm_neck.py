@@ -44,6 +44,7 @@ class ConvLSTMNeck(RecurrentNeck):
     """
 
     pool_option = 'return_mode'
+    layer_type: type[nn.Module] = ConvLSTM
 
     def __init__(
         self,
@@ -74,9 +75,9 @@ class ConvLSTMNeck(RecurrentNeck):
         self.reduce = None
         if reduce_channels is not None:
             self.reduce = nn.Conv2d(in_channels, reduce_channels, 1)
-        self.conv_lstm = ConvLSTM(reduce_channels or in_channels, hidden_channels, **kwargs)
+        self.conv_lstm = self.layer_type(reduce_channels or in_channels, hidden_channels, **kwargs)
         self.bidirectional = self.conv_lstm.bidirectional
-        self.go_backwards = self.conv_lstm.go_backwards
+        self.go_backwards = getattr(self.conv_lstm, 'go_backwards', False)
         if tbptt_len is not None:
             self.check_causal()
 
@@ -101,6 +102,10 @@ class ConvLSTMNeck(RecurrentNeck):
         """See :meth:`RecurrentNeck.run`."""
         if self.reduce is not None:
             x = self.reduce(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+        return self.recur(x, state, lengths)
+
+    def recur(self, x: Tensor, state: State | None, lengths: Tensor | None) -> tuple[Tensor, State]:
+        """Run the layer on x [N, T, C, h, w]; the outputs and the state after the last."""
         if state is not None:
             # [N, L, hidden, h', w'] -> [L, N, hidden, h', w']
             state = (state['h'].transpose(0, 1), state['c'].transpose(0, 1))

@@ -102,25 +102,15 @@ class LSTMPoolingNeck(RecurrentNeck):
         if dense_channels is not None:
             self.dense = nn.Linear(size, dense_channels)
             size = dense_channels
-        activations = dict(activation=activation, recurrent_activation=recurrent_activation)
-        if isinstance(sizes, int) and activations == PYTORCH:
-            self.lstm = nn.LSTM(
-                size,
-                sizes,
-                num_layers,
-                batch_first=True,
-                dropout=dropout,
-                bidirectional=bidirectional,
-            )
-        elif dropout:
-            raise ValueError(
-                f'expected dropout=0 with hidden_channels={hidden_channels} and {activations}, got '
-                f'{dropout}; fix: dropout=0, or one size and the default activations'
-            )
-        else:
-            self.lstm = ConvLSTM(
-                size, sizes, 1, num_layers=num_layers, bidirectional=bidirectional, **activations
-            )
+        self.lstm = self.build_recurrence(
+            size,
+            sizes,
+            num_layers=num_layers,
+            bidirectional=bidirectional,
+            dropout=dropout,
+            activation=activation,
+            recurrent_activation=recurrent_activation,
+        )
         self.bidirectional = bidirectional
         self.attention = nn.Linear(self.run_channels, 1) if temporal_pool == 'attention' else None
         if self.tbptt_len is not None:
@@ -131,15 +121,26 @@ class LSTMPoolingNeck(RecurrentNeck):
         """See :meth:`RecurrentNeck.reads_maps`."""
         return cfg.get('spatial_pool', 'avg') != 'avg'
 
-    def init_weights(self) -> None:
-        """Initialize as Keras does, then as ``init_cfg`` says."""
-        for module in (self.dense, self.attention):
-            if module is not None:
-                nn.init.xavier_uniform_(module.weight)
-                nn.init.zeros_(module.bias)
+    def build_recurrence(
+        self, size: int, hidden: int | tuple[int, ...], *, dropout: float, **options: Any
+    ) -> nn.Module:
+        """The layer over vectors of ``size``; ``options`` are those of :class:`ConvLSTM`."""
+        activations = {name: options[name] for name in PYTORCH}
+        if isinstance(hidden, int) and activations == PYTORCH:
+            sizes = dict(num_layers=options['num_layers'], bidirectional=options['bidirectional'])
+            return nn.LSTM(size, hidden, batch_first=True, dropout=dropout, **sizes)
+        if dropout:
+            raise ValueError(
+                f'expected dropout=0 with hidden_channels={hidden} and {activations}, got '
+                f'{dropout}; fix: dropout=0, or one size and the default activations'
+            )
+        return ConvLSTM(size, hidden, 1, **options)
+
+    def init_recurrence(self) -> None:
+        """Initialize :attr:`lstm`."""
         if isinstance(self.lstm, ConvLSTM):  # which starts as Keras's does
             self.lstm.reset_parameters()
-            return super().init_weights()
+            return
         for name, parameter in self.lstm.named_parameters():
             if name.startswith('weight_ih'):
                 # Keras's fans are those of the four gates together.
@@ -151,6 +152,14 @@ class LSTMPoolingNeck(RecurrentNeck):
                 if name.startswith('bias_ih'):
                     forget = self.lstm.hidden_size
                     parameter.data[forget : 2 * forget] = 1.0
+
+    def init_weights(self) -> None:
+        """Initialize as Keras does, then as ``init_cfg`` says."""
+        for module in (self.dense, self.attention):
+            if module is not None:
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+        self.init_recurrence()
         super().init_weights()
 
     def initial(self, batch: int, size: Size) -> State:
@@ -164,9 +173,18 @@ class LSTMPoolingNeck(RecurrentNeck):
 
     def run(self, x: Tensor, state: State | None, lengths: Tensor | None) -> tuple[Tensor, State]:
         """See :meth:`RecurrentNeck.run`; 'flatten' refuses maps of another ``spatial_size``."""
-        x = self._frame_vectors(x)  # [N, T, size]
+        output, state = self.recur(self._frame_vectors(x), state, lengths)
+        # [N, T, D*hidden] -> [N, T, D*hidden, 1, 1]
+        return output[..., None, None], state
+
+    def recur(self, x: Tensor, state: State | None, lengths: Tensor | None) -> tuple[Tensor, State]:
+        """Run :attr:`lstm` on x [N, T, size]; the outputs and the state after the last."""
         if isinstance(self.lstm, ConvLSTM):
-            return self._run_conv(x, state, lengths)
+            if state is not None:
+                state = [state[name].transpose(0, 1)[..., None, None] for name in 'hc']
+            output, finals = self.lstm(x[..., None, None], state, lengths)
+            state = {k: s[..., 0, 0].transpose(0, 1) for k, s in zip('hc', finals)}
+            return output[..., 0, 0], state
         if lengths is not None:
             packed, (h, c) = self.lstm(
                 pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
@@ -181,16 +199,7 @@ class LSTMPoolingNeck(RecurrentNeck):
                 output, h, c = self._one_step(x, h, c)
             else:
                 output, (h, c) = self.lstm(x, (h, c))
-        # [N, T, D*hidden] -> [N, T, D*hidden, 1, 1]
-        return output[..., None, None], dict(h=h.transpose(0, 1), c=c.transpose(0, 1))
-
-    def _run_conv(
-        self, x: Tensor, state: State | None, lengths: Tensor | None
-    ) -> tuple[Tensor, State]:
-        if state is not None:
-            state = [state[name].transpose(0, 1)[..., None, None] for name in 'hc']
-        output, finals = self.lstm(x[..., None, None], state, lengths)
-        return output, {k: s[..., 0, 0].transpose(0, 1) for k, s in zip('hc', finals)}
+        return output, dict(h=h.transpose(0, 1), c=c.transpose(0, 1))
 
     def score(self, output: Tensor) -> Tensor | None:
         """See :meth:`RecurrentNeck.score`."""

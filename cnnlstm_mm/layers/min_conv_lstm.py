@@ -1,0 +1,241 @@
+"""The convolutional minLSTM layer: gates from the input alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cnnlstm_mm.options import check_bool, check_choice, check_fraction, check_int, check_number
+
+from .fused import must_be_plain
+from .geometry import Geometry, Pair, conv2d, geometry, pair
+from .input_conv import input_conv
+from .ragged import Ragged
+from .scan import plain_scan, scan
+from .states import StateLayout, check_input
+
+
+class MinConvLSTM(nn.Module):
+    """Convolutional minLSTM, used as ``nn.GRU`` is: ``output, h = layer(x, h)``.
+
+    The minimal LSTM of Feng et al., "Were RNNs All We Needed?" (2024), with convolutions * in the
+    place of its linear layers; . is the elementwise product::
+
+        i = sigmoid(W_i * x_t + b_i)
+        f = sigmoid(W_f * x_t + b_f)
+        g = W_g * x_t + b_g                    (tanh of it with candidate='tanh')
+        h = f / (f + i) . h + i / (f + i) . g
+
+    No gate reads h, so that the convolutions of all frames are one, and the recurrence is one
+    multiply-add a value and step. h is a weighted mean of candidates and cannot grow.
+
+    Parameters of layer k (``_reverse`` is appended for the backward direction), in the order i, f,
+    g: ``weight_ih_l{k}`` [3 hidden, in, kh, kw] and ``bias_l{k}`` [3 hidden]; with depthwise
+    convolutions ``depth_ih_l{k}`` [in, 1, kh, kw] and ``weight_ih_l{k}`` [3 hidden, in, 1, 1].
+
+    Args:
+        in_channels: channels of x.
+        hidden_channels: channels of h; a list for a size of each layer.
+        kernel_size: in pixels; one int or (height, width).
+        num_layers: stacked layers; the deeper ones are always 'same' with stride 1.
+        padding: of the first layer's convolution, 'same' or 'valid'.
+        stride: of the first layer's convolution.
+        dilation: of the first layer's convolution.
+        bias: whether there are biases.
+        forget_bias: initial bias of f.
+        candidate: 'linear', as in the paper, or 'tanh'.
+        bidirectional: a second set of weights runs from the last frame to the first; channels are
+            concatenated.
+        dropout: share of a layer's input that is set to zero in training, by one mask a sample for
+            all frames.
+        gate_conv: 'full', or 'depthwise': depthwise, then 1x1.
+        fused: operators with backwards of their own. False: plain operations, which can be
+            differentiated twice; ``torch.func`` and export take these by themselves.
+
+    Shape:
+        x [N, T, C, H, W]; output [N, T, D * hidden, H', W']; h [num_layers * D, N, hidden, H', W'],
+        D being 2 if bidirectional, else 1, and (H', W') ``output_size((H, W))``. h is float32
+        where x is a half type or under autocast: sums over many steps need it.
+
+    Raises:
+        ValueError: for options or shapes that do not fit; the message names them.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int | Sequence[int],
+        kernel_size: int | Pair = 3,
+        *,
+        num_layers: int = 1,
+        padding: str = 'same',
+        stride: int | Pair = 1,
+        dilation: int | Pair = 1,
+        bias: bool = True,
+        forget_bias: float = 1.0,
+        candidate: str = 'linear',
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        gate_conv: str = 'full',
+        fused: bool = True,
+    ) -> None:
+        super().__init__()
+        check_choice('padding', padding, 'same', 'valid')
+        check_choice('candidate', candidate, 'linear', 'tanh')
+        check_choice('gate_conv', gate_conv, 'full', 'depthwise')
+        check_int(in_channels=in_channels)
+        check_bool(bias=bias, bidirectional=bidirectional, fused=fused)
+        check_number(forget_bias=forget_bias)
+        check_fraction(dropout=dropout)
+        self.in_channels = in_channels
+        self.kernel_size = pair(kernel_size, 'kernel_size')
+        self.padding = padding
+        self.stride = pair(stride, 'stride')
+        self.dilation = pair(dilation, 'dilation')
+        self.bias = bias
+        self.forget_bias = forget_bias
+        self.candidate = candidate
+        self.bidirectional = bidirectional
+        self.directions = 2 if bidirectional else 1
+        self.states = StateLayout(hidden_channels, num_layers, self.directions)
+        self.hidden_channels = self.states.hidden
+        self.num_layers = len(self.states.sizes)
+        self.dropout = dropout
+        self.gate_conv = gate_conv
+        self.fused = fused
+        for layer, hidden in enumerate(self.states.sizes):
+            inputs = self._inputs(layer)
+            shapes = dict(weight_ih=(3 * hidden, inputs, *self.kernel_size))
+            if gate_conv == 'depthwise':
+                shapes = dict(
+                    depth_ih=(inputs, 1, *self.kernel_size), weight_ih=(3 * hidden, inputs, 1, 1)
+                )
+            if bias:
+                shapes['bias'] = (3 * hidden,)
+            for direction in range(self.directions):
+                for name, shape in shapes.items():
+                    parameter = nn.Parameter(torch.empty(shape))
+                    self.register_parameter(name + self._suffix(layer, direction), parameter)
+        self._names = tuple(shapes)
+        self.reset_parameters()
+
+    def _inputs(self, layer: int) -> int:
+        return self.states.sizes[layer - 1] * self.directions if layer else self.in_channels
+
+    @staticmethod
+    def _suffix(layer: int, direction: int) -> str:
+        return f'_l{layer}' + ('_reverse' if direction else '')
+
+    def reset_parameters(self) -> None:
+        """Draws initial values: Glorot-uniform weights, biases 0 but ``forget_bias`` for f."""
+        for name, parameter in self.named_parameters():
+            if name.startswith('bias'):
+                nn.init.zeros_(parameter)
+                parameter.data.chunk(3)[1].fill_(self.forget_bias)
+            elif name.startswith('depth'):
+                nn.init.kaiming_uniform_(parameter, nonlinearity='linear')
+            else:
+                nn.init.xavier_uniform_(parameter)
+
+    def output_size(self, size: Pair) -> Pair:
+        """Height and width of the output for frames of ``size`` (height, width) in pixels.
+
+        Raises:
+            ValueError: if a 'valid' kernel does not fit into the frame.
+        """
+        g = geometry(size, self.kernel_size, self.padding, self.stride, self.dilation)
+        return g.output_size(size, self.kernel_size)
+
+    def multiply_adds(self, size: Pair) -> int:
+        """Multiply-adds in the convolutions of one step of one sample of ``size`` pixels."""
+        height, width = self.output_size(size)
+        taps, total = self.kernel_size[0] * self.kernel_size[1], 0
+        for layer, hidden in enumerate(self.states.sizes):
+            each = taps + 3 * hidden if self.gate_conv == 'depthwise' else taps * 3 * hidden
+            total += self._inputs(layer) * each
+        return self.directions * total * height * width
+
+    def forward(
+        self, x: Tensor, h: Tensor | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Runs over all frames.
+
+        Args:
+            x: [N, T, C, H, W].
+            h: initial state [num_layers * D, N, hidden, H', W']; None for zeros.
+            lengths: [N], how many frames of each sample count, 1 to T. The others change nothing:
+                the output is 0 there, the final state is that after the last frame that counts, the
+                backward direction starts at it.
+
+        Returns:
+            The sequence of h, and the final h.
+        """
+        check_input(self, x, None if h is None else (h,), ('h',))
+        before = None if h is None else self.states.split(h)
+        valid = None
+        if lengths is not None and len(x):
+            ragged = Ragged(lengths, x)
+            valid = ragged.valid[ragged.back][..., None, None, None]  # [N, T, 1, 1, 1]
+            x = x.masked_fill(~valid, 0)
+        finals = []
+        for layer in range(self.num_layers):
+            sequences = []
+            for direction in range(self.directions):
+                block = None if before is None else before[layer * self.directions + direction]
+                sequence = self._run(x, layer, direction, block, valid)
+                finals.append(sequence[:, 0 if direction else -1])
+                sequences.append(sequence)
+            output = torch.cat(sequences, 2) if self.bidirectional else sequence
+            x = self._narrow(output, x.dtype)  # [N, T, D * hidden, H', W']
+            if valid is not None:
+                x = x.masked_fill(~valid, 0)
+        return x, self.states.join(finals)
+
+    @staticmethod
+    def _narrow(output: Tensor, dtype: torch.dtype) -> Tensor:
+        if torch.is_autocast_enabled(output.device.type):
+            dtype = torch.get_autocast_dtype(output.device.type)
+        return output.to(dtype)
+
+    def _run(
+        self, x: Tensor, layer: int, direction: int, h: Tensor | None, valid: Tensor | None
+    ) -> Tensor:
+        """One layer in one direction: h after every step, at least in float32."""
+        suffix = self._suffix(layer, direction)
+        weights = {name: getattr(self, name + suffix) for name in self._names}
+        x = self._narrow(x, x.dtype)
+        weights = {name: weight.to(x.dtype) for name, weight in weights.items()}
+        if self.training and self.dropout:
+            ones = torch.ones_like(x[:, :1], memory_format=torch.contiguous_format)
+            x = x * F.dropout(ones, self.dropout)
+        options = () if layer else (self.padding, self.stride, self.dilation)
+        g = geometry(x.shape[-2:], self.kernel_size, *options)
+        plain = not self.fused or must_be_plain()
+        z = self._gates(x.flatten(0, 1), weights, g, plain).unflatten(0, x.shape[:2])
+        z_i, z_f, z_g = z.to(torch.promote_types(z.dtype, torch.float32)).chunk(3, 2)
+        odds = F.logsigmoid(z_f) - F.logsigmoid(z_i)  # f / (f + i) is its sigmoid
+        f, i = odds.sigmoid(), (-odds).sigmoid()
+        b = i * (z_g.tanh() if self.candidate == 'tanh' else z_g)
+        if valid is not None:  # padding keeps h as it is, in both directions
+            f, b = f.masked_fill(~valid, 1), b.masked_fill(~valid, 0)
+        h = torch.zeros_like(b[:, 0]) if h is None else h.to(b.dtype)
+        return (plain_scan if plain else scan)(f, b, h, bool(direction))
+
+    def _gates(self, x: Tensor, weights: dict, g: Geometry, plain: bool) -> Tensor:
+        """Pre-activations of i, f, g [M, 3 hidden, H', W'] from x [M, C, H, W]."""
+        weight, bias = weights['weight_ih'], weights.get('bias')
+        if self.gate_conv == 'depthwise':
+            return F.conv2d(conv2d(x, weights['depth_ih'], None, g), weight, bias)
+        if plain or not len(x):
+            return conv2d(x, weight, bias, g)
+        with torch.autocast(x.device.type, enabled=False):
+            return input_conv(x, weight, bias, *g)
+
+    def extra_repr(self) -> str:
+        """The options in ``repr``."""
+        names = 'kernel_size num_layers padding stride bidirectional candidate gate_conv'
+        options = [f'{name}={getattr(self, name)!r}' for name in names.split()]
+        return ', '.join([f'{self.in_channels}, {self.hidden_channels}', *options])
