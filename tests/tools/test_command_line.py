@@ -155,6 +155,7 @@ WRONG_ARGUMENTS = [
     ('tools/export_web.py', 'absent.onnx --out {new}', 'absent.onnx'),
     ('tools/export_web.py', f'{CONFIG} --out {{new}}', 'CHECKPOINT'),
     ('tools/convert_keras_weights.py', 'absent.h5 {new}', 'absent.h5'),
+    ('tools/convert_checkpoint.py', 'absent.pth {new}/a.pth', 'absent.pth'),
     ('tools/report.py', '', 'work directories'),
     ('tools/report.py', 'absent', 'absent'),
     ('tools/report.py', '--from absent.json', 'absent.json'),
