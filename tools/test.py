@@ -62,7 +62,7 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
         evaluators = cfg.test_evaluator
         if not isinstance(evaluators, (list, tuple)):
             evaluators = [evaluators]
-        cfg.test_evaluator = [*evaluators, dict(type='DumpResults', out_file_path=args.dump)]
+        cfg.test_evaluator = [*evaluators, dict(type='DumpPredictions', out_file_path=args.dump)]
     cfg.load_from = args.checkpoint
     return cfg
 

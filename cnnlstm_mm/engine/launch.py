@@ -9,8 +9,10 @@ import logging
 import os
 import os.path as osp
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
+import numpy as np
 import torch
 from mmengine.config import Config, DictAction
 from mmengine.dist import barrier, is_distributed
@@ -30,8 +32,11 @@ from cnnlstm_mm.config import (
 )
 from cnnlstm_mm.datasets.annotation_list import check_labels
 from cnnlstm_mm.features.config import use_features
+from cnnlstm_mm.features.packed_sample import unpack
+from cnnlstm_mm.features.store import FeatureStore
 from cnnlstm_mm.mirrored_classes import flip_warning, resolve_flips
 from cnnlstm_mm.models.fit import check_channels, check_fit
+from cnnlstm_mm.storage import locked
 from cnnlstm_mm.weights import unwrap_model
 from mmaction.registry import RUNNERS
 
@@ -39,6 +44,7 @@ DEFAULT_HOOKS = dict(
     broken_videos='BrokenVideoHook',
     finite_loss='FiniteLossHook',
     memory='MemoryHook',
+    run_identity='RunIdentityHook',
     whole_checkpoint='WholeCheckpointHook',
 )
 
@@ -209,10 +215,34 @@ def leave_process_group() -> None:
         torch.distributed.destroy_process_group()
 
 
+def launched_rank(launcher: str) -> int:
+    """Number of this process before the process group exists; 0 without a launcher."""
+    names = dict(pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_RANK')
+    return int(os.environ.get(names.get(launcher, ''), 0))
+
+
+def lock_work_dir(cfg: Config) -> AbstractContextManager[None]:
+    """Hold the work directory for a training; the first process does so for all.
+
+    Raises:
+        InUseError: On entering, if another training writes there.
+    """
+    launcher = cfg.get('launcher', 'none')
+    return locked(cfg.work_dir, 'train', launched_rank(launcher) == 0)
+
+
 def _check_list(cfg: Config, dataset: dict) -> None:
     head = cfg.model.get('cls_head') or {}
     if 'num_classes' not in head or dataset.get('type') == 'VideoDataset':
         return  # upstream's takes lines without a label
+    if dataset.get('store'):
+        store = FeatureStore(dataset['store'], dataset.get('split', 'train'))
+        rows = [
+            (number, clip['filename'], np.atleast_1d(unpack(clip['label'])).tolist())
+            for number, clip in enumerate(store.clips, start=1)
+        ]
+        check_labels(str(store.folder), rows, head['num_classes'], labelled=False)
+        return
     rows = rows_of(dataset)
     if rows is not None:
         check_labels(list_path(dataset), rows, head['num_classes'])
