@@ -18,7 +18,7 @@ from cnnlstm_mm.version import __version__
 
 __all__ = ['__version__', 'compat', 'datasets', 'engine', 'features', 'models', 'visualization']
 PARTS = tuple(__all__[1:])
-LIGHT = ('layers', 'options', 'version')  # parts that import PyTorch at most
+LIGHT = ('cli', 'layers', 'options', 'storage', 'text', 'version')  # import PyTorch at most
 OPENMMLAB = ('mmengine', 'mmcv', 'mmaction')
 
 

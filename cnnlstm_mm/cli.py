@@ -2,6 +2,7 @@
 
 import argparse
 import dis
+import errno
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,6 +10,19 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = tuple(ROOT / name for name in ('cnnlstm_mm', 'tools', 'examples', 'benchmarks'))
 KINDS = (ArithmeticError, ImportError, OSError, RuntimeError, TypeError, ValueError)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# What a user can mend, wherever it comes up.
+DISK = (
+    *FULL,
+    errno.EIO,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.EMFILE,
+    errno.ENAMETOOLONG,
+    errno.ENOTDIR,
+    errno.EROFS,
+    errno.ESTALE,
+)
 RAISE = dis.opmap['RAISE_VARARGS']
 
 
@@ -37,17 +51,21 @@ def run_command(
     except Exception as error:
         if args.traceback or not expected(error):
             raise
-        print(f'{parser.prog}: error: {error}', file=sys.stderr)
+        fix = '; fix: free some space and start again' if _is_full(error) else ''
+        print(f'{parser.prog}: error: {error}{fix}', file=sys.stderr)
         return 2
 
 
 def expected(error: Exception) -> bool:
     """Whether the message of an error is all that the user needs.
 
-    Such are paths that cannot be opened, and what a ``raise`` statement of this package or of its
-    tools raises. An error from inside a library is not, whatever its type.
+    Such are paths that cannot be opened, a full or broken disk, and what a ``raise`` statement of
+    this package or of its tools raises. Another error from inside a library is not, whatever its
+    type.
     """
     if isinstance(error, (FileNotFoundError, FileExistsError, PermissionError)):
+        return True
+    if isinstance(error, OSError) and error.errno in DISK:
         return True
     if not isinstance(error, KINDS) or error.__traceback__ is None:
         return False
@@ -57,3 +75,7 @@ def expected(error: Exception) -> bool:
     code = innermost.tb_frame.f_code
     ours = any(Path(code.co_filename).resolve().is_relative_to(folder) for folder in FOLDERS)
     return ours and code.co_code[innermost.tb_lasti] == RAISE
+
+
+def _is_full(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in FULL and 'fix: ' not in str(error)

@@ -11,6 +11,7 @@ import torch
 
 from cnnlstm_mm.cli import run_command
 from cnnlstm_mm.layers import load_convlstm
+from cnnlstm_mm.storage import atomic_path
 
 
 def argument_parser() -> argparse.ArgumentParser:
@@ -46,7 +47,8 @@ def convert(args: argparse.Namespace) -> None:
         options['bias'] = False
     if layer.peephole:
         options['peephole'] = layer.peephole
-    torch.save(dict(state_dict=state, meta=dict(neck=options)), args.output)
+    with atomic_path(args.output) as path:
+        torch.save(dict(state_dict=state, meta=dict(neck=options)), path)
     told = ', '.join(f'{name}={value}' for name, value in options.items())
     print(
         f'{args.input}: {layer.num_layers} cells -> {args.output}\n'

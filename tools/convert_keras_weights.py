@@ -5,10 +5,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.config import Config
 
 from cnnlstm_mm.cli import run_command
+from cnnlstm_mm.engine.checkpoint_files import save_checkpoint
 from cnnlstm_mm.keras_weights import convert
 
 CONFIGS = Path('configs')
@@ -78,10 +78,8 @@ def differences(base: dict[str, Any], model: dict[str, Any], prefix: str = '') -
 def convert_file(args: argparse.Namespace) -> None:
     """Convert, write and report."""
     weights, model = convert(args.input, args.spatial_size)
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(
-        dict(state_dict=weights, meta=dict(keras_file=args.input.name, model=model)), args.output
-    )
+    meta = dict(keras_file=args.input.name, model=model)
+    save_checkpoint(dict(state_dict=weights, meta=meta), args.output)
     count = sum(w.numel() for w in weights.values())
     print(
         f'{args.input}: {len(weights)} arrays, {count:,} numbers, for '

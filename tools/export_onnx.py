@@ -11,7 +11,6 @@ preprocessing and the initial state of a stream.
 """
 
 import argparse
-import os
 import statistics
 import sys
 import tempfile
@@ -48,6 +47,9 @@ from cnnlstm_mm.export import (
 )
 from cnnlstm_mm.export.parity import prepared
 from cnnlstm_mm.export.samples import one_view
+from cnnlstm_mm.options import check_int
+from cnnlstm_mm.run_identity import KEY, checkpoint_facts
+from cnnlstm_mm.storage import atomic_path, locked
 from cnnlstm_mm.streaming import FrameTransform, OnnxStreamingRecognizer, StreamingRecognizer
 from cnnlstm_mm.weights import load_complete, model_id
 from mmaction.registry import MODELS
@@ -120,7 +122,8 @@ class Exporter:
         self.cfg.merge_from_dict(args.cfg_options or {})
         init_default_scope(self.cfg.get('default_scope', 'mmaction'))
         self.model: nn.Module = MODELS.build(self.cfg.model)
-        load_complete(self.model, args.checkpoint)
+        checkpoint = load_complete(self.model, args.checkpoint)
+        self.made_of = {KEY: checkpoint_facts(args.checkpoint, checkpoint)}
         self.model.eval()
         self.pipeline = test_pipeline(self.cfg)
         self.samples: Any = None
@@ -140,7 +143,7 @@ class Exporter:
             )
         graph = StepGraph(rec, tuple(size))
         model = to_onnx(graph, self.args.opset)
-        save(model, step_facts(rec, graph, self.labels), path)
+        save(model, {**step_facts(rec, graph, self.labels), **self.made_of}, path)
         return check_step(
             rec, OnnxStreamingRecognizer(path), read_frames(video, rec.frame_interval)
         )
@@ -153,6 +156,7 @@ class Exporter:
         save(
             model,
             dict(
+                self.made_of,
                 mode='clip',
                 labels=self.labels,
                 model_id=model_id(self.model),
@@ -265,20 +269,26 @@ def export(args: argparse.Namespace) -> None:
         raise ValueError('expected --int8 and --calibration LIST together, got only one of them')
     if args.out and not args.out.endswith('.onnx'):
         raise ValueError(f'expected --out to be an .onnx file, got {args.out}')
-    exporter = Exporter(args)
+    if args.opset < 18:
+        raise ValueError(f'expected --opset to be at least 18, got {args.opset}')
+    check_int(**{'--calibration-videos': args.calibration_videos})
+    named = dict(video=args.video, list=args.calibration, label_file=args.label_file)
+    for kind, name in named.items():
+        if name and not Path(name).is_file():
+            raise FileNotFoundError(
+                f'expected an existing {kind}, got {name}: no such file; fix: name another'
+            )
     default = Path(args.checkpoint).with_name(f'{Path(args.config).stem}_{args.mode}.onnx')
     out = Path(args.out or default)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
-        video, new = args.video, Path(folder) / out.name
-        if video is None:
-            video = str(Path(folder) / 'made.mp4')
-            made_video(video)
-        elif not Path(video).is_file():
-            raise FileNotFoundError(
-                f'expected an existing video, got {video}: no such file; fix: name one with --video'
-            )
-        found = getattr(exporter, args.mode)(video, new)
+    with locked(out, 'export_onnx', file=True):
+        write(args, out)
+
+
+def write(args: argparse.Namespace, out: Path) -> None:
+    """Write the file, and the one in int8, which this run holds."""
+    exporter = Exporter(args)
+
+    def check(new: Path) -> None:
         print(
             f'largest difference of a score from PyTorch over '
             f'{args.video or "a generated video"}: {found:.1e}'
@@ -288,11 +298,18 @@ def export(args: argparse.Namespace) -> None:
                 f'expected a difference of at most {TOLERANCE:.0e}, got {found:.1e}: {out} was not '
                 'written; fix: try another --opset, and report the model'
             )
-        os.replace(new, out)
+
+    with tempfile.TemporaryDirectory() as folder, atomic_path(out, check, '.onnx') as new:
+        video = args.video
+        if video is None:
+            video = str(Path(folder) / 'made.mp4')
+            made_video(video)
+        found = getattr(exporter, args.mode)(video, new)
     print(f'wrote {out} ({out.stat().st_size / 2**20:.1f} MiB)')
     if args.int8:
         small = out.with_name(f'{out.stem}_int8.onnx')
-        found = exporter.int8(out, small)
+        with atomic_path(small, suffix='.onnx') as new:
+            found = exporter.int8(out, new)
         print(
             'wrote {path} ({size:.1f} MiB), {convs} convolutions in int8, '
             'ranges from {used} of {videos} videos\n'

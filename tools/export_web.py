@@ -21,7 +21,7 @@ from typing import Any
 
 import onnx
 
-from cnnlstm_mm.storage import write_json
+from cnnlstm_mm.storage import atomic_path, locked, write_json
 
 ORT_VERSION = '1.30.0'
 ORT_FILES = ('ort.wasm.min.js', 'ort-wasm-simd-threaded.mjs', 'ort-wasm-simd-threaded.wasm')
@@ -81,6 +81,12 @@ def read_facts(path: Path) -> dict[str, Any]:
     return facts
 
 
+def copy(source: Path, target: Path) -> None:
+    """Copy a file atomically."""
+    with atomic_path(target) as path:
+        shutil.copyfile(source, path)
+
+
 def copy_ort(folder: Path, ort_dir: Path) -> None:
     """Copy the files of onnxruntime-web that the page needs.
 
@@ -99,7 +105,7 @@ def copy_ort(folder: Path, ort_dir: Path) -> None:
                 f'dist folder of onnxruntime-web {ORT_VERSION}'
             )
         if ort_dir.resolve() != folder.resolve():
-            shutil.copy(ort_dir / name, folder / name)
+            copy(ort_dir / name, folder / name)
 
 
 def fetch_ort(folder: Path) -> None:
@@ -154,11 +160,11 @@ def write(args: argparse.Namespace) -> Path:
     else:
         read_facts(Path(args.model))
         if Path(args.model).resolve() != model.resolve():
-            shutil.copy(args.model, model)
+            copy(Path(args.model), model)
     facts = dict(read_facts(model), title=Path(args.model).stem)
     write_json(out / 'model.json', facts)
     for file in (TOOLS / 'web').iterdir():
-        shutil.copy(file, out / file.name)
+        copy(file, out / file.name)
     if args.ort_dir:
         copy_ort(out / 'ort', Path(args.ort_dir))
     else:
@@ -175,7 +181,8 @@ def export(args: argparse.Namespace) -> None:
             'expected CONFIG CHECKPOINT with --label-file, got an .onnx file, which holds its labels; '
             'fix: drop --label-file'
         )
-    out = write(args)
+    with locked(args.out, 'export_web'):
+        out = write(args)
     size = sum(file.stat().st_size for file in out.rglob('*'))
     print(
         f'wrote {out} ({size / 2**20:.1f} MiB). Put it on any web server; '

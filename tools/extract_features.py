@@ -19,6 +19,7 @@ if __name__ == '__main__':
     os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
 import torch
+from mmengine.config import Config
 from mmengine.dist import all_gather_object, get_rank, init_dist
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -28,6 +29,7 @@ from cnnlstm_mm.cli import run_command
 from cnnlstm_mm.engine.launch import (
     add_common_arguments,
     check_files,
+    launched_rank,
     leave_process_group,
     load_config,
 )
@@ -35,6 +37,8 @@ from cnnlstm_mm.features.config import SPLITS
 from cnnlstm_mm.features.extraction import DTYPES, FeatureExtractor
 from cnnlstm_mm.memory import keep_freed_memory
 from cnnlstm_mm.mirrored_classes import resolve_flips
+from cnnlstm_mm.options import check_int
+from cnnlstm_mm.storage import locked
 
 
 def argument_parser() -> argparse.ArgumentParser:
@@ -74,12 +78,30 @@ def argument_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def check_arguments(args: argparse.Namespace) -> None:
+    """Raise ValueError for numbers out of range, before any work."""
+    check_int(
+        **{
+            f'--{name.replace("_", "-")}': getattr(args, name)
+            for name in ('train_views', 'batch_size', 'shard_clips')
+        }
+    )
+    check_int(0, **{'--num-workers': args.num_workers})
+
+
 def extract(args: argparse.Namespace) -> None:
     """Extract the features and report broken videos."""
+    check_arguments(args)
     keep_freed_memory()  # before the workers start; without effect on a GPU
     cfg = load_config(args)
     resolve_flips(cfg)
     check_files(cfg, args.splits)
+    with locked(args.out, 'extract_features', launched_rank(args.launcher) == 0):
+        write_store(cfg, args)
+
+
+def write_store(cfg: Config, args: argparse.Namespace) -> None:
+    """Extract into a folder that this run holds."""
     compat.apply_gloo_without_cuda(cfg)
     if args.launcher != 'none' and torch.cuda.is_available():
         init_dist(args.launcher)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cnnlstm_mm.cli import run_command
+from cnnlstm_mm.storage import write_text
 
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
 LINE_LENGTH = 100
@@ -88,7 +89,7 @@ def make_recipes(args: argparse.Namespace) -> int:
         if not path.is_file() or path.read_text() != text:
             changed.append(path)
             if not args.check:
-                path.write_text(text)
+                write_text(path, text)
     for path in changed:
         print(f'{"differs" if args.check else "written"}: {path}')
     if args.check and changed:

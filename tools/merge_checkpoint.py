@@ -8,7 +8,6 @@ import argparse
 import sys
 from pathlib import Path
 
-import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner.checkpoint import _load_checkpoint
@@ -16,8 +15,10 @@ from safetensors.torch import load_file
 
 import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
 from cnnlstm_mm.cli import run_command
+from cnnlstm_mm.engine.checkpoint_files import save_checkpoint
 from cnnlstm_mm.features.config import check_fingerprint
 from cnnlstm_mm.features.store import BACKBONE, read_manifest
+from cnnlstm_mm.run_identity import KEY
 from cnnlstm_mm.weights import check_no_nan
 from mmaction.registry import MODELS
 
@@ -57,7 +58,7 @@ def merge(cfg: Config, checkpoint: str, store: str) -> dict:
     check_no_nan(model, checkpoint)
     meta = {
         key: loaded['meta'][key]
-        for key in ('epoch', 'iter', 'seed', 'dataset_meta')
+        for key in ('epoch', 'iter', 'seed', 'dataset_meta', KEY)
         if key in loaded.get('meta', {})
     }
     return dict(state_dict=state, meta=meta)
@@ -79,8 +80,7 @@ def write(args: argparse.Namespace) -> None:
     cfg = Config.fromfile(args.config)
     init_default_scope(cfg.get('default_scope', 'mmaction'))
     merged = merge(cfg, args.checkpoint, args.features)
-    Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-    torch.save(merged, args.out)
+    save_checkpoint(merged, args.out)
     print(f'{args.out}: python tools/test.py {args.config} {args.out}')
 
 

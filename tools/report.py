@@ -10,6 +10,7 @@ over splits and seeds.
 
 import argparse
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from cnnlstm_mm.lab.report import (
     write_readme,
 )
 from cnnlstm_mm.lab.report.run_facts import data_name, list_of
-from cnnlstm_mm.storage import write_text
+from cnnlstm_mm.storage import locked, write_text
 
 
 def argument_parser() -> argparse.ArgumentParser:
@@ -154,6 +155,15 @@ def counter() -> Any:
 def report(args: argparse.Namespace) -> int:
     """Print the runs and write the requested files."""
     check_arguments(args)
+    written = (args.json, args.markdown, args.metafile, args.readme, args.html, args.plot)
+    with ExitStack() as locks:
+        for path in () if args.check else filter(None, written):
+            locks.enter_context(locked(path, 'report', file=True))
+        return write(args)
+
+
+def write(args: argparse.Namespace) -> int:
+    """Read the runs and write files that this process holds."""
     read = []
     if args.stored:
         runs, planned = load_results(args.stored)

@@ -109,7 +109,7 @@ def say_plan(runs: list[Run], launch: Launch, console: Console) -> None:
         console.print(f'{run.name}: {state.words(run)}', highlight=False)
         if state.tested or state.other:
             continue
-        left = commands(run, launch)[state.epochs >= run.max_epochs :]
+        left = commands(run, launch)[state.steps >= run.length :]
         for command in left:
             print('   ', shlex.join(command))
 

@@ -3,6 +3,7 @@
 import argparse
 import os.path as osp
 import sys
+from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.dist import get_rank
@@ -11,6 +12,7 @@ import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
 from cnnlstm_mm.cli import run_command
 from cnnlstm_mm.config import datasets_of, read_labels
 from cnnlstm_mm.datasets.decoder_guard import name_dead_decoders
+from cnnlstm_mm.engine.dump_predictions import read_predictions
 from cnnlstm_mm.engine.launch import (
     add_common_arguments,
     build_runner,
@@ -18,7 +20,7 @@ from cnnlstm_mm.engine.launch import (
     load_config,
 )
 from cnnlstm_mm.engine.list_checks import drop_metrics_without_labels, labelled
-from cnnlstm_mm.lab.report.predictions import class_table, confusion_table, read_predictions
+from cnnlstm_mm.lab.report.predictions import Predictions, class_table, confusion_table
 
 
 def argument_parser() -> argparse.ArgumentParser:
@@ -76,7 +78,7 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
         evaluators = cfg.test_evaluator
         if not isinstance(evaluators, (list, tuple)):
             evaluators = [evaluators]
-        cfg.test_evaluator = [*evaluators, dict(type='DumpResults', out_file_path=args.dump)]
+        cfg.test_evaluator = [*evaluators, dict(type='DumpPredictions', out_file_path=args.dump)]
     cfg.load_from = args.checkpoint
     return cfg
 
@@ -94,7 +96,8 @@ def check_per_class(cfg: Config, confusion: bool) -> None:
 
 def print_classes(cfg: Config, args: argparse.Namespace) -> None:
     """Print what --confusion and --per-class ask for, from the dumped scores."""
-    found = read_predictions(args.dump)
+    samples, _ = read_predictions(Path(args.dump))
+    found = Predictions.of(samples)
     classes = read_labels(cfg, found.scores.shape[1])
     if args.confusion:
         print(confusion_table(found.confusion(), classes))

@@ -14,6 +14,7 @@ from cnnlstm_mm.engine.launch import (
     build_runner,
     leave_process_group,
     load_config,
+    lock_work_dir,
 )
 from cnnlstm_mm.engine.schedule_hook import extend_schedule
 
@@ -28,6 +29,14 @@ def argument_parser() -> argparse.ArgumentParser:
         const='auto',
         help='resume from the given checkpoint, or, without one, from the '
         'latest in the work directory',
+    )
+    parser.add_argument(
+        '--allow-changed',
+        nargs='+',
+        metavar='KEY',
+        default=[],
+        help='with --resume: settings that may differ from those of the checkpoint, such as lr or '
+        'optim_wrapper.optimizer.lr',
     )
     parser.add_argument(
         '--amp', action='store_true', help='automatic mixed precision; bfloat16 on a CPU'
@@ -87,10 +96,15 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
         cfg.resume, cfg.load_from = True, None
     elif args.resume is not None:
         cfg.resume, cfg.load_from = True, args.resume
+    if args.allow_changed:
+        if args.resume is None:
+            raise ValueError('--allow-changed goes with --resume')
+        cfg.allow_changed = args.allow_changed
     if args.extend_schedule:
         extend_schedule(cfg)
         hooks = cfg.setdefault('default_hooks', {})
         hooks['schedule'] = dict(type='ScheduleHook', extend=True)
+        cfg.allow_changed = [*cfg.get('allow_changed', []), 'param_scheduler']
     if args.auto_scale_lr:
         cfg.auto_scale_lr.enable = True
     randomness = dict(cfg.get('randomness') or dict(seed=None))
@@ -108,10 +122,11 @@ def train(args: argparse.Namespace) -> None:
     """Train the model."""
     cfg = merge_args(load_config(args), args)
     modes = ['train'] if cfg.get('val_cfg') is None else ['train', 'val']
-    runner = build_runner(cfg, modes)
-    with name_dead_decoders():
-        runner.train()
-    leave_process_group()
+    with lock_work_dir(cfg):
+        runner = build_runner(cfg, modes)
+        with name_dead_decoders():
+            runner.train()
+        leave_process_group()
 
 
 def main(argv: list[str] | None = None) -> int:

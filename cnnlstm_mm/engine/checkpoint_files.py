@@ -7,15 +7,22 @@ torch alone does not notice a flipped bit in a tensor.
 
 import errno
 import hashlib
+import io
 import logging
 import os
 import os.path as osp
 import re
 import shutil
 import zipfile
+from pathlib import Path
+from typing import Any
 
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.logging import print_log
+
+from cnnlstm_mm.run_identity import KEY
+from cnnlstm_mm.storage import atomic_path
+from cnnlstm_mm.storage.atomic import FULL
 
 LAST = 'last_checkpoint'
 _PREFIX = b'sha256:'
@@ -76,42 +83,23 @@ def write_verified(path: str, data: bytes) -> None:
         OSError: If it cannot be written, or reads back otherwise. An older file of this name is
             intact.
     """
-    folder, name = osp.split(osp.abspath(path))
-    os.makedirs(folder, exist_ok=True)
-    temporary = osp.join(folder, f'.{name}.{os.getpid()}.part')
-    try:
-        with open(temporary, 'wb') as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        with open(temporary, 'rb') as file:
-            if hashlib.sha256(file.read()).digest() != hashlib.sha256(data).digest():
-                raise OSError(errno.EIO, 'other bytes were read back than written', temporary)
-        os.replace(temporary, path)
-    finally:
-        if osp.exists(temporary):
-            os.remove(temporary)
-    _sync_folder(folder)
+    digest = hashlib.sha256(data).digest()
+
+    def read_back(temporary: Path) -> None:
+        if hashlib.sha256(temporary.read_bytes()).digest() != digest:
+            raise OSError(errno.EIO, 'other bytes were read back than written', str(temporary))
+
+    with atomic_path(path, read_back) as temporary:
+        temporary.write_bytes(data)
 
 
-def _sync_folder(folder: str) -> None:
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:  # Windows opens no folders
-        return
-    try:
-        os.fsync(handle)
-    except OSError:  # nor do all network file systems
-        pass
-    finally:
-        os.close(handle)
+def save_checkpoint(checkpoint: dict[str, Any], path: str | os.PathLike) -> None:
+    """Write a checkpoint with its hash, see :func:`write_verified`."""
+    import torch
 
-
-def remove_partial_files(folder: str) -> None:
-    """Remove what killed processes left half written."""
-    for name in os.listdir(folder):
-        if re.fullmatch(r'\..*\.\d+\.part', name):
-            os.remove(osp.join(folder, name))
+    buffer = io.BytesIO()
+    torch.save(checkpoint, buffer)
+    VerifiedLocalBackend().put(buffer.getvalue(), str(path))
 
 
 @register_backend('verified')
@@ -129,10 +117,11 @@ class VerifiedLocalBackend(LocalBackend):
             write_verified(str(filepath), data)
         except OSError as error:
             folder = osp.dirname(osp.abspath(filepath))
+            reason = os.strerror(error.errno) if error.errno in FULL else error.strerror or error
             free = shutil.disk_usage(folder).free if osp.isdir(folder) else 0
             raise OSError(
                 error.errno,
-                f'The checkpoint {filepath} could not be written: {error.strerror or error}. It '
+                f'The checkpoint {filepath} could not be written: {reason}. It '
                 f'needs {len(data) / 2**20:.1f} MiB, and {folder} has {free / 2**20:.1f} MiB free. '
                 'The checkpoints before it are intact; fix: free some space (or raise the quota, '
                 'the limit or the rights), or keep fewer, '
@@ -202,9 +191,31 @@ def _candidates(folder: str, template: str, last: str | None) -> list[str]:
     if last is None:
         return sorted(steps, key=steps.__getitem__, reverse=True)
     # An earlier run in this folder may have left files with higher numbers.
-    time, step = osp.getmtime(last), steps.get(last, -1)
-    fitting = [path for path in steps if steps[path] <= step or osp.getmtime(path) >= time]
+    step = steps.get(last, -1)
+    fitting = [path for path in steps if steps[path] <= step or _came_after(path, last)]
     return sorted({*fitting, last}, reverse=True, key=lambda path: steps.get(path, -1))
+
+
+def _came_after(path: str, last: str) -> bool:
+    """Whether a checkpoint belongs to the run of ``last`` and was not written before it was begun.
+
+    Files of earlier versions, and damaged ones, are compared by their times.
+    """
+    theirs, own = _session(path), _session(last)
+    if theirs is None or own is None:
+        return osp.getmtime(path) >= osp.getmtime(last)
+    return theirs[0] == own[0] and theirs[1] >= own[1]
+
+
+def _session(path: str) -> tuple[str, int] | None:
+    """Run of a checkpoint, and how often that had been resumed when it was written."""
+    import torch
+
+    try:
+        meta = torch.load(path, map_location='cpu', mmap=True, weights_only=True)['meta']
+        return meta[KEY]['run'], meta[KEY]['session']
+    except Exception:  # of any kind, in a damaged file
+        return None
 
 
 def _read_last(work_dir: str, folder: str) -> str | None:

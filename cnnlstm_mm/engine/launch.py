@@ -9,6 +9,7 @@ import logging
 import os
 import os.path as osp
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import torch
@@ -30,6 +31,7 @@ from cnnlstm_mm.config import (
 from cnnlstm_mm.features.config import use_features
 from cnnlstm_mm.mirrored_classes import flip_warning, resolve_flips
 from cnnlstm_mm.models.fit import check_channels, check_fit
+from cnnlstm_mm.storage import locked
 from cnnlstm_mm.weights import unwrap_model
 from mmaction.registry import RUNNERS
 
@@ -39,6 +41,7 @@ DEFAULT_HOOKS = dict(
     broken_videos='BrokenVideoHook',
     finite_loss='FiniteLossHook',
     memory='MemoryHook',
+    run_identity='RunIdentityHook',
     schedule='ScheduleHook',
     whole_checkpoint='WholeCheckpointHook',
 )
@@ -211,6 +214,22 @@ def leave_process_group() -> None:
     if is_distributed():
         barrier()
         torch.distributed.destroy_process_group()
+
+
+def launched_rank(launcher: str) -> int:
+    """Number of this process before the process group exists; 0 without a launcher."""
+    names = dict(pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_RANK')
+    return int(os.environ.get(names.get(launcher, ''), 0))
+
+
+def lock_work_dir(cfg: Config) -> AbstractContextManager[None]:
+    """Hold the work directory for a training; the first process does so for all.
+
+    Raises:
+        InUseError: On entering, if another training writes there.
+    """
+    launcher = cfg.get('launcher', 'none')
+    return locked(cfg.work_dir, 'train', launched_rank(launcher) == 0)
 
 
 def _data_files(dataset: dict) -> list[str]:

@@ -4,14 +4,18 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 from mmengine.config import Config
 from mmengine.fileio import exists
 from mmengine.logging import print_log
 
 from cnnlstm_mm.config import datasets_of, list_path, nested_dicts, rows_of
-from cnnlstm_mm.datasets.annotation_list import check_labels
+from cnnlstm_mm.datasets.annotation_list import Row, check_labels
+from cnnlstm_mm.features.packed_sample import unpack
+from cnnlstm_mm.features.store import FeatureStore
 from cnnlstm_mm.models.balanced_losses import BALANCED, balanced_weights
 
+DUMPS = ('DumpPredictions', 'DumpResults')
 SINGLE = ('top_k_accuracy', 'mean_class_accuracy')  # metrics of one label a video, and the default
 
 
@@ -29,7 +33,7 @@ def check_lists(cfg: Config, modes: Iterable[str]) -> None:
     classes = ((cfg.get('model') or {}).get('cls_head') or {}).get('num_classes')
     datasets = [(mode, dataset) for mode in modes for dataset in datasets_of(cfg, mode)]
     for mode, dataset in datasets:
-        rows = rows_of(dataset)
+        rows = _stored_rows(dataset) if dataset.get('store') else rows_of(dataset)
         several = dataset.get('multi_class', False)
         if classes is None:
             continue
@@ -40,8 +44,20 @@ def check_lists(cfg: Config, modes: Iterable[str]) -> None:
                 f'{classes} in the data set'
             )
         if rows is not None:
-            needed = not several and not (mode == 'test' and only_dumps(cfg))
-            check_labels(list_path(dataset), rows, classes, needed, mode == 'test')
+            needed = not (several or dataset.get('store')) and not (
+                mode == 'test' and only_dumps(cfg)
+            )
+            name = list_path(dataset) or str(dataset['store'])
+            check_labels(name, rows, classes, needed, mode == 'test')
+
+
+def _stored_rows(dataset: dict[str, Any]) -> list[Row]:
+    """The clips of a feature store, as rows of a list."""
+    store = FeatureStore(dataset['store'], dataset.get('split', 'train'))
+    return [
+        Row(number, clip['filename'], np.atleast_1d(unpack(clip['label'])).tolist())
+        for number, clip in enumerate(store.clips, start=1)
+    ]
 
 
 def apply_balanced_weights(cfg: Config, modes: Sequence[str]) -> None:
@@ -86,13 +102,13 @@ def apply_balanced_weights(cfg: Config, modes: Sequence[str]) -> None:
 def only_dumps(cfg: Config) -> bool:
     """Whether a test writes its scores and computes no metric."""
     kinds = [evaluator.get('type') for evaluator in evaluators_of(cfg, 'test')]
-    return bool(kinds) and set(kinds) == {'DumpResults'}
+    return bool(kinds) and set(kinds) <= set(DUMPS)
 
 
 def drop_metrics_without_labels(cfg: Config) -> None:
-    """Leave only DumpResults, where a test has it, if the test lists have no label at all."""
+    """Leave only the dump of scores, where a test has one, if its lists have no label at all."""
     evaluators = evaluators_of(cfg, 'test')
-    dumps = [evaluator for evaluator in evaluators if evaluator.get('type') == 'DumpResults']
+    dumps = [evaluator for evaluator in evaluators if evaluator.get('type') in DUMPS]
     if not dumps or labelled(cfg, 'test'):
         return
     cfg.test_evaluator = dumps

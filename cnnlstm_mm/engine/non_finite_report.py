@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 from mmengine.runner.checkpoint import get_state_dict, weights_to_cpu
 from torch import Tensor, nn
 
+from cnnlstm_mm.storage import atomic_path
 from cnnlstm_mm.text import truncate_list
 from cnnlstm_mm.weights import unwrap_model
 
@@ -87,11 +88,12 @@ def dump_batch(runner: Runner, data_batch: Any, losses: dict[str, Tensor]) -> st
         model=weights.name,
     )
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        torch.save(content, batch)
+        with atomic_path(batch) as path:
+            torch.save(content, path)
         if rank == 0:
             state = weights_to_cpu(get_state_dict(unwrap_model(runner.model)))
-            torch.save(dict(state_dict=state), weights)
+            with atomic_path(weights) as path:
+                torch.save(dict(state_dict=state), path)
     except (OSError, RuntimeError) as error:
         return f'nothing could be written to {folder} ({error})'
     return f'{batch} (inputs, labels, losses) and {weights} (the weights)'

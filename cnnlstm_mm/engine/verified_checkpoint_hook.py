@@ -9,16 +9,10 @@ from mmengine.dist import all_gather_object, broadcast_object_list, is_main_proc
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import BaseLoop, Runner
 
+from cnnlstm_mm.storage import remove_parts
 from mmaction.registry import HOOKS
 
-from .checkpoint_files import (
-    LAST,
-    find_damage,
-    has_hash,
-    newest_valid,
-    remove_partial_files,
-    write_verified,
-)
+from .checkpoint_files import LAST, find_damage, has_hash, newest_valid, write_verified
 from .exact_train_loop import ExactEpochBasedTrainLoop
 from .rank_states import gather_rank_states, load_rank_state
 
@@ -101,7 +95,7 @@ class VerifiedCheckpointHook(CheckpointHook):
         """Prepare the folder; remove partial files."""
         super().before_train(runner)
         if self._verified and is_main_process() and osp.isdir(self.out_dir):
-            remove_partial_files(self.out_dir)
+            remove_parts(self.out_dir)
         if self._rank_states is not None:
             load_rank_state(runner.model, self._rank_states)
             self._rank_states = None

@@ -6,28 +6,22 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import barrier, broadcast_object_list, get_rank, get_world_size
+from mmengine.dist import get_rank
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from cnnlstm_mm.compat import apply_opencv_readers
-from cnnlstm_mm.storage import atomic_path
+from cnnlstm_mm.run_identity import code_version
+from cnnlstm_mm.storage import OutputFolder, atomic_path
 from cnnlstm_mm.weights import check_no_nan, state_hash
 from mmaction.registry import DATASETS, MODELS
 
 from .config import comparable, fingerprint, load_backbone, video_dataset
 from .packed_sample import pack, pack_sample
+from .plan import PLAN, finish_shards, missing_shards, share_shards
 from .seeded_views import SeededViews, one_thread, shard_batches
-from .store import (
-    BACKBONE,
-    FORMAT,
-    MANIFEST,
-    read_manifest,
-    shard_path,
-    write_manifest,
-    write_shard,
-)
+from .store import BACKBONE, FORMAT, MANIFEST, read_manifest, write_manifest, write_shard
 
 DTYPES = dict(float16=torch.float16, bfloat16=torch.bfloat16, float32=torch.float32)
 # Keys of a config that say how and where it was run.
@@ -74,6 +68,7 @@ class FeatureExtractor:
         device: str | None = None,
     ) -> None:
         self.out = Path(out)
+        self.output = OutputFolder(out)
         self.dtype = DTYPES[dtype]
         self.batch_size = batch_size
         self.num_workers = num_workers
@@ -117,6 +112,7 @@ class FeatureExtractor:
             shard_clips=shard_clips,
             config=text,
             weights_sha256=state_hash(self.model.backbone.state_dict()),
+            made_by=code_version(),
         )
 
     def _open(self, cfg: Config, splits: list[str], train_views: int, seed: int) -> dict[str, dict]:
@@ -146,12 +142,14 @@ class FeatureExtractor:
         Raises:
             ValueError: If the store was begun with other settings.
         """
-        if get_rank() == 0:  # of a run that was killed while it wrote
-            for path in self.out.rglob('.*.safetensors.*'):
-                path.unlink()
+        if get_rank() == 0:
+            self.output.remove_parts()
+            for name in (MANIFEST, BACKBONE, PLAN, *self.datasets):
+                self.output.check_file(self.out / name)
         if (self.out / MANIFEST).is_file():
-            # The text of the config holds paths, which may change.
-            old = dict(read_manifest(self.out), config=self.manifest['config'])
+            # The text of the config holds paths, which may change, and the code may be newer.
+            kept = {key: self.manifest[key] for key in ('config', 'made_by')}
+            old = dict(read_manifest(self.out), **kept)
             different = sorted(key for key, value in self.manifest.items() if old.get(key) != value)
             if different:
                 raise ValueError(
@@ -168,7 +166,7 @@ class FeatureExtractor:
             write_manifest(self.out, self.manifest)
 
     def run(self, advance: Callable[[int], None]) -> dict[str, str]:
-        """Extract the missing shards; each process takes every n-th of them.
+        """Extract the missing shards, each process those that the plan gives it.
 
         Args:
             advance: Called with the number of views that are done.
@@ -176,35 +174,34 @@ class FeatureExtractor:
         Returns:
             File and reason of each clip that could not be read, in the shards that this process
             wrote.
+
+        Raises:
+            RuntimeError: If shards of the plan are missing at the end.
         """
         self.prepare()
-        barrier()
-        # One process looks: the others may see what the first ones have written since.
-        plan = [{split: self.todo(split) for split in self.datasets}]
-        broadcast_object_list(plan)
         broken: dict[str, str] = {}
-        for split, views in self.datasets.items():
-            todo = plan[0][split][get_rank() :: get_world_size()]
+        for split, todo in share_shards(self.out, self.todo)[get_rank()].items():
+            views = self.datasets[split]
             for shard, rows in self._shards(views, todo, advance):
                 features, clips = self._shard(views, shard, rows)
                 write_shard(self.out / split, shard, features, clips)
                 broken.update((c['filename'], c['broken']) for c in clips if 'broken' in c)
-        barrier()
+        finish_shards(self.out, self.todo)
         return broken
 
-    def todo(self, split: str) -> list[int]:
-        """Numbers of a split's missing shards."""
-        count = -(-len(self.datasets[split].dataset) // self.shard_clips)
-        return [
-            shard for shard in range(count) if not shard_path(self.out / split, shard).is_file()
-        ]
+    def todo(self) -> dict[str, list[int]]:
+        """Numbers of the missing shards of each split."""
+        return {
+            split: missing_shards(self.out / split, len(views.dataset), self.shard_clips)
+            for split, views in self.datasets.items()
+        }
 
     def num_views(self) -> tuple[int, int]:
         """Number of views in all, and of those that are done."""
         total = sum(map(len, self.datasets.values()))
         left = sum(
-            sum(map(len, self._batches(views, self.todo(split))))
-            for split, views in self.datasets.items()
+            sum(map(len, self._batches(self.datasets[split], shards)))
+            for split, shards in self.todo().items()
         )
         return total, total - left
 

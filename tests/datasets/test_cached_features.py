@@ -1,5 +1,6 @@
 """Stored features: the same numbers, byte for byte, or a refusal."""
 
+import json
 import os
 import pickle
 import signal
@@ -14,9 +15,13 @@ from helpers.support import ROOT, run_forked, run_tool
 from mmengine.config import Config
 from safetensors.torch import load_file, save_file
 
+from cnnlstm_mm.engine.launch import check_files
 from cnnlstm_mm.features import CachedFeatureDataset
+from cnnlstm_mm.features.config import use_features
 from cnnlstm_mm.features.extraction import FeatureExtractor
+from cnnlstm_mm.features.plan import finish_shards, share_shards
 from cnnlstm_mm.features.sequence_file import read_sequence
+from cnnlstm_mm.storage import locked
 from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
 
@@ -118,9 +123,9 @@ def test_two_processes_give_the_same_bytes(config, store, tmp_path):
     args = (config, '--out', tmp_path / 'store', '--shard-clips', 4, '--train-views', 2)
     listed = FeatureExtractor.todo
 
-    def late(extractor, split):
+    def late(extractor):
         time.sleep(2 * (os.environ['RANK'] == '1'))
-        return listed(extractor, split)
+        return listed(extractor)
 
     done = run_forked(
         'tools/extract_features.py',
@@ -359,3 +364,40 @@ def test_what_is_no_sequence_is_refused(tmp_path):
     np.save(tmp_path / 'flat.npy', np.zeros(3, np.float32))
     with pytest.raises(ValueError, match=r'flat.npy: expected float .*\(3,\)'):
         read_sequence(str(tmp_path / 'flat.npy'))
+
+
+def test_a_label_without_an_output_is_refused(config, store):
+    cfg = Config.fromfile(config)
+    cfg.model.cls_head.num_classes = 3
+    use_features(cfg, str(store))
+    with pytest.raises(ValueError, match=r'(?s)train, line \d+: label \d of .*num_classes=3'):
+        check_files(cfg, ['train'])
+
+
+def test_the_folder_of_a_store_is_held(config, tmp_path):
+    out = tmp_path / 'store'
+    with locked(out, 'extract_features'):
+        done = run_tool('tools/extract_features.py', config, '--out', out)
+        assert done.returncode == 2 and 'in use by extract_features (process' in done.stderr
+        assert os.listdir(out) == ['.in_use.json']
+
+
+def test_shards_that_nobody_made_are_an_error(tmp_path):
+    todo = {'train': [0, 2], 'val': []}
+    assert share_shards(tmp_path, lambda: todo) == [todo]
+    plan = json.loads((tmp_path / 'plan.json').read_text())
+    assert plan == dict(shards_by_process=[todo])
+    with pytest.raises(RuntimeError, match=r"got none of \{'train': \[2\]\}; fix: start the same"):
+        finish_shards(tmp_path, lambda: {'train': [2], 'val': []})
+    finish_shards(tmp_path, lambda: {'train': [], 'val': []})
+    assert not os.listdir(tmp_path)
+
+
+def test_a_store_writes_through_no_link(config, tmp_path):
+    out, outside = tmp_path / 'store', tmp_path / 'outside'
+    out.mkdir()
+    outside.mkdir()
+    (out / 'train').symlink_to(outside)
+    done = run_tool('tools/extract_features.py', config, '--out', out)
+    assert done.returncode == 2 and 'where links lead' in done.stderr
+    assert not os.listdir(outside)

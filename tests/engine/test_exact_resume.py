@@ -189,7 +189,7 @@ def test_a_validation_that_was_killed_is_made_up_for(whole, tmp_path, monkeypatc
 
 def test_another_number_of_samples_is_said(whole, tmp_path):
     copied(whole, tmp_path, 1)
-    cfg = training(tmp_path, resume=True, batch=4, log_level='INFO')
+    cfg = training(tmp_path, resume=True, batch=4, log_level='INFO', allow_changed=['batch_size'])
     assert len(trained(cfg)['losses']) == 2 * 11
     assert '8 samples an iteration and 6 iterations an epoch; this run has 1, 4 and 11' in log(
         tmp_path

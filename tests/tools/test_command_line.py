@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import sys
+from pathlib import Path
 
 import cv2
 import pytest
@@ -22,6 +23,7 @@ TOOLS = sorted(
 STARTED = ('train', 'test', 'report', 'doctor', 'extract_features', 'make_quickstart')
 STARTED += ('prepare_ucf101',)
 WRONG = 'configs/absent.py'
+CONFIG = 'configs/mobilenet_convlstm_quickstart.py'
 
 
 def state():
@@ -127,3 +129,76 @@ def test_a_tool_that_changes_everything_is_cleaned_up_after(tmp_path):
     assert state() == before
     assert done.returncode == 0 and 'logged' in done.stdout + done.stderr
     assert 'printed\n' in done.stdout and 'of a child\n' in done.stdout
+
+
+# Wrong arguments of each tool, and a word of the sentence that must come before any work.
+WRONG_ARGUMENTS = [
+    ('tools/train.py', 'absent.py', 'absent.py'),
+    ('tools/train.py', f'{CONFIG} --allow-changed lr', '--resume'),
+    ('tools/train.py', f'{CONFIG} --cfg-options data_root={{new}}', 'are missing'),
+    ('tools/test.py', 'absent.py absent.pth', 'absent.py'),
+    ('tools/test.py', f'{CONFIG} absent.pth', 'are missing'),
+    ('tools/test.py', f'{CONFIG} absent.pth --dump out.txt', '.pkl'),
+    ('tools/extract_features.py', 'absent.py --out {new}', 'absent.py'),
+    ('tools/extract_features.py', f'{CONFIG} --out {{new}} --shard-clips 0', '--shard-clips'),
+    ('tools/extract_features.py', f'{CONFIG} --out {{new}} --batch-size 0', '--batch-size'),
+    ('tools/extract_features.py', f'{CONFIG} --out {{new}} --num-workers -1', '--num-workers'),
+    ('tools/extract_features.py', f'{CONFIG} --out {{new}} --train-views 0', '--train-views'),
+    ('tools/merge_checkpoint.py', 'absent.py a.pth --features {new} --out {new}', 'absent.py'),
+    ('tools/merge_checkpoint.py', f'{CONFIG} a.pth --features {{new}} --out {{new}}', 'manifest'),
+    ('tools/export_onnx.py', f'{CONFIG} a.pth --mode step --out {{new}}', '.onnx'),
+    ('tools/export_onnx.py', f'{CONFIG} a.pth --mode step --opset 3', '--opset'),
+    ('tools/export_onnx.py', f'{CONFIG} a.pth --mode step --int8', '--calibration'),
+    ('tools/export_onnx.py', f'{CONFIG} a.pth --mode step --video absent.mp4', 'absent.mp4'),
+    ('tools/export_onnx.py', 'absent.py a.pth --mode step --out {new}/a.onnx', 'absent.py'),
+    ('tools/export_onnx.py', f'{CONFIG} absent.pth --mode clip', 'absent.pth'),
+    ('tools/export_web.py', 'absent.onnx --out {new}', 'absent.onnx'),
+    ('tools/export_web.py', f'{CONFIG} --out {{new}}', 'CHECKPOINT'),
+    ('tools/convert_keras_weights.py', 'absent.h5 {new}', 'absent.h5'),
+    ('tools/convert_checkpoint.py', 'absent.pth {new}/a.pth', 'absent.pth'),
+    ('tools/report.py', '', 'work directories'),
+    ('tools/report.py', 'absent', 'absent'),
+    ('tools/report.py', '--from absent.json', 'absent.json'),
+    ('tools/report.py', 'absent --check', '--readme'),
+    ('tools/run_benchmark.py', 'absent.yml', 'absent.yml'),
+    ('tools/run_benchmark.py', 'configs/benchmarks/here.yml --jobs 0', '--jobs'),
+    ('tools/run_benchmark.py', 'configs/benchmarks/here.yml --only nothing', '--only'),
+    ('tools/stream_demo.py', 'absent.py absent.pth absent.mp4', 'absent'),
+    ('tools/analysis/complexity.py', 'absent.py', 'absent.py'),
+    ('tools/analysis/early_recognition.py', 'absent.py absent.pth', 'absent'),
+    ('tools/analysis/temporal_probe.py', 'absent.py absent.pth', 'absent'),
+    ('tools/data/make_quickstart.py', '--out {new} --size 33', 'size'),
+    ('tools/data/make_quickstart.py', '--out {new} --workers 0', '--workers'),
+    ('tools/data/make_embeddings_quickstart.py', '--out {new} --dims 0', '--dims'),
+    ('tools/data/make_embeddings_quickstart.py', '--out {new} --seed -1', '--seed'),
+    ('tools/data/prepare_ucf101.py', 'absent.rar absent.zip --out {new}', 'absent.rar'),
+    ('tools/data/prepare_ucf101.py', '{here} {here} --out {new} --limit 0', '--limit'),
+    ('tools/data/prepare_ucf101.py', '{here} {here} --out {new} --workers 0', '--workers'),
+    ('tools/data/prepare_hmdb51.py', 'absent.rar absent.rar --out {new}', 'absent.rar'),
+    ('tools/data/prepare_hmdb51.py', '{here} {here} --out {new} --workers -1', '--workers'),
+    ('tools/data/prepare_kinetics.py', 'val absent a.csv --data kinetics400 --out {new}', 'absent'),
+    (
+        'tools/data/prepare_kinetics.py',
+        'val {here} {csv} --data kinetics400 --out {new} --short-side 2',
+        '--short-side',
+    ),
+    ('tools/data/prepare_kinetics.py', 'val {here} {csv} --data kinetics400 --out {new}', 'column'),
+]
+
+
+def test_every_tool_has_a_wrong_argument():
+    checked = {path for path, *_ in WRONG_ARGUMENTS}
+    assert set(TOOLS) - checked <= {'tools/doctor.py', 'tools/make_recipes.py'}
+
+
+@pytest.mark.parametrize('path, line, word', WRONG_ARGUMENTS)
+def test_wrong_arguments_are_a_sentence_before_any_work(tmp_path, path, line, word):
+    (tmp_path / 'here').mkdir()
+    (tmp_path / 'a.csv').write_text('no,columns\n')
+    places = dict(here=tmp_path / 'here', csv=tmp_path / 'a.csv', new=tmp_path / 'new')
+    work_dirs = ['--work-dir', tmp_path / 'new'] if path[6:] in ('train.py', 'test.py') else []
+    done = run_tool(path, *line.format(**places).split(), *work_dirs)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert 'Traceback' not in done.stderr and f'{Path(path).name}: error: ' in done.stderr
+    assert word in done.stderr
+    assert not (tmp_path / 'new').exists()

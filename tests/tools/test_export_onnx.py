@@ -1,5 +1,6 @@
 """tools/export_onnx.py as a user runs it."""
 
+import hashlib
 import json
 import re
 
@@ -10,6 +11,8 @@ from helpers.support import ROOT, load_tool, run_tool
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from cnnlstm_mm.run_identity import code_version
+from cnnlstm_mm.storage import locked
 from cnnlstm_mm.streaming import OnnxStreamingRecognizer
 from mmaction.registry import MODELS
 
@@ -73,6 +76,9 @@ def test_clip(checkpoint, tmp_path):
     assert all(d.dim_param for d in shape[:2])
     facts = {p.key: p.value for p in model.metadata_props}
     assert json.loads(facts['clip']) == dict(views=1, length=16)
+    made_of = json.loads(facts['run_identity'])
+    assert made_of['checkpoint'] == 'random.pth' and made_of['code'] == code_version()
+    assert made_of['checkpoint_sha256'] == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     with pytest.raises(ValueError, match='--mode step'):
         OnnxStreamingRecognizer(out)
 
@@ -90,6 +96,14 @@ def test_a_model_that_differs_is_not_kept(checkpoint, tmp_path, monkeypatch):
         'at most 1e-04, got 2.0e-04: .* not written', done.stderr
     )
     assert out.read_text() == 'old' and len(list(tmp_path.iterdir())) == 1
+
+
+def test_two_at_once(checkpoint, tmp_path):
+    out = tmp_path / 'c.onnx'
+    with locked(out, 'export_onnx', file=True):
+        done = run_tool('tools/export_onnx.py', CONFIG, checkpoint, '--mode', 'clip', '--out', out)
+    assert done.returncode == 2 and 'in use by export_onnx (process' in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_wrong_arguments(checkpoint, tmp_path):

@@ -204,7 +204,7 @@ def test_an_interrupted_run_is_completed(data, tmp_path):
     assert qs.make_quickstart(tmp_path, settings) == 0
     gone = sorted(tmp_path.rglob('*.avi'))[5]
     gone.unlink()
-    (gone.parent / f'.part_{gone.name}').write_bytes(b'half a video')
+    (gone.parent / f'.{gone.name}.123.part.avi').write_bytes(b'half a video')
     assert qs.make_quickstart(tmp_path, settings) == 1
     assert contents(tmp_path) == whole
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from helpers.rar_files import make_rar, needs_rar
 from helpers.support import ROOT, run_tool
+from helpers.tree import snapshot
 
 sys.path.insert(0, str(ROOT / 'tools' / 'data'))
 import preparation
@@ -73,8 +74,17 @@ def wanted_lists(lists, there):
     return wanted
 
 
-def prepare(name, *args):
+def call(name, *args):
+    """Run a preparation; what the user named before --out stays byte for byte, link for link."""
+    folders = [Path(a) for a in args[: args.index('--out')] if Path(a).exists()]
+    before = [snapshot(folder) for folder in folders]
     done = run_tool(f'tools/data/prepare_{name}.py', *args, '--workers', 2)
+    assert [snapshot(folder) for folder in folders] == before
+    return done
+
+
+def prepare(name, *args):
+    done = call(name, *args)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -342,3 +352,181 @@ def test_a_rar_is_unpacked_by_the_first_program_that_can(tmp_path):
     (tmp_path / 'cut.rar').write_bytes(make_rar(files)[:200])
     with pytest.raises(RuntimeError, match='cut.rar, which cannot be unpacked'):
         preparation.unpack(tmp_path / 'cut.rar', tmp_path / 'cut')
+
+
+def kinetics(root, rows, links=(), encoding='utf-8'):
+    """VIDEOS and a csv; the clips of ``links`` are links to files elsewhere."""
+    table = root / 'train.csv'
+    lines = [
+        'label,youtube_id,time_start,time_end',
+        *(f'{label},{name},1,11' for label, name in rows),
+    ]
+    table.write_text('\n'.join(lines) + '\n', encoding=encoding)
+    (root / 'VIDEOS').mkdir(exist_ok=True)
+    return root / 'VIDEOS', table
+
+
+def add_clip(videos, clip, name, label, link=False, suffix='.mp4'):
+    path = videos / label / f'{name}_000001_000011{suffix}'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if link:
+        store = videos.parent / 'elsewhere' / path.name
+        store.parent.mkdir(exist_ok=True)
+        shutil.copy(clip, store)
+        path.symlink_to(store)
+    else:
+        shutil.copy(clip, path)
+    return path
+
+
+ROWS = [('abseiling', 'a'), ('abseiling', 'b'), ('air drumming', 'c')]
+
+
+def kinetics_args(videos, table, out):
+    return ('kinetics', 'train', videos, table, '--data', 'kinetics400', '--out', out)
+
+
+def test_a_folder_with_spaces_that_comes_later_leaves_videos_alone(clips, tmp_path):
+    videos, table = kinetics(tmp_path, ROWS)
+    for clip, name in zip(clips, 'ab'):
+        add_clip(videos, clip, name, 'abseiling', link=True)
+    out = tmp_path / 'out'
+    prepare(*kinetics_args(videos, table, out))
+    assert (out / 'videos_train').is_symlink()
+    add_clip(videos, clips[2], 'c', 'air drumming')
+    said = prepare(*kinetics_args(videos, table, out))
+    assert '3 of 3 clips' in said and not (videos / 'air_drumming').exists()
+    assert not (out / 'videos_train').is_symlink()
+    for line, clip in zip(
+        (out / 'kinetics400_train_list_videos.txt').read_text().splitlines(), clips
+    ):
+        assert (out / 'videos_train' / line.split()[0]).read_bytes() == clip.read_bytes()
+    assert '3 of 3' in prepare(*kinetics_args(videos, table, out))
+    assert not list(out.glob('.*'))
+
+
+def test_other_settings_do_not_mix_with_what_is_there(clips, tmp_path):
+    pytest.importorskip('imageio_ffmpeg')
+    videos, table = kinetics(tmp_path, ROWS[:2])
+    add_clip(videos, clips[0], 'a', 'abseiling')
+    add_clip(videos, clips[1], 'b', 'abseiling', suffix='.mkv')
+    out = tmp_path / 'out'
+    prepare(*kinetics_args(videos, table, out))
+    before = snapshot(out, times=False)
+    done = call(*kinetics_args(videos, table, out), '--short-side', 64)
+    assert done.returncode == 2 and 'Traceback' not in done.stderr
+    assert 'short_side=null (wanted: 64)' in done.stderr and '--out' in done.stderr
+    assert snapshot(out, times=False) == before
+    prepare(*kinetics_args(videos, table, out))
+    assert snapshot(out, times=False) == before
+    other = tmp_path / 'other'
+    prepare(*kinetics_args(videos, table, other), '--short-side', 64)
+    names = [line.split()[0] for line in (other / 'kinetics400_train_list_videos.txt').open()]
+    assert names == ['abseiling/a_000001_000011.mp4', 'abseiling/b_000001_000011.mp4']
+    # What an earlier version left has no stamp: nobody knows how its copies were made.
+    (out / 'settings_train.json').unlink()
+    done = call(*kinetics_args(videos, table, out), '--short-side', 64)
+    assert done.returncode == 2 and 'settings_train.json' in done.stderr
+
+
+def test_videos_below_out_are_the_users(clips, tmp_path):
+    """MMAction2's layout: VIDEOS is what OUT/videos_train would be."""
+    pytest.importorskip('imageio_ffmpeg')
+    videos, table = kinetics(tmp_path, ROWS)
+    add_clip(videos, clips[0], 'a', 'abseiling')
+    out = tmp_path / 'out'
+    out.mkdir()
+    videos = videos.rename(out / 'videos_train')
+    assert '1 of 3' in prepare(*kinetics_args(videos, table, out))
+    add_clip(videos, clips[2], 'c', 'air drumming')
+    done = call(*kinetics_args(videos, table, out))
+    assert done.returncode == 2 and 'not changed' in done.stderr
+    other = tmp_path / 'other'
+    other.mkdir()
+    (other / 'videos_train').symlink_to(videos)
+    done = call(*kinetics_args(videos, table, other), '--short-side', 64)
+    assert done.returncode == 2
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        'label_map.txt',
+        'kinetics400_train_list_videos.txt',
+        'report_train.json',
+        'checked_train.jsonl',
+        'settings_train.json',
+    ],
+)
+def test_a_link_out_of_the_output_is_not_followed(clips, tmp_path, name):
+    videos, table = kinetics(tmp_path, ROWS[:1])
+    add_clip(videos, clips[0], 'a', 'abseiling')
+    out, precious = tmp_path / 'out', tmp_path / 'precious.txt'
+    out.mkdir()
+    precious.write_text('{"mine": 1}' if name.endswith('.json') else 'abseiling\n')
+    (out / name).symlink_to(precious)
+    before = snapshot(precious)
+    done = call(*kinetics_args(videos, table, out))
+    assert done.returncode == 2 and str(precious) in done.stderr
+    assert snapshot(precious) == before
+
+
+def test_a_csv_of_excel_is_read(clips, tmp_path):
+    videos, table = kinetics(tmp_path, ROWS[:1], encoding='utf-8-sig')
+    add_clip(videos, clips[0], 'a', 'abseiling')
+    assert '1 of 1' in prepare(*kinetics_args(videos, table, tmp_path / 'out'))
+    table.write_text('label,youtube_id,time_start,time_end\n', encoding='utf-16')
+    done = call(*kinetics_args(videos, table, tmp_path / 'other'))
+    assert done.returncode == 2 and 'UTF-8' in done.stderr and 'Traceback' not in done.stderr
+    assert not (tmp_path / 'other').exists()
+
+
+def test_links_in_a_circle_end(clips, tmp_path):
+    videos, table = kinetics(tmp_path, ROWS[:2])
+    add_clip(videos, clips[0], 'a', 'abseiling')
+    (videos / 'loop').symlink_to('..')
+    (videos / 'abseiling/again').symlink_to(videos)
+    (videos / 'a second name').symlink_to(videos / 'abseiling')
+    assert list(preparation.find_videos(videos)) == ['abseiling/a_000001_000011.mp4']
+    assert '1 of 2' in prepare(*kinetics_args(videos, table, tmp_path / 'out'))
+
+
+def test_a_dangling_link_is_a_broken_video(clips, tmp_path):
+    videos, table = kinetics(tmp_path, ROWS[:2])
+    add_clip(videos, clips[0], 'a', 'abseiling')
+    (videos / 'abseiling/b_000001_000011.mp4').symlink_to(tmp_path / 'gone.mp4')
+    out = tmp_path / 'out'
+    assert '1 of 2' in prepare(*kinetics_args(videos, table, out))
+    broken = json.loads((out / 'report_train.json').read_text())['broken']
+    assert broken == {'b_000001_000011': f'a link to {tmp_path / "gone.mp4"}, which is not there'}
+
+
+@pytest.mark.slow
+def test_a_probe_that_hangs_is_a_broken_video(clips, tmp_path):
+    pipe = tmp_path / 'hangs.avi'
+    os.mkfifo(pipe)
+    videos = {'a': clips[0], 'hangs': pipe, 'b': clips[1], 'c': clips[2], 'd': clips[3]}
+    probed = preparation.probe_all(videos, tmp_path / 'log.jsonl', 1, seconds=10)
+    assert 'did not end within 10 s' in probed['hangs']['reason']
+    assert all(probed[name]['state'] == 'ok' for name in 'abcd')
+
+
+def test_wrong_arguments_bind_no_later_run(ucf, tmp_path):
+    out = tmp_path / 'out'
+    done = call('ucf101', ucf / 'UCF-101', ucf / 'UCF-101', '--out', out)
+    assert done.returncode == 2 and 'classInd.txt' in done.stderr
+    done = call('ucf101', ucf / 'UCF-101', ucf / 'splits', '--out', out, '--classes', 'Absent')
+    assert done.returncode == 2 and 'Absent' in done.stderr
+    prepare('ucf101', ucf / 'UCF-101', ucf / 'splits', '--out', out, '--classes', 'Punch')
+    done = call('ucf101', ucf / 'UCF-101', ucf / 'splits', '--out', out)
+    assert done.returncode == 2 and 'classes=["Punch"] (wanted: null)' in done.stderr
+
+
+def test_two_at_once(ucf, tmp_path):
+    from cnnlstm_mm.storage import locked
+
+    with locked(tmp_path, 'prepare_ucf101'):
+        done = call('ucf101', ucf / 'UCF-101', ucf / 'splits', '--out', tmp_path)
+    assert done.returncode == 2 and done.stderr.count('\n') == 1
+    assert f'in use by prepare_ucf101 (process {os.getpid()} on' in done.stderr
+    assert not os.listdir(tmp_path)

@@ -1,5 +1,6 @@
 """tools/report.py on work directories written by hand."""
 
+import hashlib
 import json
 import pickle
 import re
@@ -496,3 +497,44 @@ def test_the_loop_that_the_tools_put_in_is_no_change():
     assert changes(cfg, path, None) == []
     cfg.train_cfg.max_epochs = 77
     assert changes(cfg, path, None) == ['train_cfg.max_epochs=77']
+
+
+def identify(folder, **facts):
+    (folder / 'run_identity.json').write_text(json.dumps(facts))
+
+
+def test_only_what_belongs_together_is_joined(tmp_path):
+    """A second training in the folder, a test of a file written anew, other predictions."""
+    work_dir = write_run(tmp_path / 'a', 5, tested=0.5, answers=[(k, k) for k in range(8)])
+    identify(work_dir / 'now', run='mine', config_file=CONFIG, recipe='r')
+    (work_dir / 'epoch_5.pth').write_bytes(b'weights')
+    whole = read(work_dir)[0]
+    assert whole.top1 == 0.5 and whole.per_class and whole.run == 'mine'
+    sha256 = hashlib.sha256(b'weights').hexdigest()
+    facts = dict(checkpoint='epoch_5.pth', checkpoint_sha256=sha256, run='mine')
+    identify(work_dir / 'b', **facts)
+    other = dict(facts, checkpoint='epoch_4.pth', checkpoint_sha256='4' * 64)
+    with (work_dir / 'predictions.pkl').open('ab') as file:
+        pickle.dump(other, file)
+    run = read(work_dir)[0]
+    assert run.top1 == 0.5 and not run.per_class
+    assert any('left out' in note and 'epoch_4.pth' in note for note in run.notes)
+    identify(work_dir / 'b', **dict(facts, checkpoint_sha256='5' * 64))
+    run = read(work_dir)[0]
+    assert run.top1 is None
+    assert 'test left out: epoch_5.pth was written anew since' in run.notes
+    identify(work_dir / 'b', **dict(facts, run='theirs'))
+    assert 'test left out: epoch_5.pth is of another training' in read(work_dir)[0].notes
+
+    earlier = work_dir / 'before'
+    (earlier / 'vis_data').mkdir(parents=True)
+    (earlier / 'vis_data/scalars.json').write_text('{"loss": 9.0, "time": 1.0, "step": 99}\n')
+    assert read(work_dir)[0].loss == 9.0  # of an earlier version, which does not say whose it is
+    identify(earlier, run='theirs')
+    run = read(work_dir)[0]
+    assert run.loss == 1 / 50 and '1 log of another training left out' in run.notes
+    twin = read(write_run(tmp_path / 'b', 5, tested=0.7, seed=1))[0]
+    twin.notes, run.notes = [], []
+    assert len(group_runs([run, twin])[run.data]) == 2
+    twin.recipe = 'r'
+    assert len(group_runs([run, twin])[run.data]) == 1

@@ -247,3 +247,21 @@ def test_a_real_run_and_its_report(tmp_path, quickstart_data):
     assert run['notes'][:2] == ['subset: 32 of 1280 train clips', 'subset: 16 of 320 test clips']
     assert 'max_epochs=1' in run['notes'][2]
     assert (root / 'report.html').is_file()
+
+
+def test_a_training_by_iterations(tmp_path):
+    config = tmp_path / 'by_iterations.py'
+    config.write_text(
+        f"_base_ = ['{ROOT / CONFIG}']\n"
+        "train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=40)\n"
+    )
+    (run,) = plan_runs(read_benchmark(write_list(tmp_path, f'configs: [{config}]')), tmp_path)
+    assert (run.length, run.unit) == (40, 'iter')
+    assert str(run.work_dir / 'iter_40.pth') in commands(run, Launch())[1]
+    run.work_dir.mkdir(parents=True)
+    (run.work_dir / 'last_checkpoint').write_text('iter_20.pth')
+    (run.work_dir / 'iter_20.pth').write_text('')
+    assert read_state(run).words(run) == '20 of 40 iterations'
+    config.write_text(f"_base_ = ['{ROOT / CONFIG}']\ntrain_cfg = dict(_delete_=True)\n")
+    with pytest.raises(ValueError, match='max_epochs or max_iters'):
+        plan_runs(read_benchmark(tmp_path / 'mine.yml'), tmp_path)

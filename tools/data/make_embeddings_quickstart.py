@@ -16,7 +16,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from preparation import write_lines
+from preparation import prepared_folder, text_of
+
+from cnnlstm_mm.storage import OutputFolder, atomic_path
 
 GOOD = 'good great lovely clever moving funny'.split()
 BAD = 'bad dull weak silly boring noisy'.split()
@@ -78,26 +80,44 @@ def write(args: argparse.Namespace) -> None:
             'expected --train-pairs, --val-pairs and --dims to be at least 1, got '
             f'{args.train_pairs}, {args.val_pairs} and {args.dims}'
         )
-    rng = np.random.default_rng(args.seed)
-    vectors = {word: rng.standard_normal(args.dims).astype(np.float32) for word in WORDS}
-    (args.out / 'vectors').mkdir(parents=True, exist_ok=True)
-    for part, pairs in (('train', args.train_pairs), ('val', args.val_pairs)):
-        lines, reviews = [], []
-        for _ in range(pairs):
-            for label, words in enumerate(pair(rng)):
-                name = f'{part}_{len(lines):05d}.npy'
-                np.save(args.out / 'vectors' / name, np.stack([vectors[word] for word in words]))
-                lines.append(f'{name} {label}')
-                reviews.append(' '.join(words))
-        write_lines(args.out / f'embeddings_{part}_list.txt', lines)
-        write_lines(args.out / f'reviews_{part}.txt', reviews)
-    write_lines(args.out / 'label_map.txt', CLASSES)
+    if args.seed < 0:
+        raise ValueError(f'expected --seed to be at least 0, got {args.seed}')
+    names = ('train_pairs', 'val_pairs', 'dims', 'seed')
+    settings = dict(
+        tool='make_embeddings_quickstart', **{name: getattr(args, name) for name in names}
+    )
+    with prepared_folder(args.out, settings['tool'], settings, [], 'settings.json') as output:
+        reviews = write_reviews(args, output)
     print(
         f'{2 * args.train_pairs} reviews to train on and '
         f'{2 * args.val_pairs} to test on in {args.out}, such as\n'
         f'  negative: {reviews[0]}\n  positive: {reviews[1]}\n'
         'Next: python tools/train.py configs/lstm_embeddings_quickstart.py'
     )
+
+
+def write_reviews(args: argparse.Namespace, output: OutputFolder) -> list[str]:
+    """Write vectors, lists and words; the words of the test reviews."""
+    rng = np.random.default_rng(args.seed)
+    vectors = {word: rng.standard_normal(args.dims).astype(np.float32) for word in WORDS}
+    reviews: list[str] = []
+    for part, pairs in (('train', args.train_pairs), ('val', args.val_pairs)):
+        lines, reviews = [], []
+        for _ in range(pairs):
+            for label, words in enumerate(pair(rng)):
+                name = f'{part}_{len(lines):05d}.npy'
+                data = np.stack([vectors[word] for word in words])
+                with (
+                    atomic_path(output.check_file(args.out / 'vectors' / name)) as path,
+                    path.open('wb') as file,
+                ):
+                    np.save(file, data)
+                lines.append(f'{name} {label}')
+                reviews.append(' '.join(words))
+        output.write_text(f'embeddings_{part}_list.txt', text_of(lines))
+        output.write_text(f'reviews_{part}.txt', text_of(reviews))
+    output.write_text('label_map.txt', text_of(CLASSES))
+    return reviews
 
 
 def main(argv: list[str] | None = None) -> int:

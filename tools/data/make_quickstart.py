@@ -20,6 +20,7 @@ both lists::
 """
 
 import argparse
+import errno
 import json
 import os
 import shutil
@@ -31,8 +32,10 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from preparation import write_lines, write_text
+from preparation import check_workers, text_of
 from rich.progress import track
+
+from cnnlstm_mm.storage import OutputFolder, atomic_path, differing_settings, locked
 
 STEPS = dict(Right=(0, 1), Left=(0, -1), Up=(-1, 0), Down=(1, 0))  # (y, x)
 CLASSES = [
@@ -206,22 +209,37 @@ def write_video(path: Path, pictures: list[np.ndarray]) -> None:
     Raises:
         OSError: If OpenCV cannot write the file.
     """
-    part = path.with_name(f'.part_{path.name}')
-    writer = cv2.VideoWriter(
-        str(part),
-        cv2.CAP_OPENCV_MJPEG,
-        cv2.VideoWriter_fourcc(*'MJPG'),
-        FPS,
-        pictures[0].shape[1::-1],
-    )
-    if not writer.isOpened():
-        raise OSError(
-            f'expected OpenCV to write a Motion-JPEG video, got an error at {path}; fix: reinstall it'
+
+    def check_frames(part: Path) -> None:
+        # OpenCV says nothing of a full disk.
+        capture = cv2.VideoCapture(str(part))
+        whole = all(capture.grab() for _ in pictures)
+        capture.release()
+        if not whole:
+            free = shutil.disk_usage(path.parent).free
+            raise OSError(
+                errno.ENOSPC,
+                f'expected {len(pictures)} frames after writing, got fewer, with {free} bytes '
+                'free; fix: free some space and start again',
+                str(path),
+            )
+
+    with atomic_path(path, check_frames, '.avi') as part:
+        writer = cv2.VideoWriter(
+            str(part),
+            cv2.CAP_OPENCV_MJPEG,
+            cv2.VideoWriter_fourcc(*'MJPG'),
+            FPS,
+            pictures[0].shape[1::-1],
         )
-    for picture in pictures:
-        writer.write(picture)
-    writer.release()
-    os.replace(part, path)
+        if not writer.isOpened():
+            raise OSError(
+                'expected OpenCV to write a Motion-JPEG video, got an error at '
+                f'{path}; fix: reinstall it'
+            )
+        for picture in pictures:
+            writer.write(picture)
+        writer.release()
 
 
 def make_scene(scene: int, out: Path, settings: Settings) -> int:
@@ -265,32 +283,32 @@ def write_preview(path: Path, scene: int, settings: Settings) -> None:
         rows.append(
             np.hstack([np.pad(tile, ((2, 2), (2, 2), (0, 0)), constant_values=255) for tile in row])
         )
-    cv2.imwrite(str(path), np.vstack(rows))
+    with atomic_path(path) as part:
+        part.write_bytes(cv2.imencode('.png', np.vstack(rows))[1].tobytes())
 
 
-def prepare(out: Path, settings: Settings, overwrite: bool) -> None:
-    """Make the folders, or check that they hold a data set with these settings.
+def prepare(output: OutputFolder, settings: Settings, overwrite: bool) -> None:
+    """Make the folders, or check that they hold a data set of these settings.
 
     Args:
-        out (Path): Folder of the data set.
-        settings (Settings): Parameters of the data set.
-        overwrite (bool): Remove existing videos.
+        output (OutputFolder): The data set's folder.
+        settings (Settings): The wanted data set's.
+        overwrite (bool): Remove the videos of the data set that is there.
 
     Raises:
         FileExistsError: If the folder holds other videos.
     """
+    out = output.root
     record, videos = out / 'settings.json', out / 'videos'
     wanted = dict(settings._asdict(), version=VERSION)
     if record.exists():
-        found = json.loads(record.read_text())
+        changed = differing_settings(json.loads(record.read_text()), wanted)
         if overwrite:
-            shutil.rmtree(videos, ignore_errors=True)
+            if videos.exists():
+                shutil.rmtree(output.check_file(videos))
             for video_list in out.glob('quickstart_*_videos.txt'):
-                video_list.unlink()
-        elif found != wanted:
-            changed = [
-                f'{k}={found.get(k)} (wanted: {v})' for k, v in wanted.items() if found.get(k) != v
-            ]
+                output.check_entry(video_list).unlink()
+        elif changed:
             raise FileExistsError(
                 f'expected a data set with these settings or none, got {out} with '
                 f'{", ".join(changed)}; fix: replace it with --overwrite, or name another --out'
@@ -300,8 +318,9 @@ def prepare(out: Path, settings: Settings, overwrite: bool) -> None:
             f'expected a folder that this tool made, got {videos}; fix: name another --out'
         )
     for name in CLASSES:
-        (videos / name).mkdir(parents=True, exist_ok=True)
-    write_text(record, json.dumps(wanted, indent=2) + '\n')
+        output.check_file(videos / name).mkdir(parents=True, exist_ok=True)
+    output.write_text(record.name, json.dumps(wanted, indent=2) + '\n')
+    output.remove_parts()
 
 
 def make_quickstart(
@@ -323,22 +342,25 @@ def make_quickstart(
         FileExistsError: If ``out`` holds videos of other settings.
     """
     settings.check()
-    prepare(out, settings, overwrite)
-    first = settings.val_per_class + 1
-    splits = dict(val=range(1, first), train=range(first, first + settings.train_per_class))
-    scenes = range(1, first + settings.train_per_class)
-    with ProcessPoolExecutor(workers) as pool:
-        jobs = pool.map(partial(make_scene, out=out, settings=settings), scenes, chunksize=4)
-        written = sum(track(jobs, 'Making videos', total=len(scenes)))
-    for split, members in splits.items():
-        lines = [
-            f'{video_path(name, scene)} {label}'
-            for scene in members
-            for label, name in enumerate(CLASSES)
-        ]
-        write_lines(out / f'quickstart_{split}_split_1_videos.txt', lines)
-    write_lines(out / 'label_map.txt', CLASSES)
-    write_preview(out / 'preview.png', 1, settings)
+    check_workers(workers)
+    output = OutputFolder(out)
+    with locked(out, 'make_quickstart'):
+        prepare(output, settings, overwrite)
+        first = settings.val_per_class + 1
+        splits = dict(val=range(1, first), train=range(first, first + settings.train_per_class))
+        scenes = range(1, first + settings.train_per_class)
+        with ProcessPoolExecutor(workers) as pool:
+            jobs = pool.map(partial(make_scene, out=out, settings=settings), scenes, chunksize=4)
+            written = sum(track(jobs, 'Making videos', total=len(scenes)))
+        for split, members in splits.items():
+            lines = [
+                f'{video_path(name, scene)} {label}'
+                for scene in members
+                for label, name in enumerate(CLASSES)
+            ]
+            output.write_text(f'quickstart_{split}_split_1_videos.txt', text_of(lines))
+        output.write_text('label_map.txt', text_of(CLASSES))
+        write_preview(output.check_file(out / 'preview.png'), 1, settings)
     return written
 
 

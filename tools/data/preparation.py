@@ -1,5 +1,6 @@
 """Archives, decoding checks and reports, shared by the tools that prepare data sets."""
 
+import argparse
 import json
 import multiprocessing
 import os
@@ -7,16 +8,20 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rich.progress import track
 
+from cnnlstm_mm.storage import OutputFolder, check_stamp, locked, write_text
+
 VIDEO_SUFFIXES = ('.avi', '.mp4', '.mkv', '.webm', '.mov', '.m4v', '.flv')
 STATES = ('ok', 'short', 'broken', 'missing')
+SECONDS = 300  # that a video may take to decode
 
 
 def unpack(source: Path, out: Path) -> Path:
@@ -99,16 +104,108 @@ def _unpack_with_program(source: Path, out: Path) -> None:
     )
 
 
-def find_videos(root: Path) -> dict[str, Path]:
-    """Find all video files below a folder.
+@contextmanager
+def prepared_folder(
+    out: Path, tool: str, settings: dict[str, Any], inputs: Iterable[Path], stamp: str
+) -> Iterator[OutputFolder]:
+    """Lock a folder, compare its stamp and remove what a killed run left half written.
+
+    Args:
+        out: The folder.
+        tool: Name of the holder of the lock.
+        settings: What its contents depend on.
+        inputs: The user's files and folders, which are not changed.
+        stamp: Name of the file that keeps the settings.
+
+    Raises:
+        InUseError: If another run writes there.
+        ValueError: If it was made with other settings; with each difference.
+    """
+    output = OutputFolder(out, [path for path in inputs if path.is_dir()])
+    output.check_file(out / stamp)
+    with locked(out, tool):
+        new = not check_stamp(out / stamp, settings)
+        output.remove_parts()
+        try:
+            yield output
+        except Exception:
+            # A wrong argument, found before anything was made, binds no later run.
+            made = {p.name for p in out.iterdir() if not p.name.startswith(('.', 'unpacked_'))}
+            if new and made == {stamp}:
+                (out / stamp).unlink()
+            raise
+
+
+def source_setting(source: Path) -> str:
+    """How a stamp names an input: a folder by its real path, an archive by name."""
+    return str(source.resolve()) if source.is_dir() else source.name
+
+
+def check_there(*sources: Path) -> None:
+    """Raise FileNotFoundError for inputs that are missing, before any work."""
+    for source in sources:
+        if not source.exists():
+            raise FileNotFoundError(
+                f'expected an archive or a folder, got {source}: no such file; fix: name the '
+                'downloaded archive, or the folder that it was unpacked to'
+            )
+
+
+def check_workers(workers: int) -> None:
+    """Raise ValueError unless there is at least one process."""
+    if workers < 1:
+        raise ValueError(f'expected --workers to be at least 1, got {workers}')
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """Add --workers."""
+    parser.add_argument(
+        '--workers',
+        type=int,
+        default=os.cpu_count() or 1,
+        help='decoding processes; default: all cores',
+    )
+
+
+def read_lines(path: Path) -> list[str]:
+    """Read a text file in UTF-8, with or without a byte order mark.
+
+    Raises:
+        ValueError: If it holds something else; with the cure.
+    """
+    try:
+        return path.read_text(encoding='utf-8-sig').splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f'{path}: expected UTF-8 text, got {error.reason} at byte {error.start}; fix: save it '
+            'as UTF-8'
+        ) from None
+
+
+def find_videos(root: Path, skip: Sequence[Path] = ()) -> dict[str, Path]:
+    """Find all video files under a folder; each folder once, however many links lead to it.
+
+    Args:
+        root (Path): The folder.
+        skip (Sequence[Path]): Folders below it that are left out, such as those of copies.
 
     Returns:
         dict[str, Path]: File by its path below ``root``, with slashes.
     """
     found = {}
-    for folder, _, names in os.walk(root, followlinks=True):
+    seen = {os.path.realpath(root)}
+    left_out = {os.path.join(os.path.realpath(path.parent), path.name) for path in skip}
+    for folder, folders, names in os.walk(root, followlinks=True):
+        place, new = os.path.realpath(folder), []
+        # Links come last: what they lead to is named by its own folder.
+        for name in sorted(folders, key=lambda n: (os.path.islink(os.path.join(folder, n)), n)):
+            real = os.path.realpath(os.path.join(folder, name))
+            if real not in seen and os.path.join(place, name) not in left_out:
+                seen.add(real)
+                new.append(name)
+        folders[:] = new
         for name in sorted(names):
-            if name.lower().endswith(VIDEO_SUFFIXES):
+            if name.lower().endswith(VIDEO_SUFFIXES) and not name.startswith('.'):
                 path = Path(folder, name)
                 found[path.relative_to(root).as_posix()] = path
     return dict(sorted(found.items()))
@@ -125,7 +222,15 @@ def probe(path: str) -> dict[str, Any]:
     import cv2
 
     cv2.setNumThreads(1)
-    if not os.path.getsize(path):
+    try:
+        with open(path, 'rb') as file:
+            empty = not file.read(1)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        if os.path.islink(path) and not os.path.exists(path):
+            reason = f'a link to {os.path.realpath(path)}, which is not there'
+        return dict(state='broken', frames=0, promised=0, reason=reason)
+    if empty:
         return dict(state='broken', frames=0, promised=0, reason='0 bytes')
     capture = cv2.VideoCapture(path)
     promised = max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
@@ -145,16 +250,19 @@ def probe(path: str) -> dict[str, Any]:
     return result
 
 
-def probe_all(videos: dict[str, Path], log: Path, workers: int) -> dict[str, dict[str, Any]]:
-    """Decode videos in parallel, skipping those decoded before.
+def probe_all(
+    videos: dict[str, Path], log: Path, workers: int, seconds: float = SECONDS
+) -> dict[str, dict[str, Any]]:
+    """Decode videos in parallel, and only those not decoded before.
 
-    Results are logged as they arrive, so that a killed run resumes where it
-    stopped. A file that crashes the decoder counts as broken.
+    Results go into a log as they come, so that a killed run goes on where it
+    was. A file that ends its process, or takes too long, counts as broken.
 
     Args:
         videos (dict[str, Path]): File by name.
-        log (Path): JSON, one line per video.
-        workers (int): Number of processes.
+        log (Path): JSON, one line a video.
+        workers (int): Processes.
+        seconds (float): That a video may take.
 
     Returns:
         dict[str, dict]: See :func:`probe`, by name.
@@ -168,37 +276,46 @@ def probe_all(videos: dict[str, Path], log: Path, workers: int) -> dict[str, dic
     if done:
         print(f'{len(done)} of {len(videos)} videos were checked before.')
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open('a') as file:
+    with log.open('a', encoding='utf-8') as file:
         for name, result in track(
-            _probe_each(videos, todo, workers), 'Checking videos', total=len(todo)
+            _probe_each(videos, todo, workers, seconds), 'Checking videos', total=len(todo)
         ):
             done[name] = dict(result, stamp=stamps[name])
             file.write(json.dumps(dict(done[name], name=name)) + '\n')
             file.flush()
+    # In the order of the videos, whatever came first: the same bytes after any restart.
+    lines = text_of(json.dumps(dict(done[name], name=name)) for name in videos)
+    if log.read_text(encoding='utf-8') != lines:
+        write_text(log, lines)
     return {name: done[name] for name in videos}
 
 
 def _read_log(log: Path) -> dict[str, dict]:
-    known = {}
+    known, cut = {}, False
     if log.is_file():
-        for line in log.read_text().splitlines():
+        text = log.read_text(encoding='utf-8', errors='replace')
+        cut = not text.endswith('\n')
+        for line in text.splitlines():
             try:
                 entry = json.loads(line)
-            except json.JSONDecodeError:  # the line that a kill cut short
-                continue
-            known[entry.pop('name')] = entry
-    if known:  # end a line that was cut short
-        write_lines(log, (json.dumps(dict(entry, name=name)) for name, entry in known.items()))
+                known[entry.pop('name')] = entry
+            except (ValueError, KeyError, TypeError, AttributeError):  # a kill cut it short
+                cut = True
+    if cut:
+        write_text(log, text_of(json.dumps(dict(e, name=name)) for name, e in known.items()))
     return known
 
 
 def _stamp(path: Path) -> list[int]:
-    stat = path.stat()
+    try:
+        stat = path.stat()
+    except OSError:  # a link to nothing
+        return [-1, -1]
     return [stat.st_size, stat.st_mtime_ns]
 
 
 def _probe_each(
-    videos: dict[str, Path], todo: list[str], workers: int
+    videos: dict[str, Path], todo: list[str], workers: int, seconds: float
 ) -> Iterable[tuple[str, dict]]:
     # The decoders' own messages do not name the file.
     os.environ.setdefault('OPENCV_LOG_LEVEL', 'SILENT')
@@ -206,25 +323,56 @@ def _probe_each(
     context = multiprocessing.get_context('spawn')
     left = list(todo)
     while left:
-        finished = set()
+        finished: set[str] = set()
+        waiting = list(reversed(left))
+        jobs: dict[Any, str] = {}
+        pool = ProcessPoolExecutor(min(workers, len(left)), context)
+        hanging = False
         try:
-            with ProcessPoolExecutor(workers, context) as pool:
-                jobs = {pool.submit(probe, str(videos[name])): name for name in left}
-                for job in as_completed(jobs):
+            while (waiting or jobs) and not hanging:
+                while waiting and len(jobs) < 2 * workers:
+                    name = waiting.pop()
+                    jobs[pool.submit(probe, str(videos[name]))] = name
+                ended, _ = wait(jobs, seconds, FIRST_COMPLETED)
+                hanging = not ended
+                for job in ended:
                     result = job.result()
-                    finished.add(jobs[job])
-                    yield jobs[job], result
+                    name = jobs.pop(job)
+                    finished.add(name)
+                    yield name, result
         except BrokenProcessPool:
-            # One of the running videos crashed its process: decode each of them
-            # in a separate one.
-            for name in [name for name in left if name not in finished][: 2 * workers + 1]:
+            hanging = True
+        finally:
+            _stop(pool, hanging)
+        if hanging:
+            # One of those that were begun ended its process, or holds it: each of them gets its
+            # own.
+            for name in list(jobs.values()) or left[:1]:
                 finished.add(name)
-                yield name, _probe_alone(videos[name])
+                yield name, _probe_alone(videos[name], seconds)
         left = [name for name in left if name not in finished]
 
 
-def _probe_alone(path: Path) -> dict:
-    done = subprocess.run([sys.executable, __file__, str(path)], capture_output=True, text=True)
+def _stop(pool: ProcessPoolExecutor, hanging: bool) -> None:
+    processes = list((pool._processes or {}).values())
+    pool.shutdown(wait=not hanging, cancel_futures=True)
+    for process in processes if hanging else ():
+        process.kill()
+
+
+def _probe_alone(path: Path, seconds: float) -> dict:
+    places = [os.environ.get('PYTHONPATH'), *sys.path]
+    try:
+        done = subprocess.run(
+            [sys.executable, __file__, str(path)],
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            env={**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, places))},
+        )
+    except subprocess.TimeoutExpired:
+        reason = f'the decoder did not end within {seconds:g} s'
+        return dict(state='broken', frames=0, promised=0, reason=reason)
     if done.returncode:
         return dict(
             state='broken', frames=0, promised=0, reason=f'the decoder crashed ({done.returncode})'
@@ -232,21 +380,13 @@ def _probe_alone(path: Path) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically."""
-    # Imported late: workers import this module, and importing the package takes seconds.
-    from cnnlstm_mm.storage import write_text
-
-    write_text(path, text)
+def text_of(lines: Iterable[str]) -> str:
+    """Join lines, each with its end."""
+    return ''.join(f'{line}\n' for line in lines)
 
 
-def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Write a text file, one item per line."""
-    write_text(path, ''.join(f'{line}\n' for line in lines))
-
-
-def link_videos(source: Path, out: Path) -> None:
-    """Make ``out`` a link to the folder of the videos.
+def link_videos(output: OutputFolder, source: Path, out: Path) -> None:
+    """Let ``out`` lead to the videos where they are.
 
     Raises:
         FileExistsError: If ``out`` exists and is not this folder.
@@ -259,8 +399,7 @@ def link_videos(source: Path, out: Path) -> None:
             f'expected a link to {source} or nothing at {out}, got another file or folder; fix: '
             'remove it, or name another --out'
         )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.symlink_to(source, target_is_directory=True)
+    output.link(out, source)
 
 
 def summarize(wanted: dict[str, str], probed: dict[str, dict], extra: list[str]) -> dict:
@@ -299,9 +438,15 @@ def summarize(wanted: dict[str, str], probed: dict[str, dict], extra: list[str])
     return report
 
 
-def write_report(report: dict, path: Path) -> None:
-    """Write the report of :func:`summarize` as JSON and print a summary."""
-    write_text(path, json.dumps(report, indent=2) + '\n')
+def write_report(report: dict, output: OutputFolder, name: str) -> None:
+    """Write the report as JSON and say what is in it.
+
+    Args:
+        report (dict): See :func:`summarize`.
+        output (OutputFolder): Where to write.
+        name (str): The file to write.
+    """
+    output.write_text(name, json.dumps(report, indent=2) + '\n')
     usable = report['clips'] - len(report['missing']) - len(report['broken'])
     print(
         f'{usable} of {report["clips"]} clips in {report["classes"]} classes '
@@ -318,7 +463,7 @@ def write_report(report: dict, path: Path) -> None:
                 print(f'  {name}{reason}')
             if len(names) > 10:
                 print('  ...')
-    print(f'Report: {path}')
+    print(f'Report: {output.root / name}')
 
 
 if __name__ == '__main__':

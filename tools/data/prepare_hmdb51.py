@@ -15,17 +15,23 @@ broken are left out of the lists and named in the report.
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 from preparation import (
+    OutputFolder,
+    add_workers,
+    check_there,
+    check_workers,
     find_videos,
     link_videos,
+    prepared_folder,
     probe_all,
+    read_lines,
+    source_setting,
     summarize,
+    text_of,
     unpack,
-    write_lines,
     write_report,
 )
 
@@ -65,7 +71,7 @@ def official_lists(folder: Path) -> tuple[list[str], dict[tuple[str, int], list[
                     f'expected {name}_test_split{split}.txt below {folder}, got no such file; fix: '
                     'unpack test_train_splits.rar again'
                 )
-            for number, line in enumerate(path.read_text().splitlines(), 1):
+            for number, line in enumerate(read_lines(path), 1):
                 if not line.strip():
                     continue
                 clip, _, mark = line.strip().rpartition(' ')
@@ -84,14 +90,26 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument('videos', type=Path, help='hmdb51_org.rar, or a folder of classes')
     parser.add_argument('splits', type=Path, help='test_train_splits.rar, or its folder')
     parser.add_argument('--out', type=Path, default=Path('data/hmdb51'))
-    parser.add_argument(
-        '--workers', type=int, default=os.cpu_count(), help='decoding processes; default: all cores'
-    )
+    add_workers(parser)
     return parser
 
 
 def prepare(args: argparse.Namespace) -> None:
     """Write lists, label map and report."""
+    check_workers(args.workers)
+    check_there(args.videos, args.splits)
+    settings = dict(
+        tool='prepare_hmdb51',
+        videos=source_setting(args.videos),
+        splits=source_setting(args.splits),
+    )
+    inputs = (args.videos, args.splits)
+    with prepared_folder(args.out, 'prepare_hmdb51', settings, inputs, 'settings.json') as output:
+        write(args, output)
+
+
+def write(args: argparse.Namespace, output: OutputFolder) -> None:
+    """Write into a folder that this run holds."""
     classes, lists = official_lists(unpack(args.splits, args.out / 'unpacked_splits'))
     label = {name: k for k, name in enumerate(classes)}
     folder = unpack(args.videos, args.out / 'unpacked_videos')
@@ -101,26 +119,27 @@ def prepare(args: argparse.Namespace) -> None:
     if archives:
         folder = args.out / 'unpacked_classes'
     # The folder of a class may be nested in another one of the same name.
-    found = {'/'.join(name.split('/')[-2:]): path for name, path in find_videos(folder).items()}
+    videos = find_videos(folder, [args.out / 'videos'])
+    found = {'/'.join(name.split('/')[-2:]): path for name, path in videos.items()}
     wanted = {clip: clip.split('/')[0] for clips in lists.values() for clip in clips}
     used = {clip: found[clip] for clip in wanted if clip in found}
     for name in sorted({clip.split('/')[0] for clip in used}):
         clip = next(clip for clip in used if clip.startswith(f'{name}/'))
-        link_videos(used[clip].parent, args.out / 'videos' / name)
-    probed = probe_all(used, args.out / 'checked.jsonl', args.workers)
+        link_videos(output, used[clip].parent, args.out / 'videos' / name)
+    probed = probe_all(used, output.check_file(args.out / 'checked.jsonl'), args.workers)
     report = summarize(wanted, probed, [])
     # A split uses 100 clips per class; its other clips do not count as extra.
     for (part, split), clips in lists.items():
-        write_lines(
-            args.out / f'hmdb51_{part}_split_{split}_videos.txt',
-            [
+        output.write_text(
+            f'hmdb51_{part}_split_{split}_videos.txt',
+            text_of(
                 f'{clip} {label[clip.split("/")[0]]}'
                 for clip in clips
                 if probed.get(clip, {}).get('state', 'broken') != 'broken'
-            ],
+            ),
         )
-    write_lines(args.out / 'label_map.txt', classes)
-    write_report(report, args.out / 'report.json')
+    output.write_text('label_map.txt', text_of(classes))
+    write_report(report, output, 'report.json')
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -20,6 +20,7 @@ report. A killed run resumes where it stopped when it is started again.
 
 import argparse
 import csv
+import errno
 import os
 import re
 import shutil
@@ -29,9 +30,25 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from preparation import find_videos, link_videos, probe_all, summarize, write_lines, write_report
+from preparation import (
+    OutputFolder,
+    add_workers,
+    check_there,
+    check_workers,
+    find_videos,
+    link_videos,
+    prepared_folder,
+    probe_all,
+    read_lines,
+    summarize,
+    text_of,
+    write_report,
+)
 from rich.progress import track
 
+from cnnlstm_mm.storage import atomic_path, is_below
+
+PARTS = ('train', 'val', 'test')
 CLASSES = dict(kinetics400=400, kinetics600=600, kinetics700=700)
 
 
@@ -60,30 +77,29 @@ def read_csv(path: Path) -> list[Clip]:
             and line.
     """
     clips = []
-    with path.open(newline='') as file:
-        reader = csv.DictReader(file)
-        wanted = ('label', 'youtube_id', 'time_start', 'time_end')
-        lacking = [name for name in wanted if name not in (reader.fieldnames or ())]
-        if lacking:
-            raise ValueError(
-                f'{path}: expected the column {", ".join(lacking)}, got {reader.fieldnames}; fix: '
-                'name the annotation file with labels'
-            )
-        for row in reader:
-            try:
-                clips.append(
-                    Clip(
-                        row['label'].strip(' "'),
-                        row['youtube_id'],
-                        int(float(row['time_start'])),
-                        int(float(row['time_end'])),
-                    )
+    reader = csv.DictReader(read_lines(path))
+    wanted = ('label', 'youtube_id', 'time_start', 'time_end')
+    lacking = [name for name in wanted if name not in (reader.fieldnames or ())]
+    if lacking:
+        raise ValueError(
+            f'{path}: expected the column {", ".join(lacking)}, got {reader.fieldnames}; fix: '
+            'name the annotation file with labels'
+        )
+    for row in reader:
+        try:
+            clips.append(
+                Clip(
+                    row['label'].strip(' "'),
+                    row['youtube_id'],
+                    int(float(row['time_start'])),
+                    int(float(row['time_end'])),
                 )
-            except (TypeError, ValueError):
-                raise ValueError(
-                    f'{path}, line {reader.line_num}: expected a label, a YouTube id and two times '
-                    f'in seconds, got {row}; fix: repair or remove the line'
-                ) from None
+            )
+        except (AttributeError, OverflowError, TypeError, ValueError):
+            raise ValueError(
+                f'{path}, line {reader.line_num}: expected a label, a YouTube id and two times '
+                f'in seconds, got {row}; fix: repair or remove the line'
+            ) from None
     if not clips:
         raise ValueError(f'{path}: expected at least one clip, got none; fix: download it again')
     return clips
@@ -144,39 +160,32 @@ def resize(source: Path, target: Path, short_side: int) -> str | None:
 
     Returns:
         str, optional: The error message of ffmpeg, or None.
+
+    Raises:
+        OSError: If the copy cannot be written, as on a full disk.
     """
     if target.is_file():
         return None
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f'.{target.name}.{os.getpid()}.mp4')
     scale = (
         f"scale=w='if(gt(iw,ih),-2,min({short_side},iw))':h='if(gt(iw,ih),min({short_side},ih),-2)'"
     )
-    done = subprocess.run(
-        [
-            ffmpeg(),
-            '-nostdin',
-            '-loglevel',
-            'error',
-            '-y',
-            '-threads',
-            '1',
-            '-i',
-            str(source),
-            '-vf',
-            scale,
-            '-c:a',
-            'copy',
-            str(part),
-        ],
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        part.unlink(missing_ok=True)
-        return done.stderr.strip()[-300:] or 'ffmpeg failed'
-    os.replace(part, target)
+    command = [ffmpeg(), '-nostdin', '-loglevel', 'error', '-y', '-threads', '1', '-i', str(source)]
+    command += ['-vf', scale, '-c:a', 'copy', '-f', 'mp4']
+    try:
+        with atomic_path(target) as part:
+            done = subprocess.run([*command, str(part)], capture_output=True, text=True)
+            if done.returncode:
+                check_space(target, done.stderr)
+                raise RuntimeError(done.stderr.strip()[-300:] or 'ffmpeg failed')
+    except RuntimeError as error:
+        return str(error)
     return None
+
+
+def check_space(target: Path, message: str) -> None:
+    """Raise OSError where ffmpeg failed because the disk is full: the video is not to blame."""
+    if os.strerror(errno.ENOSPC) in message or not shutil.disk_usage(target.parent).free:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
 
 
 def ffmpeg() -> str:
@@ -199,18 +208,23 @@ def ffmpeg() -> str:
 
 
 def resize_all(
-    names: list[str], source: Path, out: Path, short_side: int, workers: int
+    names: list[str],
+    source: Path,
+    output: OutputFolder,
+    folder: Path,
+    short_side: int,
+    workers: int,
 ) -> dict[str, str]:
     """Resize the videos without a copy, with a progress bar.
 
     Returns:
         dict[str, str]: Error message by name.
     """
-    ffmpeg()
     failed = {}
 
     def one(name: str) -> str | None:
-        return resize(source / name, out / written_name(name), short_side)
+        target = output.check_file(folder / written_name(name))
+        return resize(source / name, target, short_side)
 
     with ThreadPoolExecutor(workers) as pool:
         for name, reason in zip(names, track(pool.map(one, names), 'Resizing', total=len(names))):
@@ -219,22 +233,28 @@ def resize_all(
     return failed
 
 
-def link_each(videos: dict[str, Path], out: Path) -> None:
-    """Link each video below a folder.
+def link_each(output: OutputFolder, videos: dict[str, Path], folder: Path) -> None:
+    """Let each path below a folder lead to a video.
+
+    Where the folder was a link to VIDEOS, a folder of links takes its place when it is complete.
 
     Args:
-        videos (dict[str, Path]): Video by its path below ``out``.
-        out (Path): The folder; existing links are replaced.
+        output (OutputFolder): Where to write.
+        videos (dict[str, Path]): The video by the path below ``folder``.
+        folder (Path): In the output.
 
     Raises:
         FileExistsError: If a path exists and is not a link.
     """
+    new = folder.with_name(f'.{folder.name}.new') if not folder.is_dir() else folder
+    if folder.is_symlink():
+        new = folder.with_name(f'.{folder.name}.new')
     for name, source in videos.items():
-        link = out / name
-        link.parent.mkdir(parents=True, exist_ok=True)
-        if link.is_symlink():
-            link.unlink()
-        link.symlink_to(source.resolve())
+        output.link(new / name, source)
+    if new != folder:
+        if folder.is_symlink():
+            output.check_entry(folder).unlink()
+        new.rename(folder)
 
 
 def written_name(name: str) -> str:
@@ -244,7 +264,7 @@ def written_name(name: str) -> str:
 
 def argument_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description='Prepare Kinetics')
-    parser.add_argument('part', choices=['train', 'val', 'test'])
+    parser.add_argument('part', choices=PARTS)
     parser.add_argument('videos', type=Path, help='folder of the clips')
     parser.add_argument('csv', type=Path, help='annotation file of this part')
     parser.add_argument('--data', choices=sorted(CLASSES), required=True)
@@ -254,20 +274,48 @@ def argument_parser() -> argparse.ArgumentParser:
         type=int,
         help='write copies with this short side, such as 340; needs ffmpeg',
     )
-    parser.add_argument(
-        '--workers', type=int, default=os.cpu_count(), help='decoding processes; default: all cores'
-    )
+    add_workers(parser)
     return parser
 
 
 def prepare(args: argparse.Namespace) -> None:
     """Write lists, label map and report."""
-    out = args.out or Path('data', args.data)
+    check_workers(args.workers)
+    check_there(args.videos, args.csv)
+    if not args.videos.is_dir():
+        raise ValueError(f'{args.videos}: expected the folder of the clips, got a file')
+    if args.short_side is not None:
+        if not 16 <= args.short_side <= 8192:
+            raise ValueError(f'--short-side: expected 16 to 8192 pixels, got {args.short_side}')
+        ffmpeg()
     clips = read_csv(args.csv)
+    out = args.out or Path('data', args.data)
+    settings = dict(
+        tool='prepare_kinetics',
+        data=args.data,
+        part=args.part,
+        videos=str(args.videos.resolve()),
+        csv=args.csv.name,
+        short_side=args.short_side,
+    )
+    folder, stamp = out / f'videos_{args.part}', f'settings_{args.part}.json'
+    if args.short_side and folder.exists() and not (out / stamp).exists():
+        raise ValueError(
+            f'{folder}: expected {stamp} beside it, which says how its copies were made, got none; '
+            'fix: name another --out'
+        )
+    tool = f'prepare_kinetics {args.part}'
+    with prepared_folder(out, tool, settings, [args.videos], stamp) as output:
+        write(args, clips, output)
+
+
+def write(args: argparse.Namespace, clips: list[Clip], output: OutputFolder) -> None:
+    """Write into a folder that this run holds."""
+    out = output.root
     map_file = out / 'label_map.txt'
     classes = sorted({clip.label for clip in clips})
-    if map_file.is_file():  # from another part: all parts share the labels
-        classes = map_file.read_text().splitlines()
+    if map_file.is_file():  # of another part: the same labels in all
+        classes = read_lines(map_file)
     elif len(classes) != CLASSES[args.data]:
         print(
             f'NOTE: expected {CLASSES[args.data]} classes, got {len(classes)} in {args.csv}; '
@@ -281,23 +329,25 @@ def prepare(args: argparse.Namespace) -> None:
             'fix: remove it and begin with the part that has all classes'
         )
 
-    videos = find_videos(args.videos)
+    folder = out / f'videos_{args.part}'
+    made = [out / f'videos_{part}' for part in PARTS]
+    videos = find_videos(args.videos, [path for path in made if not is_below(args.videos, path)])
     files = find_clips(clips, videos)
     probed = probe_all(
         {name: videos[name] for name in files.values()},
-        out / f'checked_{args.part}.jsonl',
+        output.check_file(out / f'checked_{args.part}.jsonl'),
         args.workers,
     )
     good = [name for name in files.values() if probed[name]['state'] != 'broken']
-    folder = out / f'videos_{args.part}'
     if args.short_side:
-        failed = resize_all(good, args.videos, folder, args.short_side, args.workers)
+        failed = resize_all(good, args.videos, output, folder, args.short_side, args.workers)
         for name, reason in failed.items():
             probed[name] = dict(state='broken', reason=f'resizing: {reason}')
-    elif any(' ' in name for name in good):
-        link_each({class_folder(name): videos[name] for name in good}, folder)
+    elif any(' ' in name for name in good) or (folder.is_dir() and not folder.is_symlink()):
+        if not is_below(args.videos, folder) or any(' ' in name for name in good):
+            link_each(output, {class_folder(name): videos[name] for name in good}, folder)
     else:
-        link_videos(args.videos, folder)
+        link_videos(output, args.videos, folder)
 
     wanted = {clip.name: clip.label for clip in clips}
     by_clip = {clip.name: probed[name] for clip, name in files.items()}
@@ -310,9 +360,9 @@ def prepare(args: argparse.Namespace) -> None:
             if ' ' in path:
                 path = class_folder(path)
             lines.append(f'{path} {label[clip.label]}')
-    write_lines(out / f'{args.data}_{args.part}_list_videos.txt', lines)
-    write_lines(map_file, classes)
-    write_report(report, out / f'report_{args.part}.json')
+    output.write_text(f'{args.data}_{args.part}_list_videos.txt', text_of(lines))
+    output.write_text('label_map.txt', text_of(classes))
+    write_report(report, output, f'report_{args.part}.json')
 
 
 def main(argv: list[str] | None = None) -> int:

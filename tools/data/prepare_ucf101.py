@@ -15,19 +15,25 @@ count from 0.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from preparation import (
+    OutputFolder,
+    add_workers,
+    check_there,
+    check_workers,
     find_videos,
     link_videos,
+    prepared_folder,
     probe_all,
+    read_lines,
+    source_setting,
     summarize,
+    text_of,
     unpack,
-    write_lines,
     write_report,
 )
 
@@ -56,7 +62,7 @@ def official_lists(folder: Path) -> tuple[list[str], dict[tuple[str, int], list[
                 f'expected {name}, got none below {folder}; fix: name the archive or the folder of '
                 'UCF101TrainTestSplits-RecognitionTask'
             )
-        return [line.split() for line in found[0].read_text().splitlines() if line.strip()]
+        return [line.split() for line in read_lines(found[0]) if line.strip()]
 
     classes = [name for _, name in lines('classInd.txt')]
     clips = {
@@ -108,9 +114,7 @@ def argument_parser() -> argparse.ArgumentParser:
         help='maximum number of clips per class in each list; clips stay in their '
         'official lists, so no group is in both train and test',
     )
-    parser.add_argument(
-        '--workers', type=int, default=os.cpu_count(), help='decoding processes; default: all cores'
-    )
+    add_workers(parser)
     return parser
 
 
@@ -118,7 +122,22 @@ def prepare(args: argparse.Namespace) -> None:
     """Write lists, label map and report."""
     if args.limit is not None and args.limit < 1:
         raise ValueError(f'expected --limit to be at least 1, got {args.limit}')
+    check_workers(args.workers)
+    check_there(args.videos, args.splits)
+    settings = dict(
+        tool='prepare_ucf101',
+        videos=source_setting(args.videos),
+        splits=source_setting(args.splits),
+        classes=args.classes and sorted(args.classes),
+        limit=args.limit,
+    )
+    inputs = (args.videos, args.splits)
+    with prepared_folder(args.out, 'prepare_ucf101', settings, inputs, 'settings.json') as output:
+        write(args, output)
 
+
+def write(args: argparse.Namespace, output: OutputFolder) -> None:
+    """Write into a folder that this run holds."""
     classes, lists = official_lists(unpack(args.splits, args.out / 'unpacked_splits'))
     unknown = sorted(set(args.classes or []) - set(classes))
     if unknown:
@@ -138,24 +157,24 @@ def prepare(args: argparse.Namespace) -> None:
     wanted = {clip: clip.split('/')[0] for key in sorted(lists) for clip in lists[key]}
 
     folder = unpack(args.videos, args.out / 'unpacked_videos')
-    found = find_videos(folder)
+    found = find_videos(folder, [args.out / 'videos'])
     root = find_root(found, sorted(everything))
     found = {name[len(root) :]: path for name, path in found.items() if name.startswith(root)}
-    link_videos(folder / root, args.out / 'videos')
+    link_videos(output, folder / root, args.out / 'videos')
     probed = probe_all(
         {clip: found[clip] for clip in wanted if clip in found},
-        args.out / 'checked.jsonl',
+        output.check_file(args.out / 'checked.jsonl'),
         args.workers,
     )
     report = summarize(wanted, probed, [name for name in found if name not in everything])
     usable = {clip for clip, result in probed.items() if result['state'] != 'broken'}
     for (part, split), clips in lists.items():
-        write_lines(
-            args.out / f'ucf101_{PARTS[part]}_split_{split}_videos.txt',
-            [f'{clip} {label[clip.split("/")[0]]}' for clip in clips if clip in usable],
+        output.write_text(
+            f'ucf101_{PARTS[part]}_split_{split}_videos.txt',
+            text_of(f'{clip} {label[clip.split("/")[0]]}' for clip in clips if clip in usable),
         )
-    write_lines(args.out / 'label_map.txt', classes)
-    write_report(report, args.out / 'report.json')
+    output.write_text('label_map.txt', text_of(classes))
+    write_report(report, output, 'report.json')
 
 
 def main(argv: list[str] | None = None) -> int:

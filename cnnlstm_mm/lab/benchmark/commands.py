@@ -44,7 +44,7 @@ def commands(run: Run, launch: Launch, checkpoint: Path | None = None) -> list[l
     Args:
         run: The run.
         launch: How to start it.
-        checkpoint: What to test; by default that of the last epoch.
+        checkpoint: What to test; by default the last one.
 
     Returns:
         The command that trains from the newest checkpoint on, if epochs are left; and the one
@@ -56,7 +56,7 @@ def commands(run: Run, launch: Launch, checkpoint: Path | None = None) -> list[l
     options = {**run.cfg_options, **({} if run.split is None else {'split': run.split})}
     if options:
         common += ['--cfg-options', *(f'{key}={value}' for key, value in options.items())]
-    checkpoint = checkpoint or run.work_dir / f'epoch_{run.max_epochs}.pth'
+    checkpoint = checkpoint or run.work_dir / f'{run.unit}_{run.length}.pth'
     train = [*launch.start('train', run), str(run.config), '--resume', '--seed', str(run.seed)]
     train += [*launch.train_flags, *common]
     test = [*launch.start('test', run), str(run.config), str(checkpoint)]

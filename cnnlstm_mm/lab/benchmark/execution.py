@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from .commands import Launch, commands
 from .plan import Run
-from .run_state import read_state, saved_epochs, write_record
+from .run_state import read_state, saved_steps, write_record
 
 
 @dataclass(frozen=True)
@@ -122,27 +122,27 @@ def _one(run: Run, launch: Launch, slot: str | None, progress: Progress, stop: E
     if stop.is_set():
         return Outcome(run, 'stopped')
     write_record(run)
-    task = progress.add_task(run.name, total=run.max_epochs)
+    task = progress.add_task(run.name, total=run.length)
 
     def show(words: str) -> None:
-        saved = saved_epochs(run.work_dir).epochs
+        saved = saved_steps(run.work_dir).steps
         progress.update(task, completed=saved, description=f'{run.name} {words}{_loss(run)}')
 
     try:
         for what, number in (('train', 0), ('test', 1)):
-            state = saved_epochs(run.work_dir)
-            if what == 'train' and state.epochs >= run.max_epochs:
+            state = saved_steps(run.work_dir)
+            if what == 'train' and state.steps >= run.length:
                 continue
             command = commands(run, launch, state.checkpoint)[number]
             log = run.work_dir / f'{what}.log'
             code = _follow(command, log, slot, launch, stop, partial(show, what))
             if stop.is_set():
                 return Outcome(run, 'stopped', time.monotonic() - started)
-            if code or (what == 'train' and saved_epochs(run.work_dir).epochs < run.max_epochs):
+            if code or (what == 'train' and saved_steps(run.work_dir).steps < run.length):
                 reason = _last_line(log) or f'exit code {code}'
                 return Outcome(run, 'failed', time.monotonic() - started, reason, log)
         # 'train' fails above without a checkpoint.
-        checkpoint = saved_epochs(run.work_dir).checkpoint
+        checkpoint = saved_steps(run.work_dir).checkpoint
         write_record(run, checkpoint.name if checkpoint else None)
         return Outcome(run, 'done', time.monotonic() - started)
     finally:

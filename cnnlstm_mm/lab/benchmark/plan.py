@@ -33,8 +33,14 @@ class Run:
     seed: int
     work_dir: Path
     cfg_options: dict[str, Any]
-    max_epochs: int
+    length: int  # epochs, or iterations, of the training
+    unit: str  # 'epoch' or 'iter', as in the names of its checkpoints
     fingerprint: str  # tells whether two runs ask for the same
+
+    @property
+    def units(self) -> str:
+        """What ``length`` counts."""
+        return 'epochs' if self.unit == 'epoch' else 'iterations'
 
     @property
     def name(self) -> str:
@@ -82,6 +88,20 @@ def read_benchmark(path: Path) -> BenchmarkList:
     return BenchmarkList(path.stem, **{**content, 'configs': configs})
 
 
+def training_length(loop: dict[str, Any], config: Path) -> tuple[int, str]:
+    """How long a ``train_cfg`` trains, and whether in 'epoch' or 'iter'.
+
+    Raises:
+        ValueError: If it does not say; with the config's name.
+    """
+    for key, unit in (('max_epochs', 'epoch'), ('max_iters', 'iter')):
+        if loop.get(key):
+            return loop[key], unit
+    raise ValueError(
+        f'{config}: expected train_cfg.max_epochs or max_iters, got {dict(loop)}; fix: set one'
+    )
+
+
 def plan_runs(
     benchmark: BenchmarkList,
     root: Path,
@@ -99,12 +119,12 @@ def plan_runs(
         cfg_options: Added to those of the list.
 
     Raises:
-        ValueError: If splits are given and a config has none, or a config trains by
-            iterations.
+        ValueError: If splits are asked of a config that has none, or a config does not say how
+            long it trains.
     """
     chosen: list[int | None] = [*(splits or benchmark.splits)] or [None]
     options = {**benchmark.cfg_options, **(cfg_options or {})}
-    texts, epochs = {}, {}
+    texts, lengths = {}, {}
     for config in benchmark.configs:
         if chosen != [None] and 'split' not in read_config(config):
             raise ValueError(
@@ -114,12 +134,7 @@ def plan_runs(
         for split in chosen:
             cfg = read_config(config, split, options)
             texts[config, split] = cfg.pretty_text
-            if 'max_epochs' not in cfg.train_cfg:
-                raise ValueError(
-                    f'expected train_cfg.max_epochs in {config}, got {dict(cfg.train_cfg)}: a '
-                    'benchmark counts epochs; fix: train by epochs'
-                )
-            epochs[config, split] = cfg.train_cfg.max_epochs
+            lengths[config, split] = training_length(cfg.train_cfg, config)
     runs = []
     for seed in benchmark.seeds if seeds is None else seeds:
         for (config, split), text in texts.items():
@@ -131,7 +146,7 @@ def plan_runs(
                     seed,
                     root / benchmark.name / f'{config.stem}{part}_seed{seed}',
                     options,
-                    epochs[config, split],
+                    *lengths[config, split],
                     hashlib.sha256(f'{text}\nseed = {seed}'.encode()).hexdigest()[:16],
                 )
             )

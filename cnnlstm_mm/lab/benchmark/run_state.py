@@ -17,7 +17,7 @@ PREDICTIONS = 'predictions.pkl'
 class RunState:
     """Progress of a run."""
 
-    epochs: int = 0  # saved ones
+    steps: int = 0  # saved epochs, or iterations, see Run.unit
     checkpoint: Path | None = None  # the newest one
     tested: bool = False  # the newest checkpoint was
     other: bool = False  # the directory holds a run of other settings
@@ -28,14 +28,14 @@ class RunState:
             return 'other settings'
         if self.tested:
             return 'done'
-        if self.epochs >= run.max_epochs:
+        if self.steps >= run.length:
             return 'trained, to be tested'
-        if self.epochs:
-            return f'{self.epochs} of {run.max_epochs} epochs'
+        if self.steps:
+            return f'{self.steps} of {run.length} {run.units}'
         return 'to do'
 
 
-def saved_epochs(work_dir: Path) -> RunState:
+def saved_steps(work_dir: Path) -> RunState:
     """Read the newest checkpoint's number from ``last_checkpoint``."""
     last = work_dir / 'last_checkpoint'
     if not last.is_file():
@@ -43,7 +43,7 @@ def saved_epochs(work_dir: Path) -> RunState:
     checkpoint = Path(last.read_text().strip())
     if not checkpoint.is_file():  # the directory was moved
         checkpoint = work_dir / checkpoint.name
-    number = re.search(r'epoch_(\d+)', checkpoint.name)
+    number = re.search(r'(?:epoch|iter)_(\d+)', checkpoint.name)
     if number is None or not checkpoint.is_file():
         return RunState()
     return RunState(int(number[1]), checkpoint)
@@ -52,16 +52,16 @@ def saved_epochs(work_dir: Path) -> RunState:
 def read_state(run: Run) -> RunState:
     """Progress of a run; ``tested`` only with the predictions of the newest checkpoint."""
     record = read_record(run.work_dir)
-    state = saved_epochs(run.work_dir)
+    state = saved_steps(run.work_dir)
     if record.get('fingerprint', run.fingerprint) != run.fingerprint:
-        return RunState(state.epochs, state.checkpoint, other=True)
+        return RunState(state.steps, state.checkpoint, other=True)
     tested = (
         state.checkpoint is not None
         and record.get('tested') == state.checkpoint.name
-        and state.epochs >= run.max_epochs
+        and state.steps >= run.length
         and (run.work_dir / PREDICTIONS).is_file()
     )
-    return RunState(state.epochs, state.checkpoint, tested)
+    return RunState(state.steps, state.checkpoint, tested)
 
 
 def read_record(work_dir: Path) -> dict:

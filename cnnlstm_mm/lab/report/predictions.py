@@ -1,11 +1,10 @@
 """Scores of ``tools/test.py --dump``: confusion matrix and figures of each class."""
 
-from pathlib import Path
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from cnnlstm_mm.features.sequence_file import ArrayUnpickler
 from cnnlstm_mm.lab.markdown import markdown_table
 
 MOST_CLASSES = 20  # of a confusion matrix in text; of more classes the worst pairs are shown
@@ -16,6 +15,13 @@ class Predictions(NamedTuple):
 
     scores: np.ndarray
     labels: np.ndarray
+
+    @classmethod
+    def of(cls, samples: Sequence[dict]) -> 'Predictions':
+        """Stack the samples of :func:`cnnlstm_mm.engine.dump_predictions.read_predictions`."""
+        labels = np.stack([np.asarray(sample['gt_label']) for sample in samples])
+        scores = np.stack([np.asarray(sample['pred_score']) for sample in samples])
+        return cls(scores, labels[:, 0] if labels.shape[1] == 1 else labels)
 
     @property
     def several(self) -> bool:
@@ -60,15 +66,6 @@ class Predictions(NamedTuple):
 
     def _rows(self) -> list[tuple[int, np.ndarray]]:
         return list(enumerate(self.confusion()))
-
-
-def read_predictions(path: str | Path) -> Predictions:
-    """Read the file; pickles of anything but arrays and tensors are refused."""
-    with open(path, 'rb') as file:
-        samples = ArrayUnpickler(file).load()
-    labels = np.stack([np.asarray(sample['gt_label']) for sample in samples])
-    scores = np.stack([np.asarray(sample['pred_score']) for sample in samples])
-    return Predictions(scores, labels[:, 0] if labels.shape[1] == 1 else labels)
 
 
 def confusion_table(counts: np.ndarray, classes: list[str]) -> str:

@@ -9,13 +9,16 @@ from typing import Any
 from mmengine.config import Config
 
 from cnnlstm_mm.config import datasets_of, list_path, read_labels, rows_of, test_pipeline
+from cnnlstm_mm.engine.dump_predictions import read_predictions
+from cnnlstm_mm.run_identity import FILE, file_hash
 from cnnlstm_mm.text import truncate_list
 
 from . import run_facts
-from .predictions import read_predictions
+from .predictions import Predictions
 from .result import SCORES, Curves, RunResult
 
 MAX_CHANGES = 3  # settings that a note names
+DUMPS = ('DumpPredictions', 'DumpResults')
 LEFT_OUT = 'left out'  # in notes on files that cannot be read
 
 
@@ -40,9 +43,11 @@ def read_run(
             'tools/train.py, such as work_dirs/CONFIG_NAME'
         )
     notes: list[str] = []
-    path = configs / dumped[-1].name
+    logs, identity = _logs_of_one_run(logs, notes)
+    run = identity.get('run')
+    path = configs / (identity.get('config_file') or dumped[-1].name)
     train, val = _scalars(logs, notes)
-    metrics, test_cfg = _newest_test(work_dir, notes)
+    metrics, test_cfg, tested_facts = _newest_test(work_dir, notes)
     cfg = _training_config(logs) or _config(dumped[-1])
     if 'test_dataloader' in test_cfg:
         cfg.test_dataloader = test_cfg.test_dataloader
@@ -56,7 +61,7 @@ def read_run(
     predictions = _predictions_file(work_dir, test_cfg)
     if predictions is not None:
         try:
-            found = read_predictions(predictions)
+            found = _predictions(predictions, tested_facts)
             curves.classes = read_labels(cfg, found.scores.shape[1])
             per_class = dict(zip(curves.classes, found.per_class()))
             if not found.several:
@@ -76,6 +81,10 @@ def read_run(
     train_names, test_names = (set(map(run_facts.list_name, names)) for names in lists.values())
     if train_names != test_names:
         notes.append(f'trained on {run_facts.data_name(lists["train"])}')
+    foreign = _foreign_test(work_dir, run, tested_facts)
+    if foreign:
+        notes.append(f'test {LEFT_OUT}: {foreign}')
+        metrics = {}
     tested = Path(test_cfg.load_from).name if test_cfg.get('load_from') else None
     if tested not in (None, checkpoint):
         if tested.startswith('best'):
@@ -112,6 +121,9 @@ def read_run(
         checkpoint=checkpoint,
         log=next((log.name for log in sorted(work_dir.glob('*/*.log'))), None),
         predictions=None if predictions is None else predictions.as_posix(),
+        run=run,
+        recipe=identity.get('recipe'),
+        code=identity.get('code'),
         per_class={name: share for name, share in per_class.items() if share is not None},
     )
     return result, curves
@@ -143,13 +155,51 @@ def _config(path: Path) -> Config:
 
 def _training_config(logs: list[Path]) -> Config | None:
     """Of the newest training: tests overwrite the one beside the logs."""
-    configs = [log.with_name('config.py') for log in logs if '"loss"' in log.read_text()]
+    configs = [log.with_name('config.py') for log in logs if _has_losses(log)]
     configs = [path for path in configs if path.is_file()]
     return _config(configs[-1]) if configs else None
 
 
-def _newest_test(work_dir: Path, notes: list[str]) -> tuple[dict, Config]:
-    """Metrics and config of the newest test; empty without one."""
+def _logs_of_one_run(logs: list[Path], notes: list[str]) -> tuple[list[Path], dict]:
+    """The logs of the newest training, over all of its restarts, and its identity.
+
+    A folder may hold several trainings. Logs of earlier versions do not say whose they are, and
+    stay.
+    """
+    found = {log: _identity(log.parents[1]) for log in logs if _has_losses(log)}
+    newest = next((one for one in reversed(found.values()) if one.get('run')), {})
+    others = [log for log, one in found.items() if one.get('run') not in (None, newest.get('run'))]
+    if others:
+        count = len(others)
+        notes.append(f'{count} log{"s" * (count > 1)} of another training {LEFT_OUT}')
+    return [log for log in logs if log not in others], newest
+
+
+def _has_losses(log: Path) -> bool:
+    return '"loss"' in log.read_text(errors='replace')
+
+
+def _identity(folder: Path) -> dict[str, Any]:
+    """What RunIdentityHook wrote beside a log; {} where it did not."""
+    try:
+        return dict(json.loads((folder / FILE).read_text()))
+    except (OSError, TypeError, ValueError):
+        return {}
+
+
+def _foreign_test(work_dir: Path, run: str | None, facts: dict[str, Any]) -> str:
+    """Why a test is not one of this run's checkpoints as they are now; '' if it is."""
+    name = facts.get('checkpoint')
+    if None not in (run, facts.get('run')) and facts['run'] != run:
+        return f'{name} is of another training'
+    path = work_dir / str(name)
+    if name and path.is_file() and file_hash(path) != facts['checkpoint_sha256']:
+        return f'{name} was written anew since'
+    return ''
+
+
+def _newest_test(work_dir: Path, notes: list[str]) -> tuple[dict, Config, dict]:
+    """Metrics, config and checkpoint of the newest test; empty without one."""
     for path in sorted(work_dir.glob('*/*.json'), reverse=True):
         try:
             metrics = json.loads(path.read_text())
@@ -158,8 +208,9 @@ def _newest_test(work_dir: Path, notes: list[str]) -> tuple[dict, Config]:
             continue
         if any(key in metrics for key in SCORES):
             config = path.parent / 'vis_data' / 'config.py'
-            return metrics, _config(config) if config.is_file() else Config()
-    return {}, Config()
+            facts = _identity(path.parent)
+            return metrics, _config(config) if config.is_file() else Config(), facts
+    return {}, Config(), {}
 
 
 def _predictions_file(work_dir: Path, test_cfg: Config) -> Path | None:
@@ -167,11 +218,27 @@ def _predictions_file(work_dir: Path, test_cfg: Config) -> Path | None:
     evaluators = test_cfg.get('test_evaluator') or []
     if isinstance(evaluators, dict):
         evaluators = [evaluators]
-    dumped = [Path(e['out_file_path']) for e in evaluators if e.get('type') == 'DumpResults']
+    dumped = [Path(e['out_file_path']) for e in evaluators if e.get('type') in DUMPS]
     named = [place for path in dumped for place in (path, work_dir / path.name)]
     found = [path for kind in ('*.pkl', '*.pickle') for path in work_dir.glob(kind)]
     found.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     return next((path for path in (*named, *found) if path.is_file()), None)
+
+
+def _predictions(path: Path, tested: dict[str, Any]) -> Predictions:
+    """Scores and labels of a file of ``tools/test.py --dump``.
+
+    Raises:
+        ValueError: If it is of another checkpoint than the newest test.
+    """
+    samples, facts = read_predictions(path)
+    theirs, newest = (one.get('checkpoint_sha256') for one in (facts, tested))
+    if theirs and newest and theirs != newest:
+        raise ValueError(
+            f'of {facts["checkpoint"]} (SHA-256 {theirs[:12]}), the newest test is of '
+            f'{tested["checkpoint"]} ({newest[:12]})'
+        )
+    return Predictions.of(samples)
 
 
 def _clips(datasets: Iterable[dict], notes: list[str]) -> int | None:

@@ -42,6 +42,9 @@ class RunResult:
     checkpoint: str | None = None  # names of files
     log: str | None = None
     predictions: str | None = None  # path of the file that per_class comes from
+    run: str | None = None  # its identity, see cnnlstm_mm.run_identity
+    recipe: str | None = None  # hash of what runs of other seeds and splits share
+    code: str | None = None  # version of the package that trained it last
     # Share of right clips by class, or average precision.
     per_class: dict[str, float] = field(default_factory=dict)
 

@@ -82,7 +82,7 @@ def group_runs(runs: Sequence[RunResult]) -> dict[str, list[Row]]:
         # An unfinished run may not have been tested, and a file may be damaged: that makes no
         # other model.
         notes = tuple(n for n in run.notes if not n.startswith('tested:') and LEFT_OUT not in n)
-        key = (run.data, run.config, run.max_epochs, notes)
+        key = (run.data, run.config, run.max_epochs, run.recipe, notes)
         groups.setdefault(key, []).append(run)
     tables: dict[str, list[Row]] = {}
     for (data, *_), members in groups.items():
