@@ -27,6 +27,8 @@ class CheckedVideoDataset(ReplacingMixin, VideoDataset):
         pipeline: As upstream.
         decode_timeout: Seconds for the transforms up to the decoded frames of one video, after
             which it counts as broken; None for no limit.
+        decoder: The only decoder to use; None for the first that can read a video, see
+            :func:`decoder_classes`.
         **kwargs: As upstream's VideoDataset.
 
     Raises:
@@ -39,12 +41,13 @@ class CheckedVideoDataset(ReplacingMixin, VideoDataset):
         ann_file: str,
         pipeline: list[Any],
         decode_timeout: float | None = 120.0,
+        decoder: str | None = None,
         **kwargs: Any,
     ) -> None:
         if decode_timeout is not None:
             check_number(0, decode_timeout=decode_timeout)
         self.decode_timeout = decode_timeout
-        super().__init__(ann_file, read_by_path(pipeline), **kwargs)
+        super().__init__(ann_file, read_by_path(pipeline, decoder), **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """Read and check the list: ``filename`` and ``label`` of each video."""

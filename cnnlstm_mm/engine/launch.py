@@ -27,6 +27,7 @@ from cnnlstm_mm.config import (
     split_variable,
 )
 from cnnlstm_mm.datasets.annotation_list import check_labels
+from cnnlstm_mm.datasets.path_decord_init import apply_path_readers
 from cnnlstm_mm.features.config import use_features
 from cnnlstm_mm.models.fit import check_channels, check_fit
 from cnnlstm_mm.weights import unwrap_model
@@ -107,7 +108,7 @@ def build_runner(cfg: Config, modes: Iterable[str]) -> Runner:
     check_sync_bn(cfg)  # 4. SyncBN can run here
     apply_default_hooks(cfg)  # 5. hooks of every run
     apply_exact_resume(cfg)  # 6. loop and checkpoints that resume bit by bit
-    compat.apply_opencv_readers(cfg)  # 7. OpenCV where decord is missing
+    apply_path_readers(cfg)  # 7. MMAction2's video transforms through our decoders
     compat.apply_gloo_without_cuda(cfg)  # 8. the process group of CPUs
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)  # 9.
     check_channels(unwrap_model(runner.model))  # 10. the head takes the neck's channels
