@@ -47,6 +47,13 @@ class PathDecordInit(DecordInit):
         self.min_share = min_share
         self.decoder = decoder
 
+    def transform(self, results: dict) -> dict:
+        """As upstream; a clip of a checked index has as many frames as were decoded then."""
+        results = super().transform(results)
+        frames = results.get('indexed_frames') or results['total_frames']
+        results['total_frames'] = min(frames, results['total_frames'])
+        return results
+
     def _get_video_reader(self, filename: str) -> VideoReader:
         if osp.splitext(filename)[0] == filename:
             filename += '.mp4'  # as upstream

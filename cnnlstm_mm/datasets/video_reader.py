@@ -108,6 +108,7 @@ class VideoReader:
             except Exception as error:
                 self._drop(decoder, error)
                 continue
+            self._log(decoder)
             if len(frames) < len(wanted):
                 return self._read_short(decoder, wanted)
             agree = before is not None and _agree(before, frames)
@@ -139,7 +140,6 @@ class VideoReader:
                 except Exception as error:
                     self._reasons.append((kind.name, error))
                     continue
-                self._log(self._open[-1])
             decoder = self._open[place]
             yield decoder
             place += decoder in self._open

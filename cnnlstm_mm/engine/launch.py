@@ -27,6 +27,7 @@ from cnnlstm_mm.config import (
     split_variable,
 )
 from cnnlstm_mm.datasets.annotation_list import check_labels
+from cnnlstm_mm.datasets.clip_index import find_clips
 from cnnlstm_mm.datasets.path_decord_init import apply_path_readers
 from cnnlstm_mm.features.config import use_features
 from cnnlstm_mm.models.fit import check_channels, check_fit
@@ -199,7 +200,10 @@ def _check_list(cfg: Config, dataset: dict) -> None:
     head = cfg.model.get('cls_head') or {}
     if 'num_classes' not in head or dataset.get('type') == 'VideoDataset':
         return  # upstream's takes lines without a label
-    rows = rows_of(dataset)
+    clips = None
+    if dataset.get('type') == 'CheckedVideoDataset' and not dataset.get('multi_class'):
+        clips = find_clips(list_path(dataset), None)
+    rows = rows_of(dataset) if clips is None else clips.labels()
     if rows is not None:
         check_labels(list_path(dataset), rows, head['num_classes'])
 

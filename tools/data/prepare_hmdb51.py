@@ -19,15 +19,9 @@ import os
 import sys
 from pathlib import Path
 
-from preparation import (
-    find_videos,
-    link_videos,
-    probe_all,
-    summarize,
-    unpack,
-    write_lines,
-    write_report,
-)
+from archives import add_max_size, unpack
+from indexing import write_list_index
+from preparation import find_videos, link_videos, probe_all, summarize, write_lines, write_report
 
 PARTS = {1: 'train', 2: 'val'}
 SPLITS = (1, 2, 3)
@@ -87,17 +81,20 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--workers', type=int, default=os.cpu_count(), help='decoding processes; default: all cores'
     )
+    add_max_size(parser)
     return parser
 
 
 def prepare(args: argparse.Namespace) -> None:
     """Write lists, label map and report."""
-    classes, lists = official_lists(unpack(args.splits, args.out / 'unpacked_splits'))
+    classes, lists = official_lists(
+        unpack(args.splits, args.out / 'unpacked_splits', args.max_size)
+    )
     label = {name: k for k, name in enumerate(classes)}
-    folder = unpack(args.videos, args.out / 'unpacked_videos')
+    folder = unpack(args.videos, args.out / 'unpacked_videos', args.max_size)
     archives = sorted(folder.rglob('*.rar'))
     for archive in archives:  # one per class, with the folder of the class
-        unpack(archive, args.out / 'unpacked_classes' / archive.stem)
+        unpack(archive, args.out / 'unpacked_classes' / archive.stem, args.max_size)
     if archives:
         folder = args.out / 'unpacked_classes'
     # The folder of a class may be nested in another one of the same name.
@@ -110,15 +107,13 @@ def prepare(args: argparse.Namespace) -> None:
     probed = probe_all(used, args.out / 'checked.jsonl', args.workers)
     report = summarize(wanted, probed, [])
     # A split uses 100 clips per class; its other clips do not count as extra.
+    usable = {clip for clip, result in probed.items() if result['state'] != 'broken'}
+    written = {}
     for (part, split), clips in lists.items():
-        write_lines(
-            args.out / f'hmdb51_{part}_split_{split}_videos.txt',
-            [
-                f'{clip} {label[clip.split("/")[0]]}'
-                for clip in clips
-                if probed.get(clip, {}).get('state', 'broken') != 'broken'
-            ],
-        )
+        name = f'hmdb51_{part}_split_{split}_videos.txt'
+        written[name] = [(clip, label[clip.split('/')[0]]) for clip in clips if clip in usable]
+        write_lines(args.out / name, [f'{clip} {number}' for clip, number in written[name]])
+    write_list_index(args.out, 'videos', written, probed)
     write_lines(args.out / 'label_map.txt', classes)
     write_report(report, args.out / 'report.json')
 

@@ -29,6 +29,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from indexing import write_list_index
 from preparation import find_videos, link_videos, probe_all, summarize, write_lines, write_report
 from rich.progress import track
 
@@ -302,15 +303,21 @@ def prepare(args: argparse.Namespace) -> None:
     wanted = {clip.name: clip.label for clip in clips}
     by_clip = {clip.name: probed[name] for clip, name in files.items()}
     report = summarize(wanted, by_clip, sorted(set(videos) - set(files.values())))
-    lines = []
+    rows, facts = [], {}
     for clip in clips:
         name = files.get(clip)
         if name is not None and probed[name]['state'] != 'broken':
             path = written_name(name) if args.short_side else name
             if ' ' in path:
                 path = class_folder(path)
-            lines.append(f'{path} {label[clip.label]}')
-    write_lines(out / f'{args.data}_{args.part}_list_videos.txt', lines)
+            rows.append((path, label[clip.label]))
+            facts[path] = dict(probed[name])
+            if args.short_side:  # of the copy they are others
+                for key in ('width', 'height', 'codec', 'rotation'):
+                    facts[path].pop(key, None)
+    list_name = f'{args.data}_{args.part}_list_videos.txt'
+    write_lines(out / list_name, [f'{path} {number}' for path, number in rows])
+    write_list_index(out, folder.name, {list_name: rows}, facts)
     write_lines(map_file, classes)
     write_report(report, out / f'report_{args.part}.json')
 

@@ -21,15 +21,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from preparation import (
-    find_videos,
-    link_videos,
-    probe_all,
-    summarize,
-    unpack,
-    write_lines,
-    write_report,
-)
+from archives import add_max_size, unpack
+from indexing import write_list_index
+from preparation import find_videos, link_videos, probe_all, summarize, write_lines, write_report
 
 PARTS = dict(train='train', test='val')
 SPLITS = (1, 2, 3)
@@ -111,6 +105,7 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--workers', type=int, default=os.cpu_count(), help='decoding processes; default: all cores'
     )
+    add_max_size(parser)
     return parser
 
 
@@ -119,7 +114,9 @@ def prepare(args: argparse.Namespace) -> None:
     if args.limit is not None and args.limit < 1:
         raise ValueError(f'expected --limit to be at least 1, got {args.limit}')
 
-    classes, lists = official_lists(unpack(args.splits, args.out / 'unpacked_splits'))
+    classes, lists = official_lists(
+        unpack(args.splits, args.out / 'unpacked_splits', args.max_size)
+    )
     unknown = sorted(set(args.classes or []) - set(classes))
     if unknown:
         raise ValueError(
@@ -137,7 +134,7 @@ def prepare(args: argparse.Namespace) -> None:
         lists = {key: spread(clips, args.limit) for key, clips in lists.items()}
     wanted = {clip: clip.split('/')[0] for key in sorted(lists) for clip in lists[key]}
 
-    folder = unpack(args.videos, args.out / 'unpacked_videos')
+    folder = unpack(args.videos, args.out / 'unpacked_videos', args.max_size)
     found = find_videos(folder)
     root = find_root(found, sorted(everything))
     found = {name[len(root) :]: path for name, path in found.items() if name.startswith(root)}
@@ -149,12 +146,13 @@ def prepare(args: argparse.Namespace) -> None:
     )
     report = summarize(wanted, probed, [name for name in found if name not in everything])
     usable = {clip for clip, result in probed.items() if result['state'] != 'broken'}
+    written = {}
     for (part, split), clips in lists.items():
-        write_lines(
-            args.out / f'ucf101_{PARTS[part]}_split_{split}_videos.txt',
-            [f'{clip} {label[clip.split("/")[0]]}' for clip in clips if clip in usable],
-        )
+        name = f'ucf101_{PARTS[part]}_split_{split}_videos.txt'
+        written[name] = [(clip, label[clip.split('/')[0]]) for clip in clips if clip in usable]
+        write_lines(args.out / name, [f'{clip} {number}' for clip, number in written[name]])
     write_lines(args.out / 'label_map.txt', classes)
+    write_list_index(args.out, 'videos', written, probed)
     write_report(report, args.out / 'report.json')
 
 

@@ -1,5 +1,7 @@
 """OpenCV: reads every file from its first frame on."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 
@@ -38,7 +40,8 @@ class OpenCVDecoder(Decoder):
         """See :meth:`Decoder.get`."""
         capture = capture_of(self.filename, self.num_threads)
         chosen, stop, place = set(indices.tolist()), max(int(indices[-1]), 1) + 1, 0
-        first = last = np.empty(0, np.uint8)
+        first: Any = None
+        last: Any = None
         read: dict[int, np.ndarray] = {}
         while place < stop and capture.grab():
             if place in chosen or place in (0, stop - 1):
