@@ -98,6 +98,8 @@ def test_links(place):
     )
     hard = dict(type=tarfile.LNKTYPE, linkname='../victim/kept.txt')
     refused(place, make_tar(place / 'b.tar.gz', {'in': hard}), "'in'")
+    lost = make_tar(place / 'd.tar.gz', {'in': dict(type=tarfile.LNKTYPE, linkname='gone')})
+    refused(place, lost, 'gone.*fix: download', RuntimeError)
     device = dict(type=tarfile.CHRTYPE, devmajor=1, devminor=3)
     refused(place, make_tar(place / 'c.tar.gz', {'in': device}), "'in'")
     refused(

@@ -127,7 +127,7 @@ def _unpack_tar(source: Path, out: Path, limit: int) -> None:
                 _check_size(source, written, limit)
     except tarfile.FilterError as error:
         raise _strange(source, error.tarinfo.name, str(error)) from None
-    except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError) as error:
+    except (tarfile.TarError, zlib.error, EOFError, KeyError, OSError, ValueError) as error:
         if type(error) is ValueError and str(source) in str(error):
             raise
         raise _damaged(source, error) from None
