@@ -15,7 +15,9 @@ from mmengine.config import Config
 # Environment variable by which configs choose their lists while they are read.
 SPLIT_VARIABLE = 'CNNLSTM_MM_SPLIT'
 # Data sets whose ann_file has 'path label' lines.
-LISTED = ('CheckedVideoDataset', 'VideoDataset', 'CachedFeatureDataset')
+LISTED = ('CheckedVideoDataset', 'VideoDataset', 'CachedFeatureDataset', 'CheckedRawframeDataset')
+# Of these, the lines are 'folder frames label', with the first frame before them or not.
+FOLDERS = ('CheckedRawframeDataset',)
 
 
 def read_config(
@@ -86,6 +88,10 @@ def rows_of(dataset: dict[str, Any]) -> list[tuple[int, str, list[int]]] | None:
     # Here, because the package of data sets imports MMAction2.
     from cnnlstm_mm.datasets.annotation_list import read_list
 
+    if dataset['type'] in FOLDERS:
+        rows = read_list(list_path(dataset), multi_class=True)
+        columns = 2 if dataset.get('with_offset') else 1
+        return [(number, path, labels[columns:]) for number, path, labels in rows]
     return read_list(
         list_path(dataset), dataset.get('delimiter', ' '), dataset.get('multi_class', False)
     )

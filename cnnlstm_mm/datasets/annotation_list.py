@@ -11,6 +11,22 @@ NUMBER = re.compile('-?[0-9]{1,18}')
 Row = tuple[int, str, list[int]]  # line number from 1, path, labels
 
 
+def read_lines(ann_file: str) -> list[tuple[int, str]]:
+    """Number from 1 and stripped text of each line that is not blank.
+
+    Raises:
+        ValueError: If the file is not UTF-8.
+    """
+    try:
+        lines = list_from_file(ann_file, encoding='utf-8-sig')
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f'{ann_file}: expected UTF-8 text, got {error.reason} at byte {error.start}; fix: '
+            'convert the list to UTF-8, for example with iconv.'
+        ) from None
+    return [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
+
+
 def read_list(ann_file: str, delimiter: str = ' ', multi_class: bool = False) -> list[Row]:
     """Read an annotation list of MMAction2's VideoDataset.
 
@@ -26,23 +42,14 @@ def read_list(ann_file: str, delimiter: str = ' ', multi_class: bool = False) ->
             not an integer; with file, line and cure.
     """
     rows, faults = [], []
-    try:
-        lines = list_from_file(ann_file, encoding='utf-8-sig')
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f'{ann_file}: expected UTF-8 text, got {error.reason} at byte {error.start}; fix: '
-            'convert the list to UTF-8, for example with iconv.'
-        ) from None
-    for number, line in enumerate(lines, start=1):
-        tokens = line.strip().split(delimiter)
-        if tokens == ['']:
-            continue
+    for number, line in read_lines(ann_file):
+        tokens = line.split(delimiter)
         path, *labels = tokens
         # Not int() alone, which takes 1_0 for 10.
         if not path or not all(map(NUMBER.fullmatch, labels)):
-            faults.append((number, f'{line.strip()!r} is not "path label"'))
+            faults.append((number, f'{line!r} is not "path label"'))
         elif len(labels) > 1 and not multi_class:
-            faults.append((number, f'{line.strip()!r} has {len(labels)} labels'))
+            faults.append((number, f'{line!r} has {len(labels)} labels'))
         else:
             rows.append((number, path, [int(label) for label in labels]))
     if faults:

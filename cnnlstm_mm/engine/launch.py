@@ -31,6 +31,8 @@ from cnnlstm_mm.config import (
     split_variable,
 )
 from cnnlstm_mm.datasets.annotation_list import check_labels
+from cnnlstm_mm.datasets.clip_index import find_clips
+from cnnlstm_mm.datasets.path_decord_init import apply_path_readers
 from cnnlstm_mm.features.config import use_features
 from cnnlstm_mm.features.packed_sample import unpack
 from cnnlstm_mm.features.store import FeatureStore
@@ -117,7 +119,7 @@ def build_runner(cfg: Config, modes: Iterable[str]) -> Runner:
     check_sync_bn(cfg)  # 5. SyncBN can run here
     apply_default_hooks(cfg)  # 6. hooks of every run
     apply_exact_resume(cfg)  # 7. loop and checkpoints that resume bit by bit
-    compat.apply_opencv_readers(cfg)  # 8. OpenCV where decord is missing
+    apply_path_readers(cfg)  # 8. MMAction2's video transforms through our decoders
     compat.apply_gloo_without_cuda(cfg)  # 9. the process group of CPUs
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)  # 10.
     check_channels(unwrap_model(runner.model))  # 11. the head takes the neck's channels
@@ -243,7 +245,10 @@ def _check_list(cfg: Config, dataset: dict) -> None:
         ]
         check_labels(str(store.folder), rows, head['num_classes'], labelled=False)
         return
-    rows = rows_of(dataset)
+    clips = None
+    if dataset.get('type') == 'CheckedVideoDataset' and not dataset.get('multi_class'):
+        clips = find_clips(list_path(dataset), None)
+    rows = rows_of(dataset) if clips is None else clips.labels()
     if rows is not None:
         check_labels(list_path(dataset), rows, head['num_classes'])
 

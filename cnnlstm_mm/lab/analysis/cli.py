@@ -5,8 +5,8 @@ import argparse
 import numpy as np
 from mmengine.config import Config, DictAction
 
-from cnnlstm_mm import compat
 from cnnlstm_mm.config import datasets_of, list_path
+from cnnlstm_mm.datasets.path_decord_init import apply_path_readers
 from cnnlstm_mm.engine.launch import check_files
 from cnnlstm_mm.memory import keep_freed_memory
 
@@ -58,7 +58,7 @@ def load_test_config(path: str, options: dict | None) -> Config:
                 'multi_class=True; fix: name a list of single labels with --cfg-options '
                 'test_dataloader.dataset.ann_file=LIST test_dataloader.dataset.multi_class=False'
             )
-    compat.apply_opencv_readers(cfg)
+    apply_path_readers(cfg)
     return cfg
 
 
