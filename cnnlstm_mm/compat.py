@@ -8,7 +8,6 @@ that need it: for other users of mmengine, numpy or moviepy in the process nothi
 import contextlib
 import importlib.util
 import pkgutil
-import platform
 import sys
 import types
 import warnings
@@ -21,9 +20,7 @@ import numpy as np
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import init_dist, is_distributed, master_only
-from mmengine.logging import print_log
 
-from cnnlstm_mm.config import nested_dicts
 from cnnlstm_mm.safe_loading import allow_runner_checkpoints, explain_refused_checkpoints
 
 
@@ -236,33 +233,3 @@ def _without_cuda_set_device() -> Iterator[None]:
         yield
     finally:
         torch.cuda.set_device = original
-
-
-def apply_opencv_readers(cfg: Config) -> bool:
-    """Turn decord transforms into OpenCV's where decord does not import.
-
-    decord 0.6.0 has wheels for x86-64 Linux, Windows and older macOS only.
-
-    Args:
-        cfg (Config): The config of the run; its pipelines are changed.
-
-    Returns:
-        bool: Whether OpenCV reads the videos.
-    """
-    if importlib.util.find_spec('decord') is not None:
-        return False
-    for node in nested_dicts(cfg._cfg_dict):
-        kind = node.get('type')
-        if kind in ('DecordInit', 'PathDecordInit'):
-            node['type'] = 'OpenCVInit'
-            node.pop('num_threads', None)
-            node.pop('min_share', None)
-        elif kind == 'DecordDecode':
-            node['type'] = 'OpenCVDecode'
-            node.pop('mode', None)
-    print_log(
-        f'decord is not installed (no wheel for {platform.machine()}?): '
-        'videos are read with OpenCV, slower.',
-        'current',
-    )
-    return True

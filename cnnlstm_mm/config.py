@@ -17,7 +17,7 @@ SPLIT_VARIABLE = 'CNNLSTM_MM_SPLIT'
 # Data sets whose ann_file has 'path label' lines.
 LISTED = ('CheckedVideoDataset', 'VideoDataset', 'CachedFeatureDataset')
 # Data sets whose ann_file has 'folder frames label' lines.
-FRAMES = ('RawframeDataset',)
+FRAMES = ('RawframeDataset', 'CheckedRawframeDataset')
 
 
 def read_config(

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from helpers.support import ROOT, free_port, run_python
-from mmengine.config import Config
 from mmengine.hooks import LoggerHook, logger_hook
 from packaging.requirements import Requirement
 
@@ -321,23 +320,3 @@ def test_libraries_are_left_as_they_are():
     assert [hasattr(np, name) for name in ('Inf', 'trapz', 'in1d')] == NUMPY_HAS
     assert compat._Extended(np, 'Inf', np.inf).Inf == np.inf
     assert compat._Extended(np, 'Inf', np.inf).array is np.array
-
-
-def test_without_decord_the_pipelines_read_with_opencv(monkeypatch):
-    pipeline = [
-        dict(type='DecordInit', num_threads=2),
-        dict(type='SampleFrames'),
-        dict(type='DecordDecode', mode='efficient'),
-    ]
-    cfg = Config(dict(test_dataloader=dict(dataset=dict(pipeline=pipeline))))
-    assert not compat.apply_opencv_readers(cfg)
-    real = compat.importlib.util.find_spec
-    monkeypatch.setattr(
-        compat.importlib,
-        'util',
-        types.SimpleNamespace(find_spec=lambda n: None if n == 'decord' else real(n)),
-    )
-    assert compat.apply_opencv_readers(cfg)
-    got = cfg.test_dataloader.dataset.pipeline
-    assert [t.type for t in got] == ['OpenCVInit', 'SampleFrames', 'OpenCVDecode']
-    assert 'num_threads' not in got[0] and 'mode' not in got[2]

@@ -9,7 +9,9 @@ from helpers.fuzzing.campaign import run
 from helpers.fuzzing.child import Child
 from helpers.fuzzing.judge import Fault, judged
 
-COUNTS = dict(configs=60, lists=50, checkpoints=20, states=40, videos=20)
+COUNTS = dict(
+    configs=60, lists=50, checkpoints=20, states=40, videos=20, containers=20, archives=40
+)
 
 
 @pytest.fixture(scope='module')

@@ -26,6 +26,22 @@ class Row(NamedTuple):
     labels: list[int]
 
 
+def read_lines(ann_file: str) -> list[tuple[int, str]]:
+    """Number from 1 and stripped text of each line that is not blank.
+
+    Raises:
+        ValueError: If the file is not UTF-8.
+    """
+    try:
+        lines = list_from_file(ann_file, encoding='utf-8-sig')
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f'{ann_file}: expected UTF-8 text, got {error.reason} at byte {error.start}; fix: '
+            'convert the list to UTF-8, for example with iconv.'
+        ) from None
+    return [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
+
+
 def read_list(
     ann_file: str,
     delimiter: str = ' ',
@@ -51,7 +67,7 @@ def read_list(
         ValueError: If the list is empty, or a line cannot be read; with file, line and a cure of
             each kind of fault.
     """
-    lines = _lines(ann_file)
+    lines = read_lines(ann_file)
     layout = layout_of(ann_file, lines, delimiter)
     if plain and layout != Layout(delimiter):
         raise ValueError(
@@ -105,7 +121,7 @@ def read_frame_list(
     names = 'folder offset frames label' if with_offset else 'folder frames label'
     count = names.count(' ')
     rows, faults = [], []
-    for number, line in _lines(ann_file):
+    for number, line in read_lines(ann_file):
         path, *numbers = line.split()
         if not all(map(NUMBER.fullmatch, numbers)) or len(numbers) < count - 1:
             faults.append(Fault(number, f'{line!r} is not "{names}"', f'write "{names}"'))
@@ -119,19 +135,6 @@ def read_frame_list(
     if not rows:
         raise ValueError(f'{ann_file} is empty: it must hold "{names}" lines.')
     return rows
-
-
-def _lines(ann_file: str) -> list[tuple[int, str]]:
-    """Number and text of the lines that are not blank."""
-    try:
-        lines = list_from_file(ann_file, encoding='utf-8-sig')
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f'{ann_file}: expected UTF-8 text, got {error.reason} at byte {error.start}; fix: '
-            'convert the list to UTF-8, for example with iconv.'
-        ) from None
-    stripped = ((number, line.strip()) for number, line in enumerate(lines, start=1))
-    return [(number, line) for number, line in stripped if line]
 
 
 def check_labels(

@@ -28,6 +28,7 @@ from cnnlstm_mm.config import (
     named_weights,
     split_variable,
 )
+from cnnlstm_mm.datasets.path_decord_init import apply_path_readers
 from cnnlstm_mm.features.config import use_features
 from cnnlstm_mm.mirrored_classes import flip_warning, resolve_flips
 from cnnlstm_mm.models.fit import check_channels, check_fit
@@ -118,7 +119,7 @@ def build_runner(cfg: Config, modes: Iterable[str]) -> Runner:
     check_sync_bn(cfg)  # 7. SyncBN can run here
     apply_default_hooks(cfg)  # 8. hooks of every run
     apply_exact_resume(cfg)  # 9. loop and checkpoints that resume bit by bit
-    compat.apply_opencv_readers(cfg)  # 10. OpenCV where decord is missing
+    apply_path_readers(cfg)  # 10. MMAction2's video transforms through our decoders
     compat.apply_gloo_without_cuda(cfg)  # 11. the process group of CPUs
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)  # 12.
     check_channels(unwrap_model(runner.model))  # 13. the head takes the neck's channels

@@ -11,6 +11,7 @@ from mmengine.logging import print_log
 
 from cnnlstm_mm.config import datasets_of, list_path, nested_dicts, rows_of
 from cnnlstm_mm.datasets.annotation_list import Row, check_labels
+from cnnlstm_mm.datasets.clip_index import find_clips
 from cnnlstm_mm.features.packed_sample import unpack
 from cnnlstm_mm.features.store import FeatureStore
 from cnnlstm_mm.models.balanced_losses import BALANCED, balanced_weights
@@ -33,7 +34,7 @@ def check_lists(cfg: Config, modes: Iterable[str]) -> None:
     classes = ((cfg.get('model') or {}).get('cls_head') or {}).get('num_classes')
     datasets = [(mode, dataset) for mode in modes for dataset in datasets_of(cfg, mode)]
     for mode, dataset in datasets:
-        rows = _stored_rows(dataset) if dataset.get('store') else rows_of(dataset)
+        rows = _labels_of(dataset)
         several = dataset.get('multi_class', False)
         if classes is None:
             continue
@@ -51,8 +52,14 @@ def check_lists(cfg: Config, modes: Iterable[str]) -> None:
             check_labels(name, rows, classes, needed, mode == 'test')
 
 
-def _stored_rows(dataset: dict[str, Any]) -> list[Row]:
-    """The clips of a feature store, as rows of a list."""
+def _labels_of(dataset: dict[str, Any]) -> list[Any] | None:
+    """Rows of a list; of one with an index the first of each label, of a store its clips."""
+    if dataset.get('type') == 'CheckedVideoDataset' and not dataset.get('multi_class'):
+        clips = find_clips(list_path(dataset), None)
+        if clips is not None:
+            return clips.labels()
+    if not dataset.get('store'):
+        return rows_of(dataset)
     store = FeatureStore(dataset['store'], dataset.get('split', 'train'))
     return [
         Row(number, clip['filename'], np.atleast_1d(unpack(clip['label'])).tolist())

@@ -1,6 +1,7 @@
 """Dataset of precomputed features."""
 
 import os.path as osp
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,7 @@ class CachedFeatureDataset(ReplacingMixin, BaseActionDataset):
             **kwargs,
         )
 
-    def load_data_list(self) -> list[dict]:
+    def load_data_list(self) -> Sequence[dict]:
         """Read the list: ``filename`` and ``label`` of each sequence.
 
         ``broken`` is the reason why the extraction could not read a video.
@@ -78,10 +79,8 @@ class CachedFeatureDataset(ReplacingMixin, BaseActionDataset):
                 self.multi_class,
                 self.label_file or self.metainfo.get('classes'),
             )
-        return [
-            {key: unpack(value) for key, value in clip.items() if key != 'views'}
-            for clip in self.store.clips
-        ]
+        self.serialize_data = False
+        return ClipInfos(self.store, range(len(self.store.clips)))
 
     def read(self, idx: int) -> dict:
         """Read one sequence.
@@ -105,3 +104,19 @@ class CachedFeatureDataset(ReplacingMixin, BaseActionDataset):
             raise BrokenSampleError(info['filename'], str(error)) from error
         sample = ActionDataSample(metainfo=dict(filename=info['filename']))
         return dict(inputs=feature, data_samples=sample.set_gt_label(info['label']))
+
+
+class ClipInfos(Sequence):
+    """``filename``, ``label`` and what else :func:`write_shard` knows, but the views."""
+
+    def __init__(self, store: FeatureStore, rows: Sequence[int]) -> None:
+        self.store, self.rows = store, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, item: Any) -> Any:
+        if isinstance(item, slice):
+            return ClipInfos(self.store, self.rows[item])
+        clip = self.store.clips[self.rows[item]]
+        return {key: unpack(value) for key, value in clip.items() if key != 'views'}

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from cnnlstm_mm.compat import apply_opencv_readers
+from cnnlstm_mm.datasets.path_decord_init import apply_path_readers
 from cnnlstm_mm.run_identity import code_version
 from cnnlstm_mm.storage import OutputFolder, atomic_path
 from cnnlstm_mm.weights import check_no_nan, state_hash
@@ -95,7 +95,7 @@ class FeatureExtractor:
         made_of = fingerprint(cfg)
         kept = {key: value for key, value in cfg._cfg_dict.items() if key not in HOW_IT_RAN}
         text = Config(kept).pretty_text
-        apply_opencv_readers(cfg)
+        apply_path_readers(cfg)
         if pool != 'auto':
             made_of['pool'] = pool
         self.pool, self.in_index = made_of['pool'], made_of['in_index']
@@ -129,8 +129,8 @@ class FeatureExtractor:
             built = DATASETS.build(dataset)
             if not hasattr(built, 'read'):
                 raise ValueError(
-                    f'expected {split}_dataloader.dataset to be a CheckedVideoDataset, got a '
-                    f'{type(built).__name__}; fix: set its type'
+                    f'expected {split}_dataloader.dataset to be a CheckedVideoDataset or '
+                    f'CheckedRawframeDataset, got a {type(built).__name__}; fix: set its type'
                 )
             entries[split] = dict(folder=split, clips=len(built))
             self.datasets[split] = SeededViews(built, train_views if split == 'train' else 1, seed)

@@ -9,6 +9,9 @@ label, the data samples of its views, or why it is broken), so that a shard expl
 
 import json
 import os
+import re
+from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,8 @@ from .packed_sample import unpack_sample
 
 MANIFEST = 'manifest.json'
 BACKBONE = 'backbone.safetensors'
+OPEN_SHARDS = 256  # of a split and process
+SHARD = re.compile(r'shard_(\d{5,12})\.safetensors')
 FORMAT = 2  # 1 had one label a clip, whatever the pipeline had made of it
 
 
@@ -66,7 +71,12 @@ def read_manifest(root: str | Path) -> dict:
             f'expected a feature store, got {path}: no such file; fix: make the features with '
             f'python tools/extract_features.py CONFIG --out {root}'
         )
-    manifest = json.loads(path.read_text())
+    try:
+        manifest = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise _damaged(path, error) from None
+    if not isinstance(manifest, dict):
+        raise _damaged(path, 'its value is not an object')
     if manifest.get('format') != FORMAT:
         raise ValueError(
             f'expected a feature store of format {FORMAT}, got {root} of format '
@@ -77,6 +87,13 @@ def read_manifest(root: str | Path) -> dict:
     return manifest
 
 
+def _damaged(path: Path, error: object) -> ValueError:
+    return ValueError(
+        f'expected the manifest of a feature store, got {path} ({error}); fix: extract the '
+        'features again into another folder with tools/extract_features.py'
+    )
+
+
 class FeatureStore:
     """The features of one split, memory-mapped.
 
@@ -85,7 +102,7 @@ class FeatureStore:
         split: 'train', 'val' or 'test'.
 
     Attributes:
-        clips (list[dict]): See :func:`write_shard`.
+        clips (Sequence[dict]): See :func:`write_shard`.
 
     Raises:
         FileNotFoundError: If the store lacks the split or one of its shards: then the
@@ -94,36 +111,42 @@ class FeatureStore:
 
     def __init__(self, root: str | Path, split: str) -> None:
         manifest = read_manifest(root)
-        if split not in manifest['splits']:
+        splits, shard_clips = manifest.get('splits'), manifest.get('shard_clips')
+        if not isinstance(splits, dict) or type(shard_clips) is not int or shard_clips < 1:
+            raise _damaged(Path(root) / MANIFEST, 'splits or shard_clips are not as written')
+        if split not in splits:
             raise FileNotFoundError(
                 f'expected features of the {split} list in {root}, got only '
-                f'{sorted(manifest["splits"])}; fix: run tools/extract_features.py again with '
+                f'{sorted(splits)}; fix: run tools/extract_features.py again with '
                 f'--splits {split}'
             )
-        entry = manifest['splits'][split]
+        entry = splits[split] if isinstance(splits[split], dict) else {}
+        if type(entry.get('clips')) is not int or not isinstance(entry.get('folder'), str):
+            raise _damaged(Path(root) / MANIFEST, f'the {split} split is not as written')
         self.folder = Path(root) / entry['folder']
-        self.shard_clips = manifest['shard_clips']
+        self.shard_clips = shard_clips
         count = -(-entry['clips'] // self.shard_clips)
-        missing = [shard for shard in range(count) if not shard_path(self.folder, shard).is_file()]
-        if missing:
+        there = os.listdir(self.folder) if self.folder.is_dir() else []
+        numbers = {int(found[1]) for found in map(SHARD.fullmatch, there) if found}
+        lacking = count - sum(number < count for number in numbers)
+        if lacking > 0:
+            first = next(number for number in range(count) if number not in numbers)
             raise FileNotFoundError(
-                f'expected {count} shards in {self.folder}, which lacks {len(missing)} of {count} '
-                f'shards, {shard_path(self.folder, missing[0]).name} first: the extraction did not '
+                f'expected {count} shards in {self.folder}, which lacks {lacking} of {count} '
+                f'shards, {shard_path(self.folder, first).name} first: the extraction did not '
                 'end; fix: run the same tools/extract_features.py again, it resumes'
             )
-        self.clips: list[dict] = []
-        for shard in range(count):
-            with safe_open(shard_path(self.folder, shard), 'pt') as file:
-                self.clips += json.loads(file.metadata()['clips'])
-        self._files: dict[int, Any] = {}
+        self.clips = StoredClips(self, entry['clips'])
+        self._shards: OrderedDict[int, tuple[Any, list[dict]]] = OrderedDict()
         self._pid: int | None = None
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, '_files': {}}
+        return {**self.__dict__, '_shards': OrderedDict()}
 
     def __deepcopy__(self, memo: dict) -> 'FeatureStore':
         other = object.__new__(type(self))
         other.__dict__.update(self.__getstate__())
+        other.clips = StoredClips(other, len(self.clips))
         return other
 
     @property
@@ -149,9 +172,32 @@ class FeatureStore:
         return part[:] if row is None else part[row : row + 1], sample
 
     def _slice(self, index: int) -> Any:
+        return self.shard(index // self.shard_clips)[0].get_slice(str(index))
+
+    def shard(self, number: int) -> tuple[Any, list[dict]]:
+        """Open a shard, or take one of the ``OPEN_SHARDS`` used last; its file and its clips."""
         if self._pid != os.getpid():  # each worker maps the files itself
-            self._files, self._pid = {}, os.getpid()
-        shard = index // self.shard_clips
-        if shard not in self._files:
-            self._files[shard] = safe_open(shard_path(self.folder, shard), 'pt')
-        return self._files[shard].get_slice(str(index))
+            self._shards, self._pid = OrderedDict(), os.getpid()
+        if number not in self._shards:
+            file = safe_open(shard_path(self.folder, number), 'pt')
+            self._shards[number] = file, json.loads(file.metadata()['clips'])
+            if len(self._shards) > OPEN_SHARDS:
+                self._shards.popitem(last=False)
+        self._shards.move_to_end(number)
+        return self._shards[number]
+
+
+class StoredClips(Sequence):
+    """Entries of the clips of a split, read from the shards when they are asked for."""
+
+    def __init__(self, store: FeatureStore, count: int) -> None:
+        self.store, self.number = store, count
+
+    def __len__(self) -> int:
+        return self.number
+
+    def __getitem__(self, index: Any) -> Any:
+        if not 0 <= index < self.number:
+            raise IndexError(f'expected a clip below {self.number}, got {index}')
+        shard, place = divmod(index, self.store.shard_clips)
+        return self.store.shard(shard)[1][place]

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from cnnlstm_mm.datasets import CheckedVideoDataset, PathDecordInit, decoder_guard
 from cnnlstm_mm.datasets.decoder_guard import name_dead_decoders
-from cnnlstm_mm.datasets.path_decord_init import read_by_path
+from cnnlstm_mm.datasets.path_decord_init import apply_path_readers, read_by_path
 from cnnlstm_mm.datasets.video_reader import VideoReader
 
 # File: size, frames, ffmpeg's options, and where a copy without encoding begins.
@@ -122,12 +122,11 @@ def test_frames_after_the_end_of_an_edit_list_do_not_count(clips, tmp_path, firs
     check(path, visible[:38])
 
 
-def test_a_clip_that_ends_before_its_count_is_refused(clips, monkeypatch):
-    """Without decord the header is believed: 75 frames, of which 25 are shown."""
+@pytest.mark.parametrize('name', ['last_second.mp4', 'cut_b_frames.mov', 'cut_open_gop.mp4'])
+def test_a_cut_clip_without_decord(clips, name, monkeypatch):
+    """The header counts the frames that the edit list hides, 75."""
     monkeypatch.setitem(sys.modules, 'decord', None)
-    reader = VideoReader(str(clips('last_second.mp4')[0]))
-    with pytest.raises(ValueError, match='ends early: 25 frames of the 75'):
-        reader.get_batch([10, 40])
+    check(*clips(name))
 
 
 def test_a_clip_of_one_repeated_picture_is_refused(shared):
@@ -171,11 +170,26 @@ def test_the_next_decoder_is_named_once(clips, tmp_path, monkeypatch, caplog):
     assert 'decord cannot read it' in line and 'OpenCV does' in line
 
 
-def test_local_pipelines_are_read_by_path():
-    opencv = [dict(type='OpenCVInit'), dict(type='SampleFrames'), dict(type='OpenCVDecode')]
-    got = [t['type'] for t in read_by_path(Config(dict(p=opencv)).p)]
+@pytest.mark.parametrize('kind', ['Decord', 'OpenCV', 'PyAV', 'PIMS'])
+def test_local_pipelines_are_read_by_path(kind):
+    pipeline = [dict(type=f'{kind}Init'), dict(type='SampleFrames'), dict(type=f'{kind}Decode')]
+    got = [t['type'] for t in read_by_path(Config(dict(p=pipeline)).p)]
     assert got == ['PathDecordInit', 'SampleFrames', 'DecordDecode']
+    cfg = Config(
+        dict(
+            a=dict(dataset=dict(type='VideoDataset', pipeline=pipeline)),
+            b=dict(dataset=dict(type='CheckedVideoDataset', pipeline=pipeline)),
+        )
+    )
+    apply_path_readers(cfg)
+    assert [t.type for t in cfg.a.dataset.pipeline] == got
+    assert [t.type for t in cfg.b.dataset.pipeline] == [t['type'] for t in pipeline]
+
+
+def test_options_of_the_first_transform_are_kept():
     (init,) = read_by_path([dict(type='DecordInit', num_threads=3)])
     assert init == dict(type='PathDecordInit', num_threads=3)
+    (init,) = read_by_path([dict(type='PathDecordInit', min_share=0.5)], 'opencv')
+    assert init == dict(type='PathDecordInit', num_threads=1, min_share=0.5, decoder='opencv')
     for kept in ([dict(type='DecordInit', io_backend='petrel')], [dict(type='RawFrameDecode')]):
         assert read_by_path(kept) == kept

@@ -63,7 +63,8 @@ def test_the_time_left_is_that_of_the_epochs_left(place, tmp_path):
     """Fewer and larger batches after a resume: mmengine's count of iterations lies behind."""
     train(place, tmp_path / 'work', 3, True)
     larger = ('train_cfg.max_epochs=4', 'train_dataloader.batch_size=6')
-    _, log = train(place, tmp_path / 'work', 3, True, '--resume', '--cfg-options', *larger)
+    resume = ('--resume', '--allow-changed', 'batch_size', '--cfg-options', *larger)
+    _, log = train(place, tmp_path / 'work', 3, True, *resume)
     assert 'Epoch(train) [4]' in log and '-1 day' not in log
 
 

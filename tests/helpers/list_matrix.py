@@ -196,10 +196,10 @@ def no_labels_at_all(cfg, folder):
     return rows('{path}')
 
 
-def frame_folders(cfg, folder):
+def frame_folders(cfg, folder, kind='CheckedRawframeDataset'):
     for mode in MODES:
         data = cfg[f'{mode}_dataloader'].dataset
-        data.update(type='RawframeDataset', data_prefix=dict(img=f'{folder}/frames'))
+        data.update(type=kind, data_prefix=dict(img=f'{folder}/frames'))
         data.pipeline = [
             dict(type='RawFrameDecode') if t['type'] == 'DecordDecode' else t
             for t in data.pipeline
@@ -207,6 +207,10 @@ def frame_folders(cfg, folder):
         ]
         cfg.test_pipeline = data.pipeline
     return rows('clip{k} 8 {label}')
+
+
+def upstream_folders(cfg, folder):
+    return frame_folders(cfg, folder, 'RawframeDataset')
 
 
 def concatenated(cfg, folder):
@@ -255,6 +259,7 @@ KINDS = {
     'ClassBalancedDataset': class_balanced,
     'loop by iterations': by_iterations,
     "MMAction2's VideoDataset": upstream,
+    "MMAction2's RawframeDataset": upstream_folders,
 }
 
 

@@ -11,7 +11,6 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from helpers.rar_files import make_rar, needs_rar
 from helpers.support import ROOT, run_tool
 from helpers.tree import snapshot
 
@@ -327,31 +326,6 @@ def test_kinetics_links_or_resizes_folders_with_spaces(clips, tmp_path):
     capture = cv2.VideoCapture(str(out / 'videos_val' / path))
     assert (capture.get(3), capture.get(4)) == (64, 64)
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 16
-
-
-def test_what_unpacks_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(preparation.shutil, 'which', lambda name: None)
-    with pytest.raises(RuntimeError, match='unrar, bsdtar, 7z'):
-        preparation.unpack_commands(Path('UCF101.rar'), tmp_path)
-    monkeypatch.setattr(preparation.shutil, 'which', lambda name: name == 'bsdtar')
-    assert preparation.unpack_commands(Path('UCF101.rar'), tmp_path) == [
-        ['bsdtar', '-xf', 'UCF101.rar', '-C', str(tmp_path)]
-    ]
-    with pytest.raises(FileNotFoundError, match='absent.rar'):
-        preparation.unpack(tmp_path / 'absent.rar', tmp_path)
-
-
-@needs_rar
-def test_a_rar_is_unpacked_by_the_first_program_that_can(tmp_path):
-    files = {'UCF-101/Punch/v_Punch_g01_c01.avi': bytes(range(256)) * 9}
-    (tmp_path / 'UCF101.rar').write_bytes(make_rar(files))
-    out = preparation.unpack(tmp_path / 'UCF101.rar', tmp_path / 'out')
-    assert {
-        path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob('*.avi')
-    } == files
-    (tmp_path / 'cut.rar').write_bytes(make_rar(files)[:200])
-    with pytest.raises(RuntimeError, match='cut.rar, which cannot be unpacked'):
-        preparation.unpack(tmp_path / 'cut.rar', tmp_path / 'cut')
 
 
 def kinetics(root, rows, links=(), encoding='utf-8'):

@@ -4,10 +4,8 @@ import argparse
 import json
 import multiprocessing
 import os
-import shutil
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -15,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from indexing import second_look, video_facts
 from rich.progress import track
 
 from cnnlstm_mm.storage import OutputFolder, check_stamp, locked, write_text
@@ -22,86 +21,6 @@ from cnnlstm_mm.storage import OutputFolder, check_stamp, locked, write_text
 VIDEO_SUFFIXES = ('.avi', '.mp4', '.mkv', '.webm', '.mov', '.m4v', '.flv')
 STATES = ('ok', 'short', 'broken', 'missing')
 SECONDS = 300  # that a video may take to decode
-
-
-def unpack(source: Path, out: Path) -> Path:
-    """Unpack an archive once; a folder is returned unchanged.
-
-    Args:
-        source (Path): A folder, .zip, .tar*, .tgz, .rar or .7z.
-        out (Path): Target folder; its file ``.unpacked`` marks a complete
-            extraction.
-
-    Returns:
-        Path: The folder with the contents.
-
-    Raises:
-        FileNotFoundError: If ``source`` does not exist.
-        RuntimeError: If the archive is damaged, or no program that unpacks it
-            is installed.
-    """
-    source = Path(source)
-    if source.is_dir():
-        return source
-    if not source.is_file():
-        raise FileNotFoundError(
-            f'expected an archive or a folder, got {source}: no such file; fix: name the '
-            'downloaded archive, or the folder that it was unpacked to'
-        )
-    stamp = out / '.unpacked'
-    size = source.stat().st_size
-    if stamp.is_file() and stamp.read_text() == f'{source.name} {size}':
-        return out
-    out.mkdir(parents=True, exist_ok=True)
-    print(f'Unpacking {source} to {out}', flush=True)
-    if zipfile.is_zipfile(source):
-        with zipfile.ZipFile(source) as archive:
-            for member in track(archive.infolist(), 'Unpacking'):
-                archive.extract(member, out)
-    elif source.suffix.lower() in ('.rar', '.7z'):
-        _unpack_with_program(source, out)
-    else:
-        shutil.unpack_archive(source, out, filter='data')
-    write_text(stamp, f'{source.name} {size}')
-    return out
-
-
-def unpack_commands(source: Path, out: Path) -> list[list[str]]:
-    """Commands of the installed programs that may unpack a .rar or .7z.
-
-    Raises:
-        RuntimeError: If none is installed; names packages to install.
-    """
-    commands = dict(
-        unrar=['unrar', 'x', '-o+', '-idq', str(source), f'{out}/'],
-        bsdtar=['bsdtar', '-xf', str(source), '-C', str(out)],
-    )
-    for name in ('7z', '7zz', '7za'):
-        commands[name] = [name, 'x', '-y', '-bd', f'-o{out}', str(source)]
-    if source.suffix.lower() == '.7z':
-        del commands['unrar']
-    installed = [command for name, command in commands.items() if shutil.which(name)]
-    if installed:
-        return installed
-    raise RuntimeError(
-        f'expected one of {", ".join(commands)} to unpack {source}, got none installed; fix: '
-        'apt-get install unrar (or 7zip, or libarchive-tools), or conda install -c conda-forge '
-        'libarchive, or unpack it yourself and name the folder'
-    )
-
-
-def _unpack_with_program(source: Path, out: Path) -> None:
-    errors = []
-    # Some builds of these programs cannot read every .rar.
-    for command in unpack_commands(source, out):
-        done = subprocess.run(command, capture_output=True, text=True, errors='replace')
-        if not done.returncode:
-            return
-        errors.append(f'{command[0]}: {(done.stdout + done.stderr)[-300:]}')
-    raise RuntimeError(
-        f'expected a sound archive, got {source}, which cannot be unpacked; fix: download it '
-        'again:\n' + '\n'.join(errors)
-    )
 
 
 @contextmanager
@@ -234,11 +153,14 @@ def probe(path: str) -> dict[str, Any]:
         return dict(state='broken', frames=0, promised=0, reason='0 bytes')
     capture = cv2.VideoCapture(path)
     promised = max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
+    facts = video_facts(capture)
     frames = 0
     while capture.grab():
         frames += 1
     capture.release()
-    result = dict(state='ok', frames=frames, promised=promised)
+    if frames < max(0.9 * promised, 1):
+        frames, promised = second_look(path, frames, promised)
+    result = dict(state='ok', frames=frames, promised=promised, **facts)
     if not frames:
         result.update(state='broken', reason='no frame can be decoded')
     elif frames < 0.9 * promised:

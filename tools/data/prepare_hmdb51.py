@@ -18,6 +18,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from archives import add_max_size, unpack
+from indexing import write_list_index
 from preparation import (
     OutputFolder,
     add_workers,
@@ -31,7 +33,6 @@ from preparation import (
     source_setting,
     summarize,
     text_of,
-    unpack,
     write_report,
 )
 
@@ -91,6 +92,7 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument('splits', type=Path, help='test_train_splits.rar, or its folder')
     parser.add_argument('--out', type=Path, default=Path('data/hmdb51'))
     add_workers(parser)
+    add_max_size(parser)
     return parser
 
 
@@ -110,12 +112,16 @@ def prepare(args: argparse.Namespace) -> None:
 
 def write(args: argparse.Namespace, output: OutputFolder) -> None:
     """Write into a folder that this run holds."""
-    classes, lists = official_lists(unpack(args.splits, args.out / 'unpacked_splits'))
+    classes, lists = official_lists(
+        unpack(args.splits, output.check_entry(args.out / 'unpacked_splits'), args.max_size)
+    )
     label = {name: k for k, name in enumerate(classes)}
-    folder = unpack(args.videos, args.out / 'unpacked_videos')
+    folder = unpack(args.videos, output.check_entry(args.out / 'unpacked_videos'), args.max_size)
     archives = sorted(folder.rglob('*.rar'))
     for archive in archives:  # one per class, with the folder of the class
-        unpack(archive, args.out / 'unpacked_classes' / archive.stem)
+        unpack(
+            archive, output.check_entry(args.out / 'unpacked_classes' / archive.stem), args.max_size
+        )
     if archives:
         folder = args.out / 'unpacked_classes'
     # The folder of a class may be nested in another one of the same name.
@@ -129,15 +135,13 @@ def write(args: argparse.Namespace, output: OutputFolder) -> None:
     probed = probe_all(used, output.check_file(args.out / 'checked.jsonl'), args.workers)
     report = summarize(wanted, probed, [])
     # A split uses 100 clips per class; its other clips do not count as extra.
+    usable = {clip for clip, result in probed.items() if result['state'] != 'broken'}
+    written = {}
     for (part, split), clips in lists.items():
-        output.write_text(
-            f'hmdb51_{part}_split_{split}_videos.txt',
-            text_of(
-                f'{clip} {label[clip.split("/")[0]]}'
-                for clip in clips
-                if probed.get(clip, {}).get('state', 'broken') != 'broken'
-            ),
-        )
+        name = f'hmdb51_{part}_split_{split}_videos.txt'
+        written[name] = [(clip, label[clip.split('/')[0]]) for clip in clips if clip in usable]
+        output.write_text(name, text_of(f'{clip} {number}' for clip, number in written[name]))
+    write_list_index(output, 'videos', written, probed)
     output.write_text('label_map.txt', text_of(classes))
     write_report(report, output, 'report.json')
 

@@ -30,6 +30,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from indexing import write_list_index
 from preparation import (
     OutputFolder,
     add_workers,
@@ -352,15 +353,21 @@ def write(args: argparse.Namespace, clips: list[Clip], output: OutputFolder) -> 
     wanted = {clip.name: clip.label for clip in clips}
     by_clip = {clip.name: probed[name] for clip, name in files.items()}
     report = summarize(wanted, by_clip, sorted(set(videos) - set(files.values())))
-    lines = []
+    rows, facts = [], {}
     for clip in clips:
         name = files.get(clip)
         if name is not None and probed[name]['state'] != 'broken':
             path = written_name(name) if args.short_side else name
             if ' ' in path:
                 path = class_folder(path)
-            lines.append(f'{path} {label[clip.label]}')
-    output.write_text(f'{args.data}_{args.part}_list_videos.txt', text_of(lines))
+            rows.append((path, label[clip.label]))
+            facts[path] = dict(probed[name])
+            if args.short_side:  # of the copy they are others
+                for key in ('width', 'height', 'codec', 'rotation'):
+                    facts[path].pop(key, None)
+    list_name = f'{args.data}_{args.part}_list_videos.txt'
+    output.write_text(list_name, text_of(f'{path} {number}' for path, number in rows))
+    write_list_index(output, folder.name, {list_name: rows}, facts)
     output.write_text('label_map.txt', text_of(classes))
     write_report(report, output, f'report_{args.part}.json')
 

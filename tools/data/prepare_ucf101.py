@@ -20,6 +20,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from archives import add_max_size, unpack
+from indexing import write_list_index
 from preparation import (
     OutputFolder,
     add_workers,
@@ -33,7 +35,6 @@ from preparation import (
     source_setting,
     summarize,
     text_of,
-    unpack,
     write_report,
 )
 
@@ -115,6 +116,7 @@ def argument_parser() -> argparse.ArgumentParser:
         'official lists, so no group is in both train and test',
     )
     add_workers(parser)
+    add_max_size(parser)
     return parser
 
 
@@ -138,7 +140,9 @@ def prepare(args: argparse.Namespace) -> None:
 
 def write(args: argparse.Namespace, output: OutputFolder) -> None:
     """Write into a folder that this run holds."""
-    classes, lists = official_lists(unpack(args.splits, args.out / 'unpacked_splits'))
+    classes, lists = official_lists(
+        unpack(args.splits, output.check_entry(args.out / 'unpacked_splits'), args.max_size)
+    )
     unknown = sorted(set(args.classes or []) - set(classes))
     if unknown:
         raise ValueError(
@@ -156,7 +160,7 @@ def write(args: argparse.Namespace, output: OutputFolder) -> None:
         lists = {key: spread(clips, args.limit) for key, clips in lists.items()}
     wanted = {clip: clip.split('/')[0] for key in sorted(lists) for clip in lists[key]}
 
-    folder = unpack(args.videos, args.out / 'unpacked_videos')
+    folder = unpack(args.videos, output.check_entry(args.out / 'unpacked_videos'), args.max_size)
     found = find_videos(folder, [args.out / 'videos'])
     root = find_root(found, sorted(everything))
     found = {name[len(root) :]: path for name, path in found.items() if name.startswith(root)}
@@ -168,12 +172,13 @@ def write(args: argparse.Namespace, output: OutputFolder) -> None:
     )
     report = summarize(wanted, probed, [name for name in found if name not in everything])
     usable = {clip for clip, result in probed.items() if result['state'] != 'broken'}
+    written = {}
     for (part, split), clips in lists.items():
-        output.write_text(
-            f'ucf101_{PARTS[part]}_split_{split}_videos.txt',
-            text_of(f'{clip} {label[clip.split("/")[0]]}' for clip in clips if clip in usable),
-        )
+        name = f'ucf101_{PARTS[part]}_split_{split}_videos.txt'
+        written[name] = [(clip, label[clip.split('/')[0]]) for clip in clips if clip in usable]
+        output.write_text(name, text_of(f'{clip} {number}' for clip, number in written[name]))
     output.write_text('label_map.txt', text_of(classes))
+    write_list_index(output, 'videos', written, probed)
     write_report(report, output, 'report.json')
 
 

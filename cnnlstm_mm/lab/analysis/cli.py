@@ -5,9 +5,9 @@ import argparse
 import numpy as np
 from mmengine.config import Config, DictAction
 
-from cnnlstm_mm import compat
 from cnnlstm_mm.config import datasets_of, drop_worker_options, list_path, rows_of
 from cnnlstm_mm.datasets.annotation_list import check_labels
+from cnnlstm_mm.datasets.path_decord_init import apply_path_readers
 from cnnlstm_mm.engine.launch import check_files
 from cnnlstm_mm.memory import keep_freed_memory
 
@@ -64,7 +64,7 @@ def load_test_config(path: str, options: dict | None) -> Config:
         rows = rows_of(dataset)
         if rows is not None and classes is not None:
             check_labels(list_path(dataset), rows, classes)
-    compat.apply_opencv_readers(cfg)
+    apply_path_readers(cfg)
     return cfg
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-KINDS = ('configs', 'videos', 'lists', 'checkpoints', 'states')
+KINDS = ('configs', 'videos', 'lists', 'checkpoints', 'states', 'containers', 'archives', 'tables')
 FAULTS = ('fault', 'crash', 'hang')
 
 

@@ -1,0 +1,92 @@
+"""Data set of folders of frames with a checked list."""
+
+import os
+import os.path as osp
+from collections.abc import Sequence
+from typing import Any
+
+from mmaction.datasets import RawframeDataset
+from mmaction.registry import DATASETS
+
+from .annotation_list import NUMBER, fault_lines, read_lines
+from .checked_video_dataset import CheckedReading
+
+
+@DATASETS.register_module()
+class CheckedRawframeDataset(CheckedReading, RawframeDataset):
+    """RawframeDataset with a checked list, in which broken folders end no run.
+
+    A folder whose frames cannot be read is replaced in training and named in testing, as a
+    video by :class:`CheckedVideoDataset`.
+
+    Args:
+        ann_file: ``folder frames label`` a line, or ``folder offset frames label`` where
+            ``with_offset``; several labels where ``multi_class``.
+        pipeline: As upstream, with RawFrameDecode.
+        decode_timeout: See :class:`CheckedVideoDataset`.
+        **kwargs: As upstream's RawframeDataset.
+
+    Raises:
+        ValueError: If the list is empty, a line cannot be read, or a folder holds fewer frames.
+        FileNotFoundError: If a folder of the list is missing.
+    """
+
+    def __init__(
+        self,
+        ann_file: str,
+        pipeline: list[Any],
+        decode_timeout: float | None = 120.0,
+        **kwargs: Any,
+    ) -> None:
+        self.set_decode_timeout(decode_timeout)
+        super().__init__(ann_file, pipeline, **kwargs)
+
+    def load_data_list(self) -> Sequence[dict]:
+        """``frame_dir``, ``filename`` (the same), ``total_frames`` and ``label`` of each line."""
+        columns = ('offset', 'total_frames')[not self.with_offset :]
+        rows, faults = [], []
+        missing: list[tuple[int, str]] = []
+        short: list[tuple[int, str]] = []
+        for number, line in read_lines(self.ann_file):
+            path, *numbers = line.split()
+            count, labels = len(columns), numbers[len(columns) :]
+            if (
+                len(numbers) < count
+                or not all(map(NUMBER.fullmatch, numbers))
+                or any(int(value) < 0 for value in numbers[:count])
+                or int(numbers[count - 1]) < 1
+            ):
+                faults.append((number, f'{line!r} is not "folder {" ".join(columns)} label"'))
+                continue
+            if len(labels) > 1 and not self.multi_class:
+                faults.append((number, f'{line!r} has {len(labels)} labels'))
+                continue
+            folder = osp.join(self.data_prefix['img'] or '', path)
+            values = list(map(int, labels)) or [-1]
+            info = dict(zip(columns, map(int, numbers)), frame_dir=folder, filename=folder)
+            rows.append(dict(info, label=values if self.multi_class else values[0]))
+            self._look_up(number, info, missing, short)
+        for kind, found, cure in (
+            (ValueError, faults, 'write one line a folder, without spaces in its path'),
+            (FileNotFoundError, missing, 'set data_prefix to the folder that the paths start from'),
+            (ValueError, short, 'correct the number of frames, filename_tmpl or start_index'),
+        ):
+            if found:
+                raise kind(f'{fault_lines(self.ann_file, found)}\nfix: {cure}')
+        if not rows:
+            raise ValueError(f'expected lines in {self.ann_file}, got none')
+        return rows
+
+    def _look_up(self, number: int, info: dict, missing: list, short: list) -> None:
+        """Note a folder that is missing, or whose last frame is."""
+        folder = info['frame_dir']
+        if '://' in folder:
+            return
+        if not osp.isdir(folder):
+            missing.append((number, f'{folder} is not there'))
+        elif self.modality == 'RGB':
+            last = self.start_index + info.get('offset', 0) + info['total_frames'] - 1
+            name = self.filename_tmpl.format(last)
+            if not osp.isfile(osp.join(folder, name)):
+                found = len(os.listdir(folder))
+                short.append((number, f'{folder} lacks {name}, it holds {found} files'))
