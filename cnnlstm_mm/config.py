@@ -15,9 +15,9 @@ from mmengine.config import Config
 # Environment variable by which configs choose their lists while they are read.
 SPLIT_VARIABLE = 'CNNLSTM_MM_SPLIT'
 # Data sets whose ann_file has 'path label' lines.
-LISTED = ('CheckedVideoDataset', 'VideoDataset', 'CachedFeatureDataset', 'CheckedRawframeDataset')
-# Of these, the lines are 'folder frames label', with the first frame before them or not.
-FOLDERS = ('CheckedRawframeDataset',)
+LISTED = ('CheckedVideoDataset', 'VideoDataset', 'CachedFeatureDataset')
+# Data sets whose ann_file has 'folder frames label' lines.
+FRAMES = ('RawframeDataset', 'CheckedRawframeDataset')
 
 
 def read_config(
@@ -73,28 +73,46 @@ def list_path(dataset: dict[str, Any]) -> str:
     return osp.join(dataset.get('data_root') or '', ann_file) if ann_file else ''
 
 
-def rows_of(dataset: dict[str, Any]) -> list[tuple[int, str, list[int]]] | None:
+def class_names_of(dataset: dict[str, Any]) -> str | list[str] | None:
+    """Class names of an innermost data set: its label_file, or metainfo's classes, if any."""
+    return dataset.get('label_file') or (dataset.get('metainfo') or {}).get('classes')
+
+
+def rows_of(dataset: dict[str, Any]) -> list[Any] | None:
     """Read the annotation list of an innermost data set, as the data set reads it.
 
     Returns:
-        Line number, path and labels of each line; None for a feature store, and for data sets
-        whose lists have other columns.
+        A :class:`cnnlstm_mm.datasets.annotation_list.Row` a line; None for a feature store, and
+        for data sets whose lists have other columns.
 
     Raises:
         FileNotFoundError, ValueError: If the list is missing or a line cannot be read.
     """
-    if dataset.get('type') not in LISTED or not dataset.get('ann_file'):
+    kind = str(dataset.get('type')).removeprefix('mmaction.')
+    if kind not in (*LISTED, *FRAMES) or not dataset.get('ann_file'):
         return None
     # Here, because the package of data sets imports MMAction2.
-    from cnnlstm_mm.datasets.annotation_list import read_list
+    from cnnlstm_mm.datasets.annotation_list import read_frame_list, read_list
 
-    if dataset['type'] in FOLDERS:
-        rows = read_list(list_path(dataset), multi_class=True)
-        columns = 2 if dataset.get('with_offset') else 1
-        return [(number, path, labels[columns:]) for number, path, labels in rows]
+    several = dataset.get('multi_class', False)
+    if kind in FRAMES:
+        return read_frame_list(list_path(dataset), dataset.get('with_offset', False), several)
     return read_list(
-        list_path(dataset), dataset.get('delimiter', ' '), dataset.get('multi_class', False)
+        list_path(dataset),
+        dataset.get('delimiter', ' '),
+        several,
+        class_names_of(dataset),
+        plain=kind == 'VideoDataset',
     )
+
+
+def drop_worker_options(cfg: Config) -> None:
+    """Let loaders without worker processes drop the options that PyTorch refuses there."""
+    for mode in ('train', 'val', 'test'):
+        loader = cfg.get(f'{mode}_dataloader')
+        if loader and not loader.get('num_workers'):
+            loader['persistent_workers'] = False
+            loader.pop('prefetch_factor', None)
 
 
 def test_pipeline(cfg: Config) -> Sequence[dict]:
@@ -139,7 +157,8 @@ def read_labels(cfg: Config, num_classes: int, path: str | None = None) -> list[
     """Read the class names, one a line.
 
     Args:
-        cfg: The config; ``label_map.txt`` in its ``data_root`` is the default of ``path``.
+        cfg: The config; the default of ``path`` is ``label_map.txt`` in its ``data_root``, then
+            the class names of its test or training data set, see :func:`class_names_of`.
         num_classes: Outputs of the classifier.
         path: A file of class names.
 
@@ -150,13 +169,28 @@ def read_labels(cfg: Config, num_classes: int, path: str | None = None) -> list[
         FileNotFoundError: If ``path`` is given and missing.
         ValueError: If the file has another number of lines.
     """
-    file = Path(path or Path(cfg.get('data_root') or '.') / 'label_map.txt')
-    if path is None and not file.is_file():
+    given = path or _given_names(cfg)
+    if given is None:
         return [f'class {k}' for k in range(num_classes)]
-    labels = [line.strip() for line in file.read_text().splitlines() if line.strip()]
+    labels = list(given) if isinstance(given, (list, tuple)) else read_lines(given)
     if len(labels) != num_classes:
         raise ValueError(
-            f'{file} names {len(labels)} classes, and the model has {num_classes}: pass the '
+            f'{given} names {len(labels)} classes, and the model has {num_classes}: pass the '
             'label file of its training data, one class per line.'
         )
     return labels
+
+
+def read_lines(path: str | Path) -> list[str]:
+    """Lines of a text file that are not blank, without blanks at their ends."""
+    return [line.strip() for line in Path(path).read_text().splitlines() if line.strip()]
+
+
+def _given_names(cfg: Config) -> Any:
+    """A file of class names, or a list of them, that the config gives; None without."""
+    datasets = [dataset for mode in ('test', 'train') for dataset in datasets_of(cfg, mode)]
+    default = str(Path(cfg.get('data_root') or '.') / 'label_map.txt')
+    given = [default, *map(class_names_of, datasets)]
+    return next(
+        (one for one in given if one and (not isinstance(one, str) or osp.isfile(one))), None
+    )

@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-from cnnlstm_mm.config import datasets_of
+from cnnlstm_mm.config import class_names_of, datasets_of
 from cnnlstm_mm.text import truncate_list
 
 FROM_NAMES = 'from_names'
@@ -57,12 +57,15 @@ def unpaired(names: Sequence[str], direction: str = 'horizontal') -> list[str]:
 
 
 def class_names(cfg: Config) -> list[str]:
-    """Lines of ``label_map.txt`` beside the training data; [] where there is none."""
+    """Class names of the training data set, else lines of ``label_map.txt`` beside it, else []."""
+    given = list(filter(None, map(class_names_of, datasets_of(cfg, 'train'))))
+    if given and not isinstance(given[0], str):
+        return list(given[0])
     folders = [cfg.get('data_root')]
     for dataset in datasets_of(cfg, 'train'):
         root = dataset.get('data_root') or ''
         folders += [root, Path(root, dataset.get('ann_file') or '').parent]
-    named = [cfg.get('label_map'), cfg.get('label_file')]
+    named = [*given, cfg.get('label_map'), cfg.get('label_file')]
     files = [Path(name) for name in named if isinstance(name, str)]
     files += [Path(folder) / 'label_map.txt' for folder in folders if folder]
     file = next((file for file in files if file.is_file()), None)

@@ -26,7 +26,7 @@ OUTCOME = tuple(
 # Hooks that show or keep what a training does.
 DISPLAY_HOOKS = tuple(
     'broken_videos checkpoint logger memory timer visualization whole_checkpoint '
-    'run_identity runtime_info'.split()
+    'run_identity runtime_info schedule'.split()
 )
 # The last part of the name of paths and workers. The files behind the paths have hashes.
 PATHS_AND_WORKERS = tuple(

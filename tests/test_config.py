@@ -12,6 +12,7 @@ from mmengine.config import Config
 from cnnlstm_mm.config import (
     SPLIT_VARIABLE,
     datasets_of,
+    drop_worker_options,
     innermost_datasets,
     list_path,
     named_weights,
@@ -50,7 +51,10 @@ def test_rows_are_read_as_the_data_set_reads_them(tmp_path):
     assert rows_of(dataset) == [(1, 'my clip.avi', [3, 4])]
     with pytest.raises(ValueError, match='2 labels'):
         rows_of(dict(dataset, multi_class=False))
-    assert rows_of(dict(dataset, type='RawframeDataset')) is None
+    (tmp_path / 'list.txt').write_text('clips/a 12 3\n')
+    frames = dict(dataset, type='RawframeDataset', multi_class=False)
+    assert rows_of(frames) == [(1, 'clips/a', [3])]
+    assert rows_of(dict(dataset, type='AudioDataset')) is None
     assert rows_of(dict(type='CachedFeatureDataset', store='x', split='train')) is None
 
 
@@ -92,6 +96,27 @@ def test_class_names_fit_or_are_refused(tmp_path):
         read_labels(cfg, 3)
     with pytest.raises(FileNotFoundError):
         read_labels(cfg, 2, str(tmp_path / 'gone.txt'))
+
+
+def test_class_names_of_the_data_set_are_the_labels_of_the_tools(tmp_path):
+    (tmp_path / 'names.txt').write_text('jump\nrun\n')
+    for given in (
+        dict(label_file=str(tmp_path / 'names.txt')),
+        dict(metainfo=dict(classes=['jump', 'run'])),
+        dict(metainfo=dict(classes=str(tmp_path / 'names.txt'))),
+    ):
+        wrapped = dict(type='RepeatDataset', dataset=dict(type='CheckedVideoDataset', **given))
+        cfg = Config(dict(data_root=str(tmp_path), test_dataloader=dict(dataset=wrapped)))
+        assert read_labels(cfg, 2) == ['jump', 'run']
+
+
+def test_loaders_without_workers_keep_no_option_of_workers():
+    loader = dict(num_workers=0, persistent_workers=True, prefetch_factor=2)
+    cfg = Config(dict(train_dataloader=loader, val_dataloader=dict(loader, num_workers=1)))
+    cfg.test_dataloader = None
+    drop_worker_options(cfg)
+    assert cfg.train_dataloader == dict(num_workers=0, persistent_workers=False)
+    assert cfg.val_dataloader == dict(loader, num_workers=1)
 
 
 def test_neither_torch_nor_mmaction_is_needed():

@@ -28,6 +28,7 @@ def argument_parser() -> argparse.ArgumentParser:
         '--delimiter', default=' ', help=r'between path and label, such as "\t"; default: a space'
     )
     parser.add_argument('--multi-class', action='store_true', help='several labels per line')
+    parser.add_argument('--label-file', help='class names, one per line, for labels that are names')
     parser.add_argument(
         '--work-dir',
         default='work_dirs',
@@ -57,7 +58,7 @@ def examine(args: argparse.Namespace) -> list[Result]:
     for ann_file in args.ann_file:
         checks.append(
             lambda path=ann_file: package.list_file(
-                path, args.videos, args.delimiter, args.multi_class
+                path, args.videos, args.delimiter, args.multi_class, args.label_file
             )
         )
     results: list[Result] = []

@@ -126,6 +126,10 @@ class Exporter:
         self.made_of = {KEY: checkpoint_facts(args.checkpoint, checkpoint)}
         self.model.eval()
         self.pipeline = test_pipeline(self.cfg)
+        self.samples: Any = None
+        if args.calibration:
+            views = one_view(self.pipeline) if args.mode == 'step' else self.pipeline
+            self.samples = ListSamples(args.calibration, args.data_prefix, views, self.cfg)
         self.labels = read_labels(self.cfg, self.model.cls_head.num_classes, args.label_file)
 
     def step(self, video: str, path: Path) -> float:
@@ -177,12 +181,7 @@ class Exporter:
             thread; and ``videos``, ``used`` and ``convs``.
         """
         args = self.args
-        dataset = self.cfg.test_dataloader.dataset
-        root = args.data_prefix or Path(dataset.get('data_root') or '') / dataset.data_prefix.video
-        step = args.mode == 'step'
-        samples = ListSamples(
-            args.calibration, root, one_view(self.pipeline) if step else self.pipeline
-        )
+        step, samples = args.mode == 'step', self.samples
         used = samples.spread(args.calibration_videos)
         runners = {'fp32': Runner(self.model, path, step)}
         convs = quantize(

@@ -16,6 +16,7 @@ from cnnlstm_mm.engine.launch import (
     load_config,
     lock_work_dir,
 )
+from cnnlstm_mm.engine.schedule_hook import extend_schedule
 
 
 def argument_parser() -> argparse.ArgumentParser:
@@ -57,6 +58,11 @@ def argument_parser() -> argparse.ArgumentParser:
         action='store_true',
         help='set deterministic options for the cuDNN backend',
     )
+    parser.add_argument(
+        '--extend-schedule',
+        action='store_true',
+        help='stretch the schedule of the learning rate to max_epochs, when resuming with more',
+    )
     add_common_arguments(parser)
     return parser
 
@@ -69,7 +75,8 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
         args (Namespace): Arguments of the tool.
 
     Raises:
-        ValueError: If --amp cannot replace the optimizer wrapper.
+        ValueError: If --amp cannot replace the optimizer wrapper, or --extend-schedule finds no
+            schedule.
     """
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
@@ -93,6 +100,11 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
         if args.resume is None:
             raise ValueError('--allow-changed goes with --resume')
         cfg.allow_changed = args.allow_changed
+    if args.extend_schedule:
+        extend_schedule(cfg)
+        hooks = cfg.setdefault('default_hooks', {})
+        hooks['schedule'] = dict(type='ScheduleHook', extend=True)
+        cfg.allow_changed = [*cfg.get('allow_changed', []), 'param_scheduler']
     if args.auto_scale_lr:
         cfg.auto_scale_lr.enable = True
     randomness = dict(cfg.get('randomness') or dict(seed=None))

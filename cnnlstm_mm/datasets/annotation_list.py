@@ -1,14 +1,29 @@
 """Annotation lists, ``path label`` a line: read, or refused by line."""
 
 import os.path as osp
-import re
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from mmengine.fileio import list_from_file
 
-from cnnlstm_mm.text import truncate_list
+from .list_columns import NUMBER, ClassNames, Layout, layout_of, split_cells
+from .list_faults import (
+    Fault,
+    diagnose,
+    fault_lines,
+    format_faults,
+    other_delimiter,
+    unknown_header,
+    wrong_columns,
+)
 
-NUMBER = re.compile('-?[0-9]{1,18}')
-Row = tuple[int, str, list[int]]  # line number from 1, path, labels
+
+class Row(NamedTuple):
+    """A line of a list; lines count from 1."""
+
+    line: int
+    path: str
+    labels: list[int]
 
 
 def read_lines(ann_file: str) -> list[tuple[int, str]]:
@@ -27,43 +42,104 @@ def read_lines(ann_file: str) -> list[tuple[int, str]]:
     return [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
 
 
-def read_list(ann_file: str, delimiter: str = ' ', multi_class: bool = False) -> list[Row]:
-    """Read an annotation list of MMAction2's VideoDataset.
+def read_list(
+    ann_file: str,
+    delimiter: str = ' ',
+    multi_class: bool = False,
+    label_file: str | Sequence[str] | None = None,
+    plain: bool = False,
+) -> list[Row]:
+    """Read an annotation list: that of MMAction2's VideoDataset, or CSV.
 
     Args:
         ann_file: The list: ``path label`` a line, with any number of labels where
             ``multi_class``. A path alone has no label, as in lists for inference. Blank lines
-            are passed over.
+            are passed over. A header with the columns ``path`` and ``label`` (see ``PATHS`` and
+            ``LABELS``) is read, others beside them are passed over; it also tells commas, tabs
+            and semicolons, as the name .csv tells commas.
         delimiter: Between path and label.
-        multi_class: Several labels a line are allowed.
+        multi_class: Several labels per line are allowed.
+        label_file: Class names, one per line, or a list of them, for labels that are names. By
+            default ``label_map.txt`` beside the list.
+        plain: Refuse what MMAction2's own VideoDataset cannot read.
 
     Raises:
-        ValueError: If the list is empty, or a line has a space in its path or a label that is
-            not an integer; with file, line and cure.
+        ValueError: If the list is empty, or a line cannot be read; with file, line and a cure of
+            each kind of fault.
     """
-    rows, faults = [], []
-    for number, line in read_lines(ann_file):
-        tokens = line.split(delimiter)
-        path, *labels = tokens
-        # Not int() alone, which takes 1_0 for 10.
-        if not path or not all(map(NUMBER.fullmatch, labels)):
-            faults.append((number, f'{line!r} is not "path label"'))
-        elif len(labels) > 1 and not multi_class:
-            faults.append((number, f'{line!r} has {len(labels)} labels'))
-        else:
-            rows.append((number, path, [int(label) for label in labels]))
-    if faults:
+    lines = read_lines(ann_file)
+    layout = layout_of(ann_file, lines, delimiter)
+    if plain and layout != Layout(delimiter):
         raise ValueError(
-            f'{fault_lines(ann_file, faults)}\nA path must not hold the delimiter '
-            f'({delimiter!r}): rename the files, or write the list with tabs and set the data '
-            "set's delimiter='\\t'. Lists with several labels a line need multi_class=True."
+            f"{ann_file}: expected 'path label' lines for the type VideoDataset, got CSV; fix: "
+            "set the data set's type='CheckedVideoDataset'"
         )
+    classes = ClassNames(ann_file, () if plain else label_file)
+    rows, faults = [], []
+    for number, line in lines[bool(layout.columns) :]:
+        split = split_cells(line, layout.delimiter)
+        cells = layout.chosen(split, multi_class)
+        if cells is None:
+            faults.append(wrong_columns(number, line, len(split), layout))
+            continue
+        if multi_class:
+            cells[1:] = [part for cell in cells[1:] for part in classes.several(cell)]
+        path, *tokens = cells
+        found = [classes.label(token) for token in tokens]
+        labels = [label for label in found if label is not None]
+        good = path and len(labels) == len(tokens) and (multi_class or len(labels) < 2)
+        if good and labels:
+            rows.append(Row(number, path, labels))
+            continue
+        fault = other_delimiter(number, line, layout.delimiter, classes)
+        if good and fault is None:
+            rows.append(Row(number, path, labels))
+        else:
+            faults.append(fault or diagnose(number, line, cells, layout.delimiter, classes))
+    if faults:
+        if rows and len(faults) == 1 and faults[0].line == lines[0][0]:
+            faults = [unknown_header(faults[0], lines[0][1])]
+        raise ValueError(format_faults(ann_file, faults))
     if not rows:
         raise ValueError(f'{ann_file} is empty: it must hold "path label" lines.')
     return rows
 
 
-def check_labels(ann_file: str, rows: list[Row], num_classes: int, labelled: bool = True) -> None:
+def read_frame_list(
+    ann_file: str, with_offset: bool = False, multi_class: bool = False
+) -> list[Row]:
+    """Read a list of frame folders: ``folder frames label`` a line, parted by blanks.
+
+    Args:
+        ann_file: The list.
+        with_offset: The number of the first frame stands before the number of frames.
+        multi_class: Several labels per line are allowed.
+
+    Raises:
+        ValueError: If the list is empty or a line cannot be read.
+    """
+    names = 'folder offset frames label' if with_offset else 'folder frames label'
+    count = names.count(' ')
+    rows, faults = [], []
+    for number, line in read_lines(ann_file):
+        path, *numbers = line.split()
+        if not all(map(NUMBER.fullmatch, numbers)) or len(numbers) < count - 1:
+            faults.append(Fault(number, f'{line!r} is not "{names}"', f'write "{names}"'))
+        elif len(numbers) > count and not multi_class:
+            several = f'{line!r} has {len(numbers) - count + 1} labels'
+            faults.append(Fault(number, several, 'set multi_class=True and num_classes'))
+        else:
+            rows.append(Row(number, path, [int(label) for label in numbers[count - 1 :]]))
+    if faults:
+        raise ValueError(format_faults(ann_file, faults))
+    if not rows:
+        raise ValueError(f'{ann_file} is empty: it must hold "{names}" lines.')
+    return rows
+
+
+def check_labels(
+    ann_file: str, rows: list[Row], num_classes: int, labelled: bool = True, testing: bool = False
+) -> None:
     """Refuse labels that the classifier has no output for.
 
     Args:
@@ -71,23 +147,31 @@ def check_labels(ann_file: str, rows: list[Row], num_classes: int, labelled: boo
         rows: See :func:`read_list`.
         num_classes: Outputs of the classifier.
         labelled: A line without a label is a fault.
+        testing: The list is for a test, which may do without labels.
 
     Raises:
         ValueError: With file and lines.
     """
+    cure = f'labels go from 0 to {num_classes - 1}'
     faults = [
-        (number, f'label {label} of {path}')
+        Fault(
+            number,
+            f'label {label} of {path}',
+            f'the head has num_classes={num_classes}, so {cure}: mend the list, or set '
+            'model.cls_head.num_classes',
+        )
         for number, path, labels in rows
         for label in labels
         if not 0 <= label < num_classes
     ]
+    cure = f'write "path label", {cure}'
+    if testing:
+        cure += '; tools/test.py --dump FILE.pkl writes the scores of a list that has no labels'
     if labelled:
-        faults += [(number, f'{path} has no label') for number, path, labels in rows if not labels]
+        bare = [(number, path) for number, path, labels in rows if not labels]
+        faults += [Fault(number, f'{path} has no label', cure) for number, path in bare]
     if faults:
-        raise ValueError(
-            f'{fault_lines(ann_file, faults)}\nThe head has num_classes={num_classes}: labels go '
-            f'from 0 to {num_classes - 1}. Mend the list, or set model.cls_head.num_classes.'
-        )
+        raise ValueError(format_faults(ann_file, faults))
 
 
 def check_there(ann_file: str, rows: list[Row], root: str | None) -> None:
@@ -117,7 +201,11 @@ def check_there(ann_file: str, rows: list[Row], root: str | None) -> None:
 
 
 def load_files(
-    ann_file: str, root: str | None, delimiter: str = ' ', multi_class: bool = False
+    ann_file: str,
+    root: str | None,
+    delimiter: str = ' ',
+    multi_class: bool = False,
+    label_file: str | Sequence[str] | None = None,
 ) -> list[dict]:
     """Read a list and check its files; see :func:`read_list` and :func:`check_there`.
 
@@ -125,7 +213,7 @@ def load_files(
         ``filename`` and ``label`` of each line; the label is -1 where the line has none, and a
         list where ``multi_class``.
     """
-    rows = read_list(ann_file, delimiter, multi_class)
+    rows = read_list(ann_file, delimiter, multi_class, label_file)
     check_there(ann_file, rows, root)
     return [
         dict(
@@ -134,9 +222,3 @@ def load_files(
         )
         for _, path, labels in rows
     ]
-
-
-def fault_lines(ann_file: str, faults: list[tuple[int, str]]) -> str:
-    """Name faults as ``file, line: fault``, the first 10 of many."""
-    lines = [f'{ann_file}, line {number}: {fault}' for number, fault in sorted(faults)]
-    return truncate_list(lines, separator='\n')

@@ -85,6 +85,8 @@ class CheckedVideoDataset(CheckedReading, VideoDataset):
             which it counts as broken; None for no limit.
         decoder: The only decoder to use; None for the first that can read a video, see
             :func:`decoder_classes`.
+        label_file: Class names, one per line, for a list whose labels are names; by default
+            ``metainfo['classes']``, or ``label_map.txt`` beside the list.
         **kwargs: As upstream's VideoDataset.
 
     Raises:
@@ -98,9 +100,11 @@ class CheckedVideoDataset(CheckedReading, VideoDataset):
         pipeline: list[Any],
         decode_timeout: float | None = 120.0,
         decoder: str | None = None,
+        label_file: str | None = None,
         **kwargs: Any,
     ) -> None:
         self.set_decode_timeout(decode_timeout)
+        self.label_file = label_file
         super().__init__(ann_file, read_by_path(pipeline, decoder), **kwargs)
 
     def load_data_list(self) -> Sequence[dict]:
@@ -114,4 +118,5 @@ class CheckedVideoDataset(CheckedReading, VideoDataset):
         if clips is not None:
             self.serialize_data = False
             return clips
-        return load_files(self.ann_file, root, self.delimiter, self.multi_class)
+        names = self.label_file or self.metainfo.get('classes')
+        return load_files(self.ann_file, root, self.delimiter, self.multi_class, names)

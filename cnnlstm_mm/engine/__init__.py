@@ -8,6 +8,7 @@ from .exact_train_loop import ExactEpochBasedTrainLoop
 from .finite_loss_hook import FiniteLossHook
 from .memory_hook import MemoryHook
 from .run_identity_hook import RunIdentityHook
+from .schedule_hook import ScheduleHook
 from .verified_checkpoint_hook import VerifiedCheckpointHook
 from .whole_checkpoint_hook import WholeCheckpointHook
 
@@ -20,6 +21,7 @@ __all__ = [
     'FiniteLossHook',
     'MemoryHook',
     'RunIdentityHook',
+    'ScheduleHook',
     'VerifiedCheckpointHook',
     'WholeCheckpointHook',
 ]

@@ -35,9 +35,16 @@ class ExactEpochBasedTrainLoop(EpochBasedTrainLoop):
         self.dataloader = resumable(self.dataloader)
         self._batches: Any = self.dataloader.batch_sampler
         self._done = 0
+        self._in_step = False
         self._validated = 0
         self._validation_pending = False
         self._warmed_up = False
+
+    @property
+    def max_iters(self) -> int:
+        """Iterations at the end, also where epochs before a resume had another length."""
+        before = self._iter - (self._done - self._in_step)
+        return before + (self._max_epochs - self._epoch) * len(self.dataloader)
 
     def state_dict(self, epoch: int) -> dict[str, Any]:
         """Position of the training, in numbers alone.
@@ -110,7 +117,7 @@ class ExactEpochBasedTrainLoop(EpochBasedTrainLoop):
         """Train on a batch, which is number ``idx`` of its epoch."""
         # The last number keeps these keys apart from those of samples.
         seed_everything(self.runner.seed, self._iter, get_rank(), 1)
-        self._done = idx + 1
+        self._done, self._in_step = idx + 1, True
         self.runner.call_hook('before_train_iter', batch_idx=idx, data_batch=data_batch)
         weight = self._batches.weight(idx)
         outputs = self.runner.model.train_step(
@@ -123,6 +130,7 @@ class ExactEpochBasedTrainLoop(EpochBasedTrainLoop):
             outputs=mean_over_ranks(outputs, weight),
         )
         self._iter += 1
+        self._in_step = False
 
 
 class _WeightedLoss:

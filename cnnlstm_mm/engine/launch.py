@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-import numpy as np
 import torch
 from mmengine.config import Config, DictAction
 from mmengine.dist import barrier, is_distributed
@@ -25,28 +24,26 @@ import cnnlstm_mm.compat as compat
 from cnnlstm_mm.config import (
     SPLIT_VARIABLE,
     datasets_of,
-    list_path,
+    drop_worker_options,
     named_weights,
-    rows_of,
     split_variable,
 )
-from cnnlstm_mm.datasets.annotation_list import check_labels
-from cnnlstm_mm.datasets.clip_index import find_clips
 from cnnlstm_mm.datasets.path_decord_init import apply_path_readers
 from cnnlstm_mm.features.config import use_features
-from cnnlstm_mm.features.packed_sample import unpack
-from cnnlstm_mm.features.store import FeatureStore
 from cnnlstm_mm.mirrored_classes import flip_warning, resolve_flips
 from cnnlstm_mm.models.fit import check_channels, check_fit
 from cnnlstm_mm.storage import locked
 from cnnlstm_mm.weights import unwrap_model
 from mmaction.registry import RUNNERS
 
+from .list_checks import apply_balanced_weights, check_evaluators, check_lists
+
 DEFAULT_HOOKS = dict(
     broken_videos='BrokenVideoHook',
     finite_loss='FiniteLossHook',
     memory='MemoryHook',
     run_identity='RunIdentityHook',
+    schedule='ScheduleHook',
     whole_checkpoint='WholeCheckpointHook',
 )
 
@@ -87,6 +84,7 @@ def load_config(args: argparse.Namespace) -> Config:
     with split_variable(options.get('split', os.environ.get(SPLIT_VARIABLE))):
         cfg = Config.fromfile(args.config)
     cfg.merge_from_dict(options)
+    drop_worker_options(cfg)
     init_default_scope(cfg.get('default_scope', 'mmaction'))
     cfg.launcher = args.launcher
     if getattr(args, 'features', None) is not None:
@@ -113,16 +111,18 @@ def build_runner(cfg: Config, modes: Iterable[str]) -> Runner:
     """
     modes = list(modes)
     check_fit(cfg.get('model'))  # 1. backbone, neck and head go together
-    apply_flip_labels(cfg, modes)  # 2. labels of flipped videos
-    apply_features(cfg)  # 3. stored features in place of videos
-    check_files(cfg, modes)  # 4. lists, videos and weights exist; labels have an output
-    check_sync_bn(cfg)  # 5. SyncBN can run here
-    apply_default_hooks(cfg)  # 6. hooks of every run
-    apply_exact_resume(cfg)  # 7. loop and checkpoints that resume bit by bit
-    apply_path_readers(cfg)  # 8. MMAction2's video transforms through our decoders
-    compat.apply_gloo_without_cuda(cfg)  # 9. the process group of CPUs
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)  # 10.
-    check_channels(unwrap_model(runner.model))  # 11. the head takes the neck's channels
+    check_evaluators(cfg, modes)  # 2. metrics go with the labels
+    apply_flip_labels(cfg, modes)  # 3. labels of flipped videos
+    apply_balanced_weights(cfg, modes)  # 4. weights of the classes from the training lists
+    apply_features(cfg)  # 5. stored features in place of videos
+    check_files(cfg, modes)  # 6. lists, videos and weights exist; labels have an output
+    check_sync_bn(cfg)  # 7. SyncBN can run here
+    apply_default_hooks(cfg)  # 8. hooks of every run
+    apply_exact_resume(cfg)  # 9. loop and checkpoints that resume bit by bit
+    apply_path_readers(cfg)  # 10. MMAction2's video transforms through our decoders
+    compat.apply_gloo_without_cuda(cfg)  # 11. the process group of CPUs
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)  # 12.
+    check_channels(unwrap_model(runner.model))  # 13. the head takes the neck's channels
     return runner
 
 
@@ -154,6 +154,7 @@ def check_files(cfg: Config, modes: Iterable[str]) -> None:
         FileNotFoundError: With each missing path and how to get it.
         ValueError: For a broken list or a label without an output; with file and line.
     """
+    modes = list(modes)
     datasets = [dataset for mode in modes for dataset in datasets_of(cfg, mode)]
     data = [path for dataset in datasets for path in _data_files(dataset)]
     weights = [path for path in _checkpoints(cfg) if '://' not in path]
@@ -164,8 +165,7 @@ def check_files(cfg: Config, modes: Iterable[str]) -> None:
     ]
     if messages:
         raise FileNotFoundError('\n'.join(messages))
-    for dataset in datasets:
-        _check_list(cfg, dataset)
+    check_lists(cfg, modes)
 
 
 def check_sync_bn(cfg: Config) -> None:
@@ -231,26 +231,6 @@ def lock_work_dir(cfg: Config) -> AbstractContextManager[None]:
     """
     launcher = cfg.get('launcher', 'none')
     return locked(cfg.work_dir, 'train', launched_rank(launcher) == 0)
-
-
-def _check_list(cfg: Config, dataset: dict) -> None:
-    head = cfg.model.get('cls_head') or {}
-    if 'num_classes' not in head or dataset.get('type') == 'VideoDataset':
-        return  # upstream's takes lines without a label
-    if dataset.get('store'):
-        store = FeatureStore(dataset['store'], dataset.get('split', 'train'))
-        rows = [
-            (number, clip['filename'], np.atleast_1d(unpack(clip['label'])).tolist())
-            for number, clip in enumerate(store.clips, start=1)
-        ]
-        check_labels(str(store.folder), rows, head['num_classes'], labelled=False)
-        return
-    clips = None
-    if dataset.get('type') == 'CheckedVideoDataset' and not dataset.get('multi_class'):
-        clips = find_clips(list_path(dataset), None)
-    rows = rows_of(dataset) if clips is None else clips.labels()
-    if rows is not None:
-        check_labels(list_path(dataset), rows, head['num_classes'])
 
 
 def _data_files(dataset: dict) -> list[str]:

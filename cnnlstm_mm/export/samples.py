@@ -1,15 +1,19 @@
 """Videos for the check and the calibration of exported models."""
 
+import os.path as osp
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+from mmengine.config import Config
 from mmengine.dataset import Compose
 from torch import Tensor
 
-from mmaction.datasets import VideoDataset
+from cnnlstm_mm.config import datasets_of, rows_of
+from cnnlstm_mm.datasets.annotation_list import check_labels
+from mmaction.registry import DATASETS
 
 PathLike = str | Path
 
@@ -57,10 +61,18 @@ def read_frames(path: PathLike, every: int = 1) -> list[np.ndarray]:
 
 
 def clip_views(pipeline: Sequence[dict], path: PathLike) -> Tensor:
-    """Run the test pipeline on a video; uint8 [views, 3, T, h, w]."""
-    return Compose(list(pipeline))(
-        dict(filename=str(path), start_index=0, modality='RGB', label=-1)
-    )['inputs']
+    """Run the test pipeline on a video; uint8 [views, 3, T, h, w].
+
+    A pipeline for folders of frames decodes the video instead.
+    """
+    steps = [
+        dict(type='DecordDecode') if step['type'] == 'RawFrameDecode' else step for step in pipeline
+    ]
+    if steps != list(pipeline):
+        steps = [dict(type='DecordInit'), *steps]
+    return Compose(steps)(dict(filename=str(path), start_index=0, modality='RGB', label=-1))[
+        'inputs'
+    ]
 
 
 def one_view(pipeline: Sequence[dict]) -> list[dict]:
@@ -75,33 +87,39 @@ def one_view(pipeline: Sequence[dict]) -> list[dict]:
 
 
 class ListSamples:
-    """Videos of a list, through the test pipeline.
+    """Videos of a list, read as a config reads its test list, through the test pipeline.
 
     Args:
-        path: MMAction2's list: a video and its label a line.
-        root: the folder that its paths start from.
+        path: the list.
+        root: the folder that its paths start from; None for that of the config's test data.
         pipeline: config of the test pipeline.
+        cfg: the config: delimiter, class names, data set type and so on are those of its test
+            data.
 
     Raises:
         FileNotFoundError: if the list or one of its videos is missing.
-        ValueError: if the list is empty.
+        ValueError: if a line cannot be read, or a video has no label, or several.
     """
 
-    def __init__(self, path: PathLike, root: PathLike, pipeline: Sequence[dict]) -> None:
+    def __init__(
+        self, path: PathLike, root: PathLike | None, pipeline: Sequence[dict], cfg: Config
+    ) -> None:
         if not Path(path).is_file():
             raise FileNotFoundError(f'expected a list of videos at {path}, got no such file')
-        self.data: Any = VideoDataset(
-            str(path), list(pipeline), data_prefix=dict(video=str(root)), test_mode=True
-        )
-        files = [self.data.get_data_info(k)['filename'] for k in range(len(self.data))]
-        if not files:
-            raise ValueError(f'expected a list of videos, got {path}, which is empty')
-        missing = [file for file in files if not Path(file).is_file()]
-        if missing:
-            raise FileNotFoundError(
-                f'{len(missing)} of {len(files)} videos of {path} are missing, the first is '
-                f'{missing[0]}; fix: pass the folder that its paths start from as --data-prefix'
+        dataset: dict[str, Any] = dict(type='CheckedVideoDataset', data_prefix=dict(video=''))
+        dataset |= next((one for one in datasets_of(cfg, 'test') if one.get('ann_file')), {})
+        dataset.update(ann_file=osp.abspath(path), pipeline=list(pipeline), test_mode=True)
+        if root is not None:
+            dataset['data_prefix'] = dict.fromkeys(dataset['data_prefix'], osp.abspath(root))
+        rows = rows_of(dataset)
+        if rows is None or dataset.get('multi_class'):
+            kind = dataset['type'] if rows is None else 'multi_class=True'
+            raise ValueError(
+                f'expected a list of videos with one label each, got {kind} in the test data of '
+                'the config; fix: export without --int8'
             )
+        check_labels(str(path), rows, cfg.model.cls_head.num_classes)
+        self.data: Any = DATASETS.build(dataset)
 
     def __len__(self) -> int:
         return len(self.data)
@@ -114,5 +132,8 @@ class ListSamples:
         """Read videos by their numbers; yield uint8 [views, 3, T, h, w] and the label of each."""
         for k in numbers:
             sample = self.data[k]
+            if 'broken' in sample['data_samples']:
+                (name, reason), *_ = sample['data_samples'].broken
+                raise ValueError(f'expected a readable video, got {name}: {reason}')
             label = sample['data_samples'].gt_label
             yield sample['inputs'], int(label.flatten()[0])

@@ -33,6 +33,7 @@ class CachedFeatureDataset(ReplacingMixin, BaseActionDataset):
         store: The folder of a store.
         split: Which of its splits.
         delimiter: Of the list.
+        label_file: Class names for a list whose labels are names, see :func:`read_list`.
         **kwargs: ``test_mode`` and others of mmengine's BaseDataset.
 
     Raises:
@@ -47,6 +48,7 @@ class CachedFeatureDataset(ReplacingMixin, BaseActionDataset):
         store: str | None = None,
         split: str = 'train',
         delimiter: str = ' ',
+        label_file: str | None = None,
         **kwargs: Any,
     ) -> None:
         if bool(ann_file) == bool(store):
@@ -55,7 +57,7 @@ class CachedFeatureDataset(ReplacingMixin, BaseActionDataset):
                 'store, the folder of tools/extract_features.py, got '
                 f'{ann_file!r} and {store!r}'
             )
-        self.delimiter = delimiter
+        self.delimiter, self.label_file = delimiter, label_file
         self.store = FeatureStore(store, split) if store else None
         super().__init__(
             ann_file or osp.join(store or '', split),
@@ -71,7 +73,11 @@ class CachedFeatureDataset(ReplacingMixin, BaseActionDataset):
         """
         if self.store is None:
             return load_files(
-                self.ann_file, self.data_prefix['feature'], self.delimiter, self.multi_class
+                self.ann_file,
+                self.data_prefix['feature'],
+                self.delimiter,
+                self.multi_class,
+                self.label_file or self.metainfo.get('classes'),
             )
         self.serialize_data = False
         return ClipInfos(self.store, range(len(self.store.clips)))

@@ -75,10 +75,12 @@ class FeatureExtractor:
         self.shard_clips = shard_clips
         self.device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
 
-        if cfg.model.data_preprocessor.get('blending'):
+        blending = cfg.model.data_preprocessor.get('blending')
+        if blending:
             raise ValueError(
-                'expected model.data_preprocessor.blending=None, got one that mixes clips, while '
-                'features are of single clips; fix: set it to None'
+                'model.data_preprocessor.blending: expected None, for features are those of '
+                f'single clips, got {blending.get("type")}, which mixes clips and labels; fix: '
+                '--cfg-options model.data_preprocessor.blending=None'
             )
         torch.manual_seed(seed)  # of a backbone without pretrained weights
         parts = {key: cfg.model[key] for key in ('backbone', 'data_preprocessor')}
@@ -127,8 +129,8 @@ class FeatureExtractor:
             built = DATASETS.build(dataset)
             if not hasattr(built, 'read'):
                 raise ValueError(
-                    f'expected {split}_dataloader.dataset to be a CheckedVideoDataset, got a '
-                    f'{type(built).__name__}; fix: set its type'
+                    f'expected {split}_dataloader.dataset to be a CheckedVideoDataset or '
+                    f'CheckedRawframeDataset, got a {type(built).__name__}; fix: set its type'
                 )
             entries[split] = dict(folder=split, clips=len(built))
             self.datasets[split] = SeededViews(built, train_views if split == 'train' else 1, seed)

@@ -1,5 +1,5 @@
-"""Registered modules: backbones, necks and heads."""
+"""Registered modules: backbones, necks, heads and losses."""
 
-from . import backbones, heads, necks
+from . import backbones, balanced_losses, heads, necks
 
-__all__ = ['backbones', 'heads', 'necks']
+__all__ = ['backbones', 'balanced_losses', 'heads', 'necks']

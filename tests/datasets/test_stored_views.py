@@ -122,6 +122,20 @@ def test_two_lists_of_a_split_are_refused(cfg, tmp_path):
         extract(cfg, tmp_path / 'store')
 
 
+def test_blended_clips_are_refused_by_name(cfg, tmp_path):
+    blending = dict(type='MixupBlending', num_classes=8)
+    cfg.model.data_preprocessor.blending = blending
+    with pytest.raises(
+        ValueError, match=r'blending: expected None.*got MixupBlending.*blending=None'
+    ):
+        extract(cfg, tmp_path / 'store')
+    cfg.model.data_preprocessor.blending = None
+    extract(cfg, tmp_path / 'store', views=1)
+    cfg.model.data_preprocessor.blending = blending
+    with pytest.raises(ValueError, match='MixupBlending'):
+        use_features(cfg, tmp_path / 'store')
+
+
 def test_a_store_of_one_label_a_clip_is_refused(cfg, tmp_path):
     extract(cfg, tmp_path / 'store', views=1)
     manifest = tmp_path / 'store/manifest.json'

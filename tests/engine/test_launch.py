@@ -33,7 +33,8 @@ def test_hooks_of_the_config_stay():
 def test_every_step_is_listed_once_in_its_order():
     source = (ROOT / 'cnnlstm_mm/engine/launch.py').read_text()
     body = source.partition('def build_runner')[2].partition('\ndef ')[0]
-    assert re.findall(r'# (\d+)\.', body) == [str(k) for k in range(1, 12)]
+    numbers = re.findall(r'# (\d+)\.', body)
+    assert len(numbers) >= 12 and numbers == [str(k + 1) for k in range(len(numbers))]
     steps = re.findall(r'^def ((?:check|apply)_\w+)', source, re.M)
     assert steps
     for step in steps:

@@ -441,11 +441,19 @@ def test_every_kind_of_list_is_read_or_left_out(tmp_path, kind):
     assert not any('trained on' in n for n in run.notes)
 
 
-def test_predictions_of_several_labels_are_left_out(tmp_path):
+def test_predictions_of_several_labels_give_an_average_precision_per_class(tmp_path):
     work_dir = write_run(tmp_path / 'a', 5, tested=0.5)
-    samples = [dict(gt_label=torch.eye(8)[k], pred_score=torch.eye(8)[k]) for k in range(3)]
+    labels = torch.eye(8)[:3] + torch.eye(8)[2]
+    scores = torch.tensor([[0.9, 0.1, 0.2], [0.1, 0.8, 0.4], [0.5, 0.9, 0.3]])
+    scores = torch.cat([scores, torch.zeros(3, 5)], dim=1)
+    samples = [
+        dict(gt_label=label.clamp(max=1), pred_score=score) for label, score in zip(labels, scores)
+    ]
     (work_dir / 'predictions.pkl').write_bytes(pickle.dumps(samples))
-    assert 'predictions.pkl left out' in read(work_dir)[0].notes[0]
+    run, curves = read(work_dir)
+    assert run.notes == [] and curves.confusion is None
+    # Class 1: its one clip is second by score. Classes without a clip have no precision.
+    assert list(run.per_class.values()) == [1, 0.5, 1]
 
 
 def test_a_run_on_features_counts_as_one_on_its_videos(tmp_path):

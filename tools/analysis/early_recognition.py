@@ -24,13 +24,14 @@ from rich.progress import track
 
 import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
 from cnnlstm_mm.cli import run_command
-from cnnlstm_mm.config import test_pipeline
+from cnnlstm_mm.config import innermost_datasets, test_pipeline
 from cnnlstm_mm.datasets.path_decord_init import read_by_path
 from cnnlstm_mm.lab.analysis.cli import (
     add_model_arguments,
     chosen_videos,
     load_test_config,
     model_pairs,
+    test_lists,
 )
 from cnnlstm_mm.lab.figures import Figure, save_figure
 from cnnlstm_mm.lab.markdown import markdown_table
@@ -80,7 +81,9 @@ class TestVideos:
         self.rest = Compose([t for t in self.pipeline if t not in self.opens])
         self.open = Compose(self.opens)
         self.decode = Compose([t for t in self.pipeline if t['type'].endswith('Decode')])
-        self.dataset = DATASETS.build(dict(dataset, pipeline=[]))
+        for inner in innermost_datasets(dataset):
+            inner['pipeline'] = []
+        self.dataset = DATASETS.build(dataset)
         self.numbers = chosen_videos(len(self.dataset), max_videos)
 
     def __len__(self) -> int:
@@ -97,7 +100,7 @@ class TestVideos:
     def frames(self, info: dict, indices: np.ndarray) -> list[np.ndarray]:
         """Decode some frames, RGB uint8 [H, W, 3] each."""
         results = self.opened(info)
-        results['frame_inds'] = indices + self.dataset.start_index
+        results['frame_inds'] = indices + info['start_index']
         return self.decode(results)['imgs']
 
     def clip(self, info: dict, total_frames: int) -> dict:
@@ -172,7 +175,7 @@ def measure(config: str, checkpoint: str, mode: str, args: argparse.Namespace) -
         except Exception as error:
             raise RuntimeError(
                 f'{info.get("filename") or info.get("frame_dir")} of '
-                f'{videos.dataset.ann_file} could not be recognized: '
+                f'{test_lists(cfg)} could not be recognized: '
                 f'{type(error).__name__}: {error}'
             ) from error
         right += np.equal(answers, info['label'])

@@ -28,6 +28,7 @@ from cnnlstm_mm.lab.analysis.cli import (
     chosen_videos,
     load_test_config,
     model_pairs,
+    test_lists,
 )
 from cnnlstm_mm.lab.analysis.frame_orders import OrderScores, frame_orders, reorder
 from cnnlstm_mm.lab.figures import Figure, save_figure
@@ -83,7 +84,7 @@ def measure(config: str, checkpoint: str, args: argparse.Namespace) -> dict[str,
         for sample in batch['data_samples']:
             if 'broken' in sample:
                 raise RuntimeError(
-                    f'expected readable videos in {dataset.ann_file}, got {sample.broken}; '
+                    f'expected readable videos in {test_lists(cfg)}, got {sample.broken}; '
                     'fix: repair it, or take it off the list'
                 )
         clips = batch['inputs']

@@ -74,8 +74,8 @@ import json, sys
 import cnnlstm_mm
 from cnnlstm_mm.datasets.annotation_list import load_files
 try:
-    path, videos, delimiter, several = sys.argv[1:]
-    rows = load_files(path, videos, delimiter, bool(several))
+    path, videos, delimiter, several, names = sys.argv[1:]
+    rows = load_files(path, videos, delimiter, bool(several), names or None)
     labels = [row['label'] if several else [row['label']] for row in rows]
     labels = sorted({label for part in labels for label in part}) or ['none']
     print(f'{len(rows)} videos, {len(labels)} labels from {labels[0]} to {labels[-1]}')
@@ -122,10 +122,12 @@ def config_files(config: str) -> list[Result]:
     return results
 
 
-def list_file(path: str, videos: str, delimiter: str = ' ', several: bool = False) -> list[Result]:
+def list_file(
+    path: str, videos: str, delimiter: str = ' ', several: bool = False, names: str | None = None
+) -> list[Result]:
     """Whether an annotation list and its videos can be read."""
     delimiter = delimiter.replace('\\t', '\t')  # as a shell passes it
-    good, said = tried(LIST, 300.0, path, videos, delimiter, 'several' * several)
+    good, said = tried(LIST, 300.0, path, videos, delimiter, 'several' * several, names or '')
     return [_files(path, good, said)]
 
 

@@ -5,7 +5,8 @@ import argparse
 import numpy as np
 from mmengine.config import Config, DictAction
 
-from cnnlstm_mm.config import datasets_of, list_path
+from cnnlstm_mm.config import datasets_of, drop_worker_options, list_path, rows_of
+from cnnlstm_mm.datasets.annotation_list import check_labels
 from cnnlstm_mm.datasets.path_decord_init import apply_path_readers
 from cnnlstm_mm.engine.launch import check_files
 from cnnlstm_mm.memory import keep_freed_memory
@@ -50,7 +51,9 @@ def load_test_config(path: str, options: dict | None) -> Config:
     keep_freed_memory()
     cfg = Config.fromfile(path)
     cfg.merge_from_dict(options or {})
+    drop_worker_options(cfg)
     check_files(Config(dict(cfg, model={})), ['test'])
+    classes = (cfg.model.get('cls_head') or {}).get('num_classes')
     for dataset in datasets_of(cfg, 'test'):
         if dataset.get('multi_class'):
             raise ValueError(
@@ -58,6 +61,9 @@ def load_test_config(path: str, options: dict | None) -> Config:
                 'multi_class=True; fix: name a list of single labels with --cfg-options '
                 'test_dataloader.dataset.ann_file=LIST test_dataloader.dataset.multi_class=False'
             )
+        rows = rows_of(dataset)
+        if rows is not None and classes is not None:
+            check_labels(list_path(dataset), rows, classes)
     apply_path_readers(cfg)
     return cfg
 
@@ -66,3 +72,8 @@ def chosen_videos(count: int, max_videos: int | None) -> np.ndarray:
     """Numbers of some videos, evenly spaced over a list of ``count``."""
     chosen = np.linspace(0, count - 1, min(max_videos or count, count))
     return chosen.round().astype(int)
+
+
+def test_lists(cfg: Config) -> str:
+    """Paths of a config's test lists, for messages."""
+    return ', '.join(map(list_path, datasets_of(cfg, 'test')))

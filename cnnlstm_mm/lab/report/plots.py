@@ -7,7 +7,7 @@ import numpy as np
 
 from cnnlstm_mm.lab.figures import Figure
 
-from .result import Curves, RunResult
+from .result import SCORES, Curves, RunResult
 from .rows import Row
 
 
@@ -28,13 +28,15 @@ def plot_curves(runs: Sequence[tuple[RunResult, Curves]]) -> Figure:
         )
         accuracy.plot(
             [line['step'] for line in curves.val],
-            [100 * line['acc/top1'] for line in curves.val],
+            [100 * next(line[key] for key in SCORES if key in line) for line in curves.val],
             marker='o',
             markersize=3,
             **style,
         )
     loss.set(xlabel='iteration', ylabel='training loss')
-    accuracy.set(xlabel='epoch', ylabel='validation top-1, %', ylim=(0, 102))
+    several = any(SCORES[0] not in line for _, curves in runs for line in curves.val)
+    metric = 'top-1 or mAP' if several else 'top-1'
+    accuracy.set(xlabel='epoch', ylabel=f'validation {metric}, %', ylim=(0, 102))
     for axes in (loss, accuracy):
         axes.grid(alpha=0.3)
     accuracy.legend(loc='best', fontsize='small')
@@ -106,7 +108,9 @@ def plot_classes(rows: Sequence[Row]) -> Figure | None:
             label=name,
         )
     axes.set_yticks([y + 0.4 - height / 2 for y in range(len(names))], names, fontsize='small')
-    axes.set(xlabel='right answers in the class, %', xlim=(0, 100))
+    several = any(run.mean_ap is not None for row in rows for run in row.runs)
+    metric = 'average precision of' if several else 'right answers in'
+    axes.set(xlabel=f'{metric} the class, %', xlim=(0, 100))
     axes.invert_yaxis()
     axes.grid(alpha=0.3, axis='x')
     axes.legend(loc='upper center', bbox_to_anchor=(0.5, -0.08), ncols=2, fontsize='small')

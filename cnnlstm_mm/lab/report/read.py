@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from mmengine.config import Config
 
 from cnnlstm_mm.config import datasets_of, list_path, read_labels, rows_of, test_pipeline
@@ -15,7 +14,8 @@ from cnnlstm_mm.run_identity import FILE, file_hash
 from cnnlstm_mm.text import truncate_list
 
 from . import run_facts
-from .result import Curves, RunResult
+from .predictions import Predictions
+from .result import SCORES, Curves, RunResult
 
 MAX_CHANGES = 3  # settings that a note names
 DUMPS = ('DumpPredictions', 'DumpResults')
@@ -57,22 +57,25 @@ def read_run(
     saved = re.search(r'(?:epoch|iter)_(\d+)', checkpoint or '')
     split, loop = cfg.get('split', 1), cfg.get('train_cfg') or {}
 
-    curves = Curves(train, val)
+    curves, per_class = Curves(train, val), {}
     predictions = _predictions_file(work_dir, test_cfg)
     if predictions is not None:
         try:
-            curves.confusion, curves.classes = _confusion(predictions, cfg, tested_facts)
+            found = _predictions(predictions, tested_facts)
+            curves.classes = read_labels(cfg, found.scores.shape[1])
+            per_class = dict(zip(curves.classes, found.per_class()))
+            if not found.several:
+                curves.confusion = found.confusion()
         except Exception as error:
             notes.append(f'{predictions} {LEFT_OUT}: {type(error).__name__}: {error}')
             predictions = None
-    confusion = curves.confusion
     lists = {}
     for mode in ('train', 'test'):
         datasets = datasets_of(cfg, mode)
         lists[mode] = [run_facts.list_of(dataset) for dataset in datasets]
         clips = _clips(datasets, notes)
-        if mode == 'test' and confusion is not None:
-            clips = int(confusion.sum())
+        if mode == 'test' and curves.confusion is not None:
+            clips = int(curves.confusion.sum())
         if len(datasets) == 1:
             notes.append(run_facts.subset(lists[mode][0], mode, split, clips))
     train_names, test_names = (set(map(run_facts.list_name, names)) for names in lists.values())
@@ -112,6 +115,7 @@ def read_run(
         top1=metrics.get('acc/top1'),
         top5=metrics.get('acc/top5'),
         mean_class=metrics.get('acc/mean1'),
+        mean_ap=next((metrics[key] for key in SCORES[1:] if key in metrics), None),
         flops=counts.get('flops'),
         params=counts.get('params'),
         checkpoint=checkpoint,
@@ -120,13 +124,7 @@ def read_run(
         run=run,
         recipe=identity.get('recipe'),
         code=identity.get('code'),
-        per_class={}
-        if confusion is None
-        else {
-            name: float(row[k] / row.sum())
-            for k, (name, row) in enumerate(zip(curves.classes, confusion))
-            if row.sum()
-        },
+        per_class={name: share for name, share in per_class.items() if share is not None},
     )
     return result, curves
 
@@ -144,7 +142,7 @@ def _scalars(logs: list[Path], notes: list[str]) -> tuple[list[dict], list[dict]
                 continue
             if 'loss' in line:
                 train[line['step']] = line
-            elif 'acc/top1' in line and line['step'] > 0:
+            elif line.get('step', 0) > 0 and any(key in line for key in SCORES):
                 val[line['step']] = line
     if cut:
         notes.append(f'{cut} damaged line{"s" * (cut > 1)} of scalars.json {LEFT_OUT}')
@@ -208,7 +206,7 @@ def _newest_test(work_dir: Path, notes: list[str]) -> tuple[dict, Config, dict]:
         except ValueError as error:
             notes.append(f'{path} {LEFT_OUT}: {error}')
             continue
-        if 'acc/top1' in metrics:
+        if any(key in metrics for key in SCORES):
             config = path.parent / 'vis_data' / 'config.py'
             facts = _identity(path.parent)
             return metrics, _config(config) if config.is_file() else Config(), facts
@@ -227,8 +225,8 @@ def _predictions_file(work_dir: Path, test_cfg: Config) -> Path | None:
     return next((path for path in (*named, *found) if path.is_file()), None)
 
 
-def _confusion(path: Path, cfg: Config, tested: dict[str, Any]) -> tuple[np.ndarray, list[str]]:
-    """Clips [true class, answer] of a file of ``tools/test.py --dump``, and the classes.
+def _predictions(path: Path, tested: dict[str, Any]) -> Predictions:
+    """Scores and labels of a file of ``tools/test.py --dump``.
 
     Raises:
         ValueError: If it is of another checkpoint than the newest test.
@@ -240,13 +238,7 @@ def _confusion(path: Path, cfg: Config, tested: dict[str, Any]) -> tuple[np.ndar
             f'of {facts["checkpoint"]} (SHA-256 {theirs[:12]}), the newest test is of '
             f'{tested["checkpoint"]} ({newest[:12]})'
         )
-    pairs = [(int(s['gt_label']), int(s['pred_score'].argmax())) for s in samples]
-    if any(label < 0 for label, _ in pairs):
-        raise ValueError('clips without a label')
-    classes = read_labels(cfg, len(samples[0]['pred_score']))
-    confusion = np.zeros((len(classes), len(classes)), int)
-    np.add.at(confusion, tuple(np.transpose(pairs)), 1)
-    return confusion, classes
+    return Predictions.of(samples)
 
 
 def _clips(datasets: Iterable[dict], notes: list[str]) -> int | None:

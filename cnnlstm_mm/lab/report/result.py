@@ -8,6 +8,9 @@ import numpy as np
 
 from cnnlstm_mm.storage import write_json
 
+# Metrics that a run is judged by, in this order: one label a video, or several.
+SCORES = ('acc/top1', 'acc/mean_average_precision', 'acc/mmit_mean_average_precision')
+
 
 @dataclass
 class RunResult:
@@ -33,6 +36,7 @@ class RunResult:
     top1: float | None = None  # shares; None if not tested
     top5: float | None = None
     mean_class: float | None = None
+    mean_ap: float | None = None  # of several labels a video
     flops: int | None = None  # multiply-adds of a view
     params: int | None = None
     checkpoint: str | None = None  # names of files
@@ -41,19 +45,25 @@ class RunResult:
     run: str | None = None  # its identity, see cnnlstm_mm.run_identity
     recipe: str | None = None  # hash of what runs of other seeds and splits share
     code: str | None = None  # version of the package that trained it last
-    per_class: dict[str, float] = field(default_factory=dict)  # share of right clips by class
+    # Share of right clips by class, or average precision.
+    per_class: dict[str, float] = field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
         """Whether it is trained to the end and tested."""
-        return self.epochs >= self.max_epochs and self.top1 is not None
+        return self.epochs >= self.max_epochs and self.tested
+
+    @property
+    def tested(self) -> bool:
+        """Whether it has a top-1 accuracy or a mean average precision."""
+        return self.top1 is not None or self.mean_ap is not None
 
     @property
     def state(self) -> str:
         """'finished', or what is missing."""
         if self.epochs < self.max_epochs:
             return f'{self.epochs} of {self.max_epochs} {self.unit}, unfinished'
-        return 'finished' if self.top1 is not None else 'not tested'
+        return 'finished' if self.tested else 'not tested'
 
 
 @dataclass

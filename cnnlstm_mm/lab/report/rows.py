@@ -29,7 +29,7 @@ class Row:
         """Mean over splits and seeds, and spread over seeds.
 
         Args:
-            key: 'top1', 'top5' or 'mean_class'.
+            key: 'top1', 'top5', 'mean_class' or 'mean_ap'.
 
         Returns:
             The mean of the splits' means over seeds; and the standard deviation (n - 1) of the

@@ -12,6 +12,7 @@ from cnnlstm_mm.config import datasets_of, list_path, named_weights, read_config
 from cnnlstm_mm.engine.launch import apply_exact_resume
 from cnnlstm_mm.features.store import read_manifest
 from cnnlstm_mm.mirrored_classes import resolve_flips
+from cnnlstm_mm.models.balanced_losses import BALANCED
 from cnnlstm_mm.models.fit import neck_class
 
 # Names of annotation lists, as tools/data and the configs call them, and the
@@ -168,7 +169,7 @@ def changes(cfg: Config, path: Path, split: int | None) -> list[str]:
         for key in sorted({*today, *found})
         if key.split('.')[0] in COMPARED
         and key.split('.')[-1] not in NOT_COMPARED
-        and today.get(key) != found.get(key)
+        and today.get(key) not in (found.get(key), BALANCED)  # a run has the numbers
     ]
 
 

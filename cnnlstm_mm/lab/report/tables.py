@@ -39,7 +39,7 @@ def runs_table(runs: Sequence[RunResult], folders: Sequence[Path] | None = None)
                 f'{run.frames}, {run.resolution}',
                 str(run.epochs) if whole else run.state.replace(' epochs', ''),
                 '-' if run.loss is None else f'{run.loss:.3f}',
-                'not tested' if run.top1 is None else f'{100 * run.top1:.1f} %',
+                _tested(run),
                 f'{run.seconds:.0f} s',
                 str(folder / run.checkpoint) if run.checkpoint else '-',
                 '; '.join(run.notes),
@@ -48,6 +48,12 @@ def runs_table(runs: Sequence[RunResult], folders: Sequence[Path] | None = None)
     if not any(row[-1] for row in rows[1:]):
         rows = [row[:-1] for row in rows]
     return markdown_table(rows)
+
+
+def _tested(run: RunResult) -> str:
+    if run.top1 is not None:
+        return f'{100 * run.top1:.1f} %'
+    return 'not tested' if run.mean_ap is None else f'mAP {100 * run.mean_ap:.1f} %'
 
 
 def results_tables(
@@ -64,6 +70,10 @@ def results_tables(
     parts = []
     for data, rows in tables.items():
         lines = [heads, *(_cells(row, files) for row in rows)]
+        if any(run.mean_ap is not None for row in rows for run in row.runs):
+            column = ['mAP', *(_percent(row, 'mean_ap') for row in rows)]
+            place = heads.index('top-1')
+            lines = [[*line[:place], cell, *line[place:]] for line, cell in zip(lines, column)]
         if any(row.first.notes for row in rows):
             notes = ['note', *('; '.join(row.first.notes) for row in rows)]
             lines = [[*line, note] for line, note in zip(lines, notes)]
@@ -167,13 +177,13 @@ def write_metafile(path: Path, tables: dict[str, list[Row]]) -> None:
 def _model(data: str, row: Row) -> dict[str, Any]:
     run = row.first
     metrics = {}
-    keys = {'Top 1': 'top1', 'Top 5': 'top5', 'Mean Class': 'mean_class'}
+    keys = {'Top 1': 'top1', 'Top 5': 'top5', 'Mean Class': 'mean_class', 'mAP': 'mean_ap'}
     for name, key in keys.items():
         average, spread = row.average(key)
         if average is not None:
-            metrics[f'{name} Accuracy'] = round(100 * average, 2)
+            metrics[_metric(name)] = round(100 * average, 2)
         if spread is not None:
-            metrics[f'{name} Accuracy (spread)'] = round(100 * spread, 2)
+            metrics[f'{_metric(name)} (spread)'] = round(100 * spread, 2)
     facts = {
         'Architecture': run.backbone,
         'Neck': run.neck,
@@ -195,3 +205,7 @@ def _model(data: str, row: Row) -> dict[str, Any]:
         'Results': [dict(Task='Action Recognition', Dataset=data, Metrics=metrics)],
         'Weights': [f'{m.work_dir}/{m.checkpoint}' for m in row.runs],
     }
+
+
+def _metric(name: str) -> str:
+    return name if name == 'mAP' else f'{name} Accuracy'
