@@ -39,7 +39,8 @@ class StreamingRecognizer(BaseStreamingRecognizer):
         config: of a Recognizer3D with TimeDistributed, a recurrent neck and a head.
         checkpoint: its weights; None for random ones.
         device: where the model runs.
-        dtype: torch.bfloat16 runs the convolutions in it where the device has it.
+        dtype: torch.bfloat16 runs the convolutions in it where the device has instructions for it;
+            elsewhere they run in float32, with a warning.
         check: see :class:`BaseStreamingRecognizer`.
 
     Raises:

@@ -288,6 +288,19 @@ def test_bfloat16_is_close_and_its_state_is_float32(option, monkeypatch):
     exact.step(frames(2, 5), state)
 
 
+def test_bfloat16_where_it_would_be_slower(monkeypatch, recwarn):
+    """Float32, and one warning that says so."""
+    for module in (folded_copy, step_model):
+        monkeypatch.setattr(module, 'has_bfloat16', lambda device: False)
+    rec, exact = make(dtype=torch.bfloat16), make()
+    for k in range(2):
+        assert torch.equal(rec.step(frames(2, k))[0], exact.step(frames(2, k))[0])
+    assert [str(w.message) for w in recwarn if 'bfloat16' in str(w.message)] == [
+        'expected bfloat16 instructions (AMX or AVX512-BF16 on an x86 CPU), this cpu has none, so '
+        'the stream runs in float32, which is faster here'
+    ]
+
+
 def test_float16_is_refused():
     with pytest.raises(ValueError, match='bfloat16'):
         make(dtype=torch.float16)
