@@ -38,9 +38,7 @@ def calls(backbone: dict, count: int) -> dict[str, Callable]:
     sure._folded = FoldedCopy(immutable=True)
     x = torch.randn(1, 3, count, 224, 224)
     frames = x[0].transpose(0, 1).contiguous(memory_format=torch.channels_last)
-    return dict(
-        zip(NAMES, (lambda: module(x), lambda: sure(x), lambda: module.backbone(frames)))
-    )
+    return dict(zip(NAMES, (lambda: module(x), lambda: sure(x), lambda: module.backbone(frames))))
 
 
 @torch.no_grad()

@@ -1,5 +1,7 @@
 """A 2-D backbone on every frame of a clip."""
 
+from typing import Any
+
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -193,7 +195,7 @@ class TimeDistributed(BaseModule):
         )
 
 
-def _build(config: ConfigType) -> nn.Module:
+def _build(config: ConfigType) -> Any:
     try:
         return MODELS.build(config)
     except ModuleNotFoundError as error:

@@ -5,6 +5,7 @@ import os
 import pickle
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from helpers.backbones import backbone_features, build, is_folded, without_copy
@@ -381,6 +382,62 @@ def test_features_are_those_of_the_weights_now(name, frozen):
                 module(x), want, **narrow if x.dtype == torch.bfloat16 else exact
             )
         assert want.shape != before.shape or not torch.equal(want.to(before.dtype), before)
+
+
+class Holder(nn.Module):
+    """Computes with something that is not registered."""
+
+    def __init__(self, held, factor):
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+        self.held, self.factor = held, factor
+
+    def forward(self, x):
+        return self.bn(self.conv(x)) * self.factor(self.held)
+
+
+def linear():
+    return nn.Conv2d(4, 4, 1).requires_grad_(False)
+
+
+# (what is held, the factor that it gives, the change, whether a copy can follow)
+HELD = {
+    'list': (['a'], len, lambda held: held.append('b'), True),
+    'empty list': ([], lambda held: 1 + len(held), lambda held: held.append('b'), True),
+    'set': ({'a'}, len, lambda held: held.add('b'), True),
+    'nested': (dict(a=[[1]]), lambda h: h['a'][0][0], lambda h: h['a'][0].append(h['a'][0].pop() + 2),
+        True),
+    'in a tuple': (([1],), lambda held: len(held[0]), lambda held: held[0].append(2), True),
+    'tensor in a list': ([torch.ones(1)], lambda h: h[0], lambda h: h[0].data.mul_(3), False),
+    'tensor in a tuple': ((torch.ones(1),), lambda h: h[0], lambda h: h[0].data.mul_(3), False),
+    'array': (np.ones((), np.float32), torch.from_numpy, lambda h: np.multiply(h, 3, out=h), False),
+    'arrays': ([np.ones((), np.float32)], lambda h: torch.from_numpy(h[0]),
+        lambda h: np.multiply(h[0], 3, out=h[0]), False),
+    'module in a list': ([linear()], lambda h: h[0].weight[0, 0],
+        lambda h: h[0].weight.data.mul_(3), False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('name', HELD)
+def test_what_is_not_registered(name):
+    held, factor, change, folds = HELD[name]
+    module = build(Holder(copy.deepcopy(held), factor), frozen=True)
+    x = torch.randn(1, 3, 2, 8, 8)
+    before = module(x)
+    change(module.backbone.held)
+    want = plain(module, x)
+    assert not torch.allclose(want, before)
+    torch.testing.assert_close(module(x), want, rtol=1e-4, atol=1e-5)
+    assert is_folded(module) == folds
+
+
+def test_module_that_is_an_attribute_alone():
+    module = build(Holder(None, lambda held: held.weight[0, 0]), frozen=True)
+    vars(module.backbone)['held'] = linear()
+    x = torch.randn(1, 3, 2, 8, 8)
+    module(x)
+    module.backbone.held.weight.data.mul_(3)
+    torch.testing.assert_close(module(x), plain(module, x), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize('fused', [False, True])
