@@ -112,6 +112,8 @@ def test_deterministic_algorithms_measure_nothing(cudnn, monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     monkeypatch.setattr(torch.cuda, 'is_current_stream_capturing', lambda: False)
+    monkeypatch.setattr(torch.backends.cudnn, 'deterministic', False)
+    torch.use_deterministic_algorithms(False)
     assert kernel_choice._can_measure()
     monkeypatch.setattr(kernel_choice, '_chosen', {})
     monkeypatch.setattr(kernel_choice, '_seconds', None)

@@ -425,7 +425,7 @@ def test_what_is_not_registered(name):
     x = torch.randn(1, 3, 2, 8, 8)
     before = module(x)
     change(module.backbone.held)
-    want = plain(module, x)
+    want = backbone_features(module, x)
     assert not torch.allclose(want, before)
     torch.testing.assert_close(module(x), want, rtol=1e-4, atol=1e-5)
     assert is_folded(module) == folds
@@ -437,7 +437,7 @@ def test_module_that_is_an_attribute_alone():
     x = torch.randn(1, 3, 2, 8, 8)
     module(x)
     module.backbone.held.weight.data.mul_(3)
-    torch.testing.assert_close(module(x), plain(module, x), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(module(x), backbone_features(module, x), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize('fused', [False, True])
@@ -485,7 +485,7 @@ def test_stacked_module_state():
             *state
         )
         for one, module in zip(got, modules):
-            torch.testing.assert_close(one, plain(module, x), rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(one, backbone_features(module, x), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize('kind', ['fsdp', 'fsdp_original_parameters', 'fully_shard'])
