@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from itertools import product
 
 import numpy as np
 import torch
@@ -21,14 +22,16 @@ WARM_UP = 10
 def main() -> None:
     args = arguments(__doc__)
     models = ('mobilenet_convlstm_quickstart',) if args.rehearse else MODELS
-    count = 20 if args.rehearse else 200
+    count = 20 if args.rehearse else 100
     frames = np.random.default_rng(0).integers(0, 256, (8, 240, 320, 3), np.uint8)
     rows = []
     for model in models:
         for dtype in (torch.float32, torch.bfloat16):
-            for streams in (1, 8):
+            for streams, graph in product((1, 8), (False,) if args.rehearse else (False, True)):
                 cfg = Config.fromfile(ROOT / f'configs/{model}.py')
-                rec = StreamingRecognizer(cfg, device=args.device, dtype=dtype)
+                rec = StreamingRecognizer(
+                    cfg, device=args.device, dtype=dtype, check='first', cuda_graph=graph
+                )
                 state, times = None, []
                 for k in range(count + WARM_UP):
                     start = time.perf_counter()
@@ -41,6 +44,7 @@ def main() -> None:
                         model=model,
                         dtype=str(dtype),
                         streams=streams,
+                        cuda_graph=graph,
                         median_ms=1e3 * statistics.median(times),
                         p95_ms=1e3 * float(np.percentile(times, 95)),
                     )

@@ -10,6 +10,7 @@ from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
 from cnnlstm_mm.config import normalization, test_pipeline
+from cnnlstm_mm.layers.gpu.cuda_graphs import GraphCache
 from cnnlstm_mm.models.fit import check_channels
 from cnnlstm_mm.weights import load_complete, model_id
 from mmaction.registry import MODELS
@@ -39,12 +40,15 @@ class StreamingRecognizer(BaseStreamingRecognizer):
         config: of a Recognizer3D with TimeDistributed, a recurrent neck and a head.
         checkpoint: its weights; None for random ones.
         device: where the model runs.
-        dtype: torch.bfloat16 runs the convolutions in it where the device has it.
+        dtype: torch.bfloat16 runs the convolutions in it where the device has instructions for it;
+            elsewhere they run in float32, with a warning.
         check: see :class:`BaseStreamingRecognizer`.
+        cuda_graph: replays each step as one CUDA graph, for streams on a GPU whose number and frame
+            size stay: the first step of each takes longer, 8 are held.
 
     Raises:
-        ValueError: if the model or its test pipeline cannot run frame by frame; the message says
-            what to change.
+        ValueError: if the model or its test pipeline cannot run frame by frame, or ``cuda_graph``
+            without a GPU; the message says what to change.
         RuntimeError: if the checkpoint does not fit the config.
     """
 
@@ -57,13 +61,14 @@ class StreamingRecognizer(BaseStreamingRecognizer):
         device: str = 'cpu',
         dtype: torch.dtype = torch.float32,
         check: str = 'always',
+        cuda_graph: bool = False,
     ) -> None:
         cfg = config if isinstance(config, Config) else Config.fromfile(config)
         init_default_scope(cfg.get('default_scope', 'mmaction'))
         model = MODELS.build(cfg.model)
         if checkpoint is not None:
             load_complete(model, checkpoint)
-        self._init(model, cfg, device, dtype, check)
+        self._init(model, cfg, device, dtype, check, cuda_graph)
 
     @classmethod
     def from_model(
@@ -73,6 +78,7 @@ class StreamingRecognizer(BaseStreamingRecognizer):
         device: str = 'cpu',
         dtype: torch.dtype = torch.float32,
         check: str = 'always',
+        cuda_graph: bool = False,
     ) -> 'StreamingRecognizer':
         """Create one from a built recognizer, whose weights are copied.
 
@@ -82,13 +88,20 @@ class StreamingRecognizer(BaseStreamingRecognizer):
             device: see the class.
             dtype: see the class.
             check: see the class.
+            cuda_graph: see the class.
         """
         rec = cls.__new__(cls)
-        rec._init(model, config, device, dtype, check)
+        rec._init(model, config, device, dtype, check, cuda_graph)
         return rec
 
     def _init(
-        self, model: nn.Module, cfg: Config, device: str, dtype: torch.dtype, check: str
+        self,
+        model: nn.Module,
+        cfg: Config,
+        device: str,
+        dtype: torch.dtype,
+        check: str,
+        cuda_graph: bool,
     ) -> None:
         if dtype not in (torch.float32, torch.bfloat16):
             raise ValueError(f'expected dtype torch.float32 or torch.bfloat16, got {dtype}')
@@ -97,6 +110,12 @@ class StreamingRecognizer(BaseStreamingRecognizer):
         super().__init__(FrameTransform.from_pipeline(pipeline), check)
         self.cfg = cfg
         self.device = torch.device(device)
+        if cuda_graph and self.device.type != 'cuda':
+            raise ValueError(
+                f"expected device='cuda' with cuda_graph=True, got {device!r}; fix: leave "
+                'cuda_graph out'
+            )
+        self._graphs = GraphCache() if cuda_graph else None
         self.frame_interval = next(
             (t['frame_interval'] for t in pipeline if 'frame_interval' in t), 1
         )
@@ -145,7 +164,14 @@ class StreamingRecognizer(BaseStreamingRecognizer):
                 f'expected the state on {self.device}, the device of the model, got it on {found}; '
                 f'fix: state.to("{self.device}")'
             )
-        return self.model(self._features(x), state)
+        if self._graphs is None:
+            return self.model(self._features(x), state)
+        names = tuple(state)
+
+        def step(x: Tensor, *tensors: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+            return self.model(self._features(x), dict(zip(names, tensors)))
+
+        return self._graphs(names, step, (x, *state.values()))
 
     @torch.no_grad()
     def _features(self, frames: Tensor) -> Tensor:

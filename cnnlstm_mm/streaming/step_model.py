@@ -1,6 +1,7 @@
 """Recognizer as a function of frames and state."""
 
 import copy
+import warnings
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -23,7 +24,8 @@ class StepModel(nn.Module):
         recognizer: a Recognizer3D of TimeDistributed, a recurrent neck with ``init_state`` and
             ``forward_steps``, and a head. It is copied.
         device: where the copy runs.
-        bf16: runs the convolutions in bfloat16, on a device that has it; states stay float32.
+        bf16: runs the convolutions in bfloat16, on a device with instructions for it; elsewhere
+            they run in float32, with a warning. States stay float32.
 
     Raises:
         ValueError: if the model needs later frames; the message says what to change.
@@ -38,7 +40,13 @@ class StepModel(nn.Module):
         self.probabilities = self.head.average_clips == 'prob'
         self.to(device)
         self.bf16 = bf16 and has_bfloat16(device)
-        self.backbone._folded = FoldedCopy(bf16 or self.backbone._folded.bf16, immutable=True)
+        if bf16 and not self.bf16:
+            warnings.warn(
+                f'expected bfloat16 instructions (AMX or AVX512-BF16 on an x86 CPU), this '
+                f'{device.type} has none, so the stream runs in float32, which is faster here',
+                stacklevel=2,
+            )
+        self.backbone._folded = FoldedCopy(self.bf16 or self.backbone._folded.bf16, immutable=True)
         if self.bf16 and hasattr(self.neck, 'conv_lstm'):
             for name, weight in self.neck.conv_lstm.named_parameters():
                 if not name.startswith('peephole'):

@@ -23,7 +23,9 @@ def build(backbone: dict | nn.Module = V1, **kwargs) -> nn.Module:
         module.backbone = backbone
         module.backbone.requires_grad_(not module.frozen)
     for m in module.modules():
-        if isinstance(m, nn.BatchNorm2d) and not m.running_mean.is_inference():
+        if isinstance(m, nn.BatchNorm2d) and m.running_mean is not None:
+            if m.running_mean.is_inference():
+                continue
             nn.init.uniform_(m.running_mean, -0.2, 0.2)
             nn.init.uniform_(m.running_var, 0.5, 1.5)
             nn.init.uniform_(m.weight, 0.5, 1.5)

@@ -309,6 +309,17 @@ def test_dropout_only_in_training(clip):
     close(layer(clip)[0], reference(layer, clip)[0])
 
 
+@pytest.mark.parametrize('fused', [True, False])
+def test_dropout_takes_one_mask_for_all_frames(fused):
+    """What is dropped has no gradient."""
+    layer = ConvLSTM(3, 4, dropout=0.4, fused=fused).train()
+    x = torch.randn(2, 5, 3, 8, 8, requires_grad=True)
+    layer(x)[0].square().sum().backward()
+    dropped = x.grad == 0
+    assert (dropped == dropped[:, :1]).all() and (dropped[0] != dropped[1]).any()
+    assert 0.3 < dropped.float().mean() < 0.5
+
+
 @pytest.mark.parametrize('gate_conv', GATES)
 def test_padded_frames_may_hold_anything(clip, gate_conv):
     layer = ConvLSTM(3, 4, bidirectional=True, gate_conv=gate_conv)
@@ -451,6 +462,22 @@ def test_bytes_kept_a_step_and_value(autocast, ours, plain):
             few, many = (kept_bytes(layer, torch.randn(2, t, 3, 6, 5)) for t in (16, 32))
         narrow = 16 * 2 * 3 * 30 * 2 if autocast else 0  # x in bfloat16
         assert many - few - narrow == 16 * values * want
+
+
+@pytest.mark.parametrize('narrow', [torch.bfloat16, torch.float16])
+def test_gates_are_kept_in_float16_under_autocast(narrow):
+    """In [-1, 1] it has three bits more than bfloat16."""
+    layer, dtypes = ConvLSTM(3, 4), set()
+
+    def pack(t):
+        if t.shape[1] == 16 and t.dim() == 4 and t.shape[2:] == (6, 5):
+            dtypes.add(t.dtype)
+        return t
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        with torch.autocast('cpu', narrow):
+            layer(torch.randn(2, 3, 3, 6, 5))
+    assert dtypes == {torch.float16}
 
 
 @pytest.mark.parametrize('gate', [1e-7, 3e-7, 1e-6, 1e-5, 1e-2, 0.5, 0.9])

@@ -107,11 +107,18 @@ def test_too_little_memory_is_no_reason_for_other_kernels():
         choose(Fake('gemm', error=torch.OutOfMemoryError('full')), Fake('plain'))
 
 
-def test_deterministic_algorithms_measure_nothing(monkeypatch):
+@pytest.mark.parametrize('cudnn', [False, True])
+def test_deterministic_algorithms_measure_nothing(cudnn, monkeypatch):
     monkeypatch.undo()
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'is_current_stream_capturing', lambda: False)
+    monkeypatch.setattr(torch.backends.cudnn, 'deterministic', False)
+    torch.use_deterministic_algorithms(False)
+    assert kernel_choice._can_measure()
     monkeypatch.setattr(kernel_choice, '_chosen', {})
     monkeypatch.setattr(kernel_choice, '_seconds', None)
-    torch.use_deterministic_algorithms(True)
+    monkeypatch.setattr(torch.backends.cudnn, 'deterministic', cudnn)
+    torch.use_deterministic_algorithms(not cudnn)
     try:
         assert choose(Fake('gemm', 3), Fake('update', 1), Fake('plain', 0)) == ('gemm', False)
     finally:

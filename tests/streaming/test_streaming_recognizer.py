@@ -10,6 +10,7 @@ from helpers.support import ROOT, run_python
 from mmengine.config import Config
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from cnnlstm_mm.layers.gpu.cuda_graphs import GraphCache
 from cnnlstm_mm.models.acceleration import folded_copy
 from cnnlstm_mm.streaming import StreamingRecognizer, StreamState, step_model
 
@@ -288,9 +289,66 @@ def test_bfloat16_is_close_and_its_state_is_float32(option, monkeypatch):
     exact.step(frames(2, 5), state)
 
 
+def test_bfloat16_where_it_would_be_slower(monkeypatch, recwarn):
+    """Float32, and one warning that says so."""
+    for module in (folded_copy, step_model):
+        monkeypatch.setattr(module, 'has_bfloat16', lambda device: False)
+    rec, exact = make(dtype=torch.bfloat16), make()
+    for k in range(2):
+        assert torch.equal(rec.step(frames(2, k))[0], exact.step(frames(2, k))[0])
+    assert [str(w.message) for w in recwarn if 'bfloat16' in str(w.message)] == [
+        'expected bfloat16 instructions (AMX or AVX512-BF16 on an x86 CPU), this cpu has none, so '
+        'the stream runs in float32, which is faster here'
+    ]
+
+
 def test_float16_is_refused():
     with pytest.raises(ValueError, match='bfloat16'):
         make(dtype=torch.float16)
+
+
+class Recorded:
+    """As CudaGraph: a function of tensors that stay where they are."""
+
+    def __init__(self, function, inputs):
+        self.function, self.inputs = function, tuple(t.clone() for t in inputs)
+
+    def __call__(self, inputs):
+        for kept, given in zip(self.inputs, inputs):
+            kept.copy_(given)
+        return self.function(*self.inputs)
+
+
+@pytest.mark.parametrize('option', ['conv_peephole', 'lstm_mean'])
+def test_graphs_of_steps(option):
+    """One for each number of streams and frames a step; scores and states are the same."""
+    rec, exact = make(*OPTIONS[option]), make(*OPTIONS[option])
+    rec._graphs = GraphCache(Recorded)
+    states = {1: (None, None), 2: (None, None)}
+    for k in range(3):
+        for streams, (state, want) in states.items():
+            scores, state = rec.step(frames(streams, k), state)
+            expected, want = exact.step(frames(streams, k), want)
+            assert torch.equal(scores, expected)
+            assert all(torch.equal(state.tensors[n], t) for n, t in want.tensors.items())
+            states[streams] = state, want
+    assert len(rec._graphs.graphs) == 2
+
+
+def test_graphs_need_a_gpu():
+    with pytest.raises(ValueError, match="cuda_graph=True, got 'cpu'"):
+        make(cuda_graph=True)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize('option', ['conv_peephole', 'lstm_mean'])
+def test_cuda_graphs_of_steps(option):
+    rec, exact = (make(*OPTIONS[option], device='cuda', cuda_graph=g) for g in (True, False))
+    state = want = None
+    for k in range(3):
+        scores, state = rec.step(frames(2, k), state)
+        expected, want = exact.step(frames(2, k), want)
+        torch.testing.assert_close(scores, expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.gpu

@@ -15,6 +15,14 @@ from cnnlstm_mm.layers.fused import must_be_plain
 from .module_state import ModuleState, obstacle
 from .packed_conv import fold
 
+# ``_has_any_global_hook`` stays true after a hook that was registered with_kwargs is removed.
+GLOBAL_HOOKS = (
+    '_global_forward_hooks',
+    '_global_forward_pre_hooks',
+    '_global_backward_hooks',
+    '_global_backward_pre_hooks',
+)
+
 
 class _Copy(NamedTuple):
     """A copy, and what it was made for."""
@@ -77,7 +85,7 @@ class FoldedCopy:
         dtype, current = self._autocast_dtype(backbone, frames.device), None
         # Fused activations turn NaN into a number.
         finite = frames.device.type != 'cpu' or frames.sum(dtype=torch.float32).isfinite()
-        if finite and not torch.nn.modules.module._has_any_global_hook():
+        if finite and not any(vars(nn.modules.module)[hooks] for hooks in GLOBAL_HOOKS):
             current = self._current(backbone, frames[:clip_len], dtype)
         module = backbone if current is None or current.module is None else current.module
         with _autocast(frames.device, dtype):

@@ -1,5 +1,7 @@
 """A 2-D backbone on every frame of a clip."""
 
+from typing import Any
+
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -11,6 +13,13 @@ from mmaction.registry import MODELS
 from mmaction.utils import ConfigType
 
 Features = Tensor | tuple[Tensor, ...]
+
+# Of the libraries that backbones import; torchvision must be of the same release as PyTorch.
+PIP = dict(
+    mmpretrain='mmpretrain',
+    timm='--no-deps timm',
+    torchvision=f'torchvision torch=={torch.__version__.partition("+")[0]}',
+)
 
 
 @MODELS.register_module()
@@ -47,6 +56,7 @@ class TimeDistributed(BaseModule):
     Raises:
         ValueError: If ``bf16`` is set for a backbone that is trained, or ``drop_unused`` for one
             whose stages are not known.
+        ModuleNotFoundError: If a library of the backbone is not installed, with the pip command.
     """
 
     def __init__(
@@ -72,7 +82,7 @@ class TimeDistributed(BaseModule):
                 'TimeDistributed: expected frozen=True with bf16=True, got frozen=False; fix: set '
                 'frozen=True, or train in mixed precision with tools/train.py --amp'
             )
-        self.backbone = MODELS.build(backbone)
+        self.backbone = _build(backbone)
         if drop_unused:
             self._drop_unused()
         self.init_from_seed = init_from_seed
@@ -183,3 +193,17 @@ class TimeDistributed(BaseModule):
             'fix: set FormatShape(input_format="NCTHW") in the pipeline and format_shape="NCTHW" '
             'in the data preprocessor, and use Recognizer3D'
         )
+
+
+def _build(config: ConfigType) -> Any:
+    try:
+        return MODELS.build(config)
+    except ModuleNotFoundError as error:
+        package = (error.name or '').partition('.')[0]
+        if package not in PIP:
+            raise
+        raise ModuleNotFoundError(
+            f'{config["type"]}: expected the library {package}, got {error}; fix: python -m pip '
+            f'install {PIP[package]}',
+            name=error.name,
+        ) from error

@@ -8,6 +8,7 @@ import torch
 from helpers.backbones import build, is_folded, without_copy
 from torch import nn
 from torch.autograd import forward_ad
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.modules import module as torch_module
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -73,10 +74,18 @@ def backward_hook(kind):
     return register
 
 
-def global_hook(kind):
+def kwargs_pre_hook(module, seen):
+    def halve(m, inputs, kwargs):
+        seen.append((summary(*inputs), list(kwargs)))
+        return (inputs[0] / 2,), kwargs
+
+    return conv(module).register_forward_pre_hook(halve, with_kwargs=True)
+
+
+def global_hook(kind, **kwargs):
     def register(module, seen):
         return getattr(torch_module, f'register_module_{kind}')(
-            lambda m, *args: seen.append(type(m).__name__)
+            lambda m, *args: seen.append(type(m).__name__), **kwargs
         )
 
     return register
@@ -98,6 +107,11 @@ OBSERVERS.update(
     global_forward_hook=hooked(global_hook('forward_hook')),
     global_forward_pre_hook=hooked(global_hook('forward_pre_hook')),
     global_full_backward_hook=hooked(global_hook('full_backward_hook')),
+    global_full_backward_pre_hook=hooked(global_hook('full_backward_pre_hook')),
+    global_forward_hook_always_called=hooked(global_hook('forward_hook', always_call=True)),
+    global_forward_hook_with_kwargs=hooked(global_hook('forward_hook', with_kwargs=True)),
+    forward_pre_hook_with_kwargs=hooked(kwargs_pre_hook),
+    forward_hook_prepended=hooked(hook(prepend=True)),
 )
 
 
@@ -210,6 +224,41 @@ def traced(module, x):
 
 
 @observer
+def traced_by_make_fx(module, x):
+    graph = make_fx(module)(x)
+    return graph(2 * x), [str(n.target) for n in graph.graph.nodes if 'conv' in str(n.target)]
+
+
+@observer
+def symbolically_traced_backbone(module, x):
+    """Its graph, whose nodes are the blocks, takes the place of the backbone."""
+
+    class Blocks(torch.fx.Tracer):
+        def is_leaf_module(self, *args):
+            return True
+
+    backbone = module.backbone
+    module.backbone = torch.fx.GraphModule(backbone, Blocks().trace(backbone)).eval()
+    out = module(x)
+    module.backbone = backbone
+    return out, None
+
+
+@observer
+def layer_activations_and_their_gradients(module, x):
+    """As attribution methods take them: outputs of a layer, kept by a hook."""
+    kept = []
+    handle = conv(module).register_forward_hook(lambda m, x, y: kept.append(y))
+    with torch.enable_grad():
+        out = module(x.requires_grad_())
+        grads = kept[0].new_zeros(kept[0].shape)
+        if out.requires_grad:
+            (grads,) = torch.autograd.grad(out.square().sum(), kept)
+    handle.remove()
+    return (out, kept[0], grads), None
+
+
+@observer
 def dispatch_mode(module, x):
     names = []
 
@@ -269,11 +318,17 @@ def moved_to_meta(module, x):
 
 @observer
 def tensor_subclass(module, x):
+    names = []
+
     class Named(torch.Tensor):
-        pass
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            names.append(getattr(func, '__name__', ''))
+            return super().__torch_function__(func, types, args, kwargs)
 
     out = module(x.as_subclass(Named))
-    return out.as_subclass(torch.Tensor), type(out).__name__
+    called = [name for name in names if name in ('conv2d', 'batch_norm')]
+    return out.as_subclass(torch.Tensor), (type(out).__name__, called)
 
 
 @observer

@@ -3,6 +3,7 @@
 import copy
 import pickle
 import threading
+import types
 
 import pytest
 import torch
@@ -181,6 +182,33 @@ def changed(change, backbone=V1):
     return module.eval()
 
 
+def doubled(module):
+    """Give an instance a forward of its own, which copies take along."""
+    module.forward = types.MethodType(lambda self, x: 2 * type(self).forward(self, x), module)
+
+
+def padded(padding, mode='zeros'):
+    """A convolution that oneDNN does not take as it is."""
+    conv = nn.Conv2d(3, 4, 3, padding=padding, padding_mode=mode)
+    return nn.Sequential(conv, nn.BatchNorm2d(4), nn.ReLU()).eval()
+
+
+def without_statistics():
+    """The norm takes those of the batch in evaluation, too."""
+    norm = nn.BatchNorm2d(4, track_running_stats=False)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), norm, nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4)).eval()
+
+
+def twice_behind_it(*modules):
+    return nn.Sequential(nn.Conv2d(3, 4, 3), *modules).eval()
+
+
+def changed_block():
+    module = build().backbone
+    doubled(module.layer3.pointwise_conv)
+    return module.eval()
+
+
 def built_under_inference_mode():
     with torch.inference_mode():
         return build().backbone
@@ -208,6 +236,13 @@ UNUSUAL = {
     'weight_norm': (lambda: changed(nn.utils.weight_norm), False, 'has hooks'),
     'parametrized': (lambda: changed(parametrizations.weight_norm), True, None),
     'spectral': (lambda: changed(parametrizations.spectral_norm), True, None),
+    'own_forward': (lambda: changed(doubled), True, None),
+    'own_forward_of_a_block': (changed_block, True, None),
+    'padded_by_reflection': (lambda: padded(1, 'reflect'), True, None),
+    'padding_by_name': (lambda: padded('same'), True, None),
+    'two_norms': (lambda: twice_behind_it(nn.BatchNorm2d(4), nn.BatchNorm2d(4)), True, None),
+    'two_activations': (lambda: twice_behind_it(nn.ReLU(), nn.ReLU6()), True, None),
+    'no_statistics': (without_statistics, True, None),
     'training': (BatchStatistics, False, 'BatchNorm2d norm is in training mode'),
     'infinite': (lambda: changed(of_large_weights), False, 'features change'),
     'half': (lambda: changed(lambda c: c.half()), False, 'RuntimeError'),
@@ -367,10 +402,11 @@ def test_immutable_looks_for_hooks_alone():
     conv = module.backbone.conv1.conv
     conv.weight.data.mul_(2)
     assert torch.equal(module(x), want)
-    handle = conv.register_forward_hook(lambda m, x, y: 0 * y)
-    assert torch.equal(module(x), backbone_features(module, x))
-    handle.remove()
-    assert torch.equal(module(x), want)
+    for register in (conv.register_forward_hook, conv.register_forward_pre_hook):
+        handle = register(lambda m, x, *y: 0 * (y or x)[0])
+        assert torch.equal(module(x), backbone_features(module, x))
+        handle.remove()
+        assert torch.equal(module(x), want)
     assert copy.deepcopy(module)._folded.immutable
 
 

@@ -1,8 +1,11 @@
 """The folded copy follows the weights, in whichever way they change."""
 
 import copy
+import os
+import pickle
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from helpers.backbones import backbone_features, build, is_folded, without_copy
@@ -13,6 +16,10 @@ from torch.nn.utils import parametrizations, prune
 from cnnlstm_mm.models.acceleration.module_state import ModuleState
 
 CHANGES = {}
+
+
+class Named(torch.Tensor):
+    """A subclass without behaviour of its own."""
 
 
 def change(function):
@@ -281,6 +288,81 @@ def another_backbone(module):
     module.backbone = build().backbone
 
 
+@change
+def copied_backbone(module):
+    module.backbone = copy.deepcopy(module.backbone)
+    data_mul(module)
+
+
+@change
+def pickled_backbone(module):
+    module.backbone = pickle.loads(pickle.dumps(module.backbone))
+    data_mul(module)
+
+
+@change
+def foreach(module):
+    torch._foreach_mul_(list(module.parameters()), 1.1)
+
+
+@change
+def storage_write(module):
+    storage = conv_of(module)[0].weight.untyped_storage()
+    torch.tensor([], dtype=torch.float32).set_(storage).mul_(2)
+
+
+@change
+def set_to_other_memory(module):
+    weight = conv_of(module)[0].weight
+    weight.data.set_(weight.detach() * 2)
+
+
+@change
+def flat_vector(module):
+    """Parameters become views of it, and follow what is written there."""
+    vector = nn.utils.parameters_to_vector(p.contiguous() for p in module.parameters()).detach()
+    nn.utils.vector_to_parameters(vector, module.parameters())
+    module(torch.randn(1, 3, 2, 32, 32))
+    vector.mul_(1.1)
+
+
+@change
+def written_by_another_process(module):
+    module.share_memory()
+    module(torch.randn(1, 3, 2, 32, 32))
+    process = os.fork()
+    if not process:
+        data_mul(module)
+        os._exit(0)
+    assert os.waitpid(process, 0)[1] == 0
+
+
+@change
+def subclass_of_tensor(module):
+    conv, _ = conv_of(module)
+    weight = (conv.weight.detach() * 2).as_subclass(Named)
+    conv.weight = nn.Parameter(weight, conv.weight.requires_grad)
+
+
+@change
+def new_statistics(module):
+    module.backbone.conv1.bn.running_mean = torch.ones(8)
+
+
+@change
+def statistics_by_cumulative_average(module):
+    module.backbone.conv1.bn.momentum = None
+    norm_statistics_by_training(module)
+
+
+@change
+def averaged_model(module):
+    averaged = torch.optim.swa_utils.AveragedModel(module)
+    data_mul(module)
+    averaged.update_parameters(module)
+    module.load_state_dict(averaged.module.state_dict())
+
+
 @pytest.mark.parametrize('frozen', [False, True])
 @pytest.mark.parametrize('name', CHANGES)
 def test_features_are_those_of_the_weights_now(name, frozen):
@@ -300,6 +382,62 @@ def test_features_are_those_of_the_weights_now(name, frozen):
                 module(x), want, **narrow if x.dtype == torch.bfloat16 else exact
             )
         assert want.shape != before.shape or not torch.equal(want.to(before.dtype), before)
+
+
+class Holder(nn.Module):
+    """Computes with something that is not registered."""
+
+    def __init__(self, held, factor):
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+        self.held, self.factor = held, factor
+
+    def forward(self, x):
+        return self.bn(self.conv(x)) * self.factor(self.held)
+
+
+def linear():
+    return nn.Conv2d(4, 4, 1).requires_grad_(False)
+
+
+# (what is held, the factor that it gives, the change, whether a copy can follow)
+HELD = {
+    'list': (['a'], len, lambda held: held.append('b'), True),
+    'empty list': ([], lambda held: 1 + len(held), lambda held: held.append('b'), True),
+    'set': ({'a'}, len, lambda held: held.add('b'), True),
+    'nested': (dict(a=[[1]]), lambda h: h['a'][0][0], lambda h: h['a'][0].append(h['a'][0].pop() + 2),
+        True),
+    'in a tuple': (([1],), lambda held: len(held[0]), lambda held: held[0].append(2), True),
+    'tensor in a list': ([torch.ones(1)], lambda h: h[0], lambda h: h[0].data.mul_(3), False),
+    'tensor in a tuple': ((torch.ones(1),), lambda h: h[0], lambda h: h[0].data.mul_(3), False),
+    'array': (np.ones((), np.float32), torch.from_numpy, lambda h: np.multiply(h, 3, out=h), False),
+    'arrays': ([np.ones((), np.float32)], lambda h: torch.from_numpy(h[0]),
+        lambda h: np.multiply(h[0], 3, out=h[0]), False),
+    'module in a list': ([linear()], lambda h: h[0].weight[0, 0],
+        lambda h: h[0].weight.data.mul_(3), False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('name', HELD)
+def test_what_is_not_registered(name):
+    held, factor, change, folds = HELD[name]
+    module = build(Holder(copy.deepcopy(held), factor), frozen=True)
+    x = torch.randn(1, 3, 2, 8, 8)
+    before = module(x)
+    change(module.backbone.held)
+    want = backbone_features(module, x)
+    assert not torch.allclose(want, before)
+    torch.testing.assert_close(module(x), want, rtol=1e-4, atol=1e-5)
+    assert is_folded(module) == folds
+
+
+def test_module_that_is_an_attribute_alone():
+    module = build(Holder(None, lambda held: held.weight[0, 0]), frozen=True)
+    vars(module.backbone)['held'] = linear()
+    x = torch.randn(1, 3, 2, 8, 8)
+    module(x)
+    module.backbone.held.weight.data.mul_(3)
+    torch.testing.assert_close(module(x), backbone_features(module, x), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize('fused', [False, True])
@@ -335,6 +473,21 @@ def test_functional_call(parameters):
         torch.testing.assert_close(module(x), backbone_features(module, x), rtol=1e-4, atol=1e-5)
 
 
+def test_stacked_module_state():
+    """As an ensemble under vmap."""
+    modules = [build() for _ in range(2)]
+    modules[1].backbone.conv1.conv.weight.data.mul_(2)
+    x = torch.randn(1, 3, 2, 32, 32)
+    with torch.no_grad():
+        modules[0](x)
+        state = torch.func.stack_module_state(modules)
+        got = torch.func.vmap(lambda *state: torch.func.functional_call(modules[0], state, (x,)))(
+            *state
+        )
+        for one, module in zip(got, modules):
+            torch.testing.assert_close(one, backbone_features(module, x), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize('kind', ['fsdp', 'fsdp_original_parameters', 'fully_shard'])
 def test_sharded_weights(kind, tmp_path):
     from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
@@ -361,6 +514,24 @@ def test_sharded_weights(kind, tmp_path):
                 torch.testing.assert_close(sharded(x), other(x), rtol=1e-4, atol=1e-5)
     finally:
         torch.distributed.destroy_process_group()
+
+
+def test_state_sees_every_attribute():
+    """Wherever one is added, taken away or replaced."""
+    module = build()
+    state = ModuleState(module.backbone)
+    for m in module.backbone.modules():
+        for attributes in (vars(m), *(v for v in vars(m).values() if isinstance(v, dict))):
+            attributes['new'] = None
+            assert not state.is_current()
+            del attributes['new']
+            if attributes:
+                name, value = attributes.popitem()
+                assert not state.is_current()
+                attributes[name] = object()
+                assert not state.is_current()
+                attributes[name] = value
+            assert state.is_current()
 
 
 @pytest.mark.parametrize('flip', [1, 1 << 22, -1 << 31])

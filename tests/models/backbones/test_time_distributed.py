@@ -1,11 +1,13 @@
 """TimeDistributed against a loop over the frames."""
 
 import copy
+from importlib import import_module
 
 import pytest
 import torch
 from torch import nn
 
+from cnnlstm_mm.models.backbones import TimeDistributed
 from mmaction.registry import MODELS
 
 V2 = dict(type='MobileNetV2', widen_factor=0.25)
@@ -107,6 +109,29 @@ def test_training_copies_no_activation_before_a_relu6():
 def test_bf16_is_refused_for_a_backbone_that_is_trained():
     with pytest.raises(ValueError, match='frozen=True.*--amp'):
         build(bf16=True)
+
+
+@pytest.mark.parametrize(
+    'backbone, library, command',
+    [
+        (dict(type='mmpretrain.MobileNetV3', arch='small'), 'torchvision', 'torchvision torch==2'),
+        (dict(type='mmpretrain.TIMMBackbone', model_name='resnet18'), 'mmpretrain', 'mmpretrain'),
+        (dict(type='mmpretrain.TIMMBackbone', model_name='resnet18'), 'timm', '--no-deps timm'),
+    ],
+)
+def test_a_missing_library_names_its_command(backbone, library, command, monkeypatch):
+    def missing(config):
+        raise ModuleNotFoundError(f"No module named '{library}'", name=f'{library}.models')
+
+    monkeypatch.setattr(MODELS, 'build', missing)
+    with pytest.raises(
+        ModuleNotFoundError, match=f'fix: python -m pip install {command}'
+    ) as caught:
+        TimeDistributed(backbone)
+    assert backbone['type'] in str(caught.value)
+    monkeypatch.setattr(MODELS, 'build', lambda config: import_module('no_such_module'))
+    with pytest.raises(ModuleNotFoundError, match=r"^No module named 'no_such_module'$"):
+        TimeDistributed(backbone)
 
 
 @pytest.mark.parametrize('shape', [(2, 3, 32, 32), (2, 8, 3, 32, 32)])

@@ -75,10 +75,17 @@ def test_each_sample_is_carried_with_its_own_chance(name):
     assert 0.65 < is_carried.float().mean() < 0.85
 
 
-@pytest.mark.parametrize('name', ['ConvLSTMNeck', 'LSTMPoolingNeck'])
-def test_truncated_training_runs_forwards(name):
-    with pytest.raises(ValueError, match='set bidirectional=False'):
-        build(name, tbptt_len=2, bidirectional=True)
+@pytest.mark.parametrize(
+    'name, option',
+    [
+        ('ConvLSTMNeck', 'bidirectional'),
+        ('ConvLSTMNeck', 'go_backwards'),
+        ('LSTMPoolingNeck', 'bidirectional'),
+    ],
+)
+def test_truncated_training_runs_forwards(name, option):
+    with pytest.raises(ValueError, match=f'set {option}=False'):
+        build(name, tbptt_len=2, **{option: True})
 
 
 @pytest.mark.parametrize('name', NECKS)
