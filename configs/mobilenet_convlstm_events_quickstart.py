@@ -1,4 +1,8 @@
-# For events: a ninth class, "none", for pauses. Clips of 16 frames begin anywhere in 24.
+# For events: a ninth class, "none", learnt from pauses around the clips, which then begin anywhere
+# in 24 frames. It goes on from the weights of the stream config, which has learnt directions:
+#     python tools/train.py configs/mobilenet_convlstm_stream_quickstart.py
+#     python tools/train.py configs/mobilenet_convlstm_events_quickstart.py --cfg-options \
+#         load_from=work_dirs/mobilenet_convlstm_stream_quickstart/epoch_5.pth
 _base_ = 'mobilenet_convlstm_stream_quickstart.py'
 
 none_class = 8
@@ -14,3 +18,8 @@ train_pipeline = [
     *_base_.train_pipeline[-2:],
 ]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+train_cfg = dict(max_epochs=2)
+param_scheduler = [
+    dict(type='CosineAnnealingLR', begin=0, end=2, eta_min=1e-5, convert_to_iter_based=True)
+]
+optim_wrapper = dict(optimizer=dict(lr=1e-3))

@@ -33,6 +33,7 @@ from rich.console import Console
 import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
 from cnnlstm_mm.cli import run_command
 from cnnlstm_mm.streaming import (
+    ActivityGate,
     EventDetector,
     EventLog,
     Frame,
@@ -108,6 +109,12 @@ def argument_parser() -> argparse.ArgumentParser:
         help='tries in a row to get frames from a lost live source',
     )
     live.add_argument(
+        '--timeout',
+        type=float,
+        default=5,
+        help='seconds to open an address, and to get its next frame, before it counts as lost',
+    )
+    live.add_argument(
         '--fps', type=float, help='frames a second of a folder of pictures; default: 25'
     )
     events = parser.add_argument_group('events')
@@ -135,6 +142,12 @@ def argument_parser() -> argparse.ArgumentParser:
         '--none-class',
         help='the class for "nothing is happening", which has no events; default: none_class of '
         'the config',
+    )
+    events.add_argument(
+        '--activity',
+        metavar='FILE',
+        help='limits of tools/analysis/activity.py: pictures that change less, or flicker more, '
+        'than training clips have no events, and scores begin anew after them',
     )
     parser.add_argument(
         '--label-file',
@@ -229,14 +242,18 @@ class Demo:
         self.labels = read_labels(cfg, rec.num_classes, args.label_file)
         if args.none_class is None:
             args.none_class = cfg.get('none_class')
-        self.detector()  # its options are refused before sources are opened
+        self.detector(), self.gate()  # their options are refused before sources are opened
         if rec.transform.size:
             rec.step(torch.zeros(1, 3, *rec.transform.size))  # warms up
         every = args.every or rec.frame_interval
         self.sources = [
-            VideoSource(source, every, args.live, args.retries, args.fps) for source in args.sources
+            VideoSource(source, every, args.live, args.retries, args.fps, args.timeout)
+            for source in args.sources
         ]
         self.group = stack.enter_context(SourceGroup(self.sources))
+        self.gates = [self.gate() for _ in self.sources]
+        self.sessions = [0] * len(self.sources)
+        self.quiet: set[int] = set()
         self.overlays = [ScoreOverlay(self.labels, args.topk) for _ in self.sources]
         self.videos = [
             VideoOut(path, source.fps / every)
@@ -254,6 +271,10 @@ class Demo:
         names = ('high', 'low', 'smoothing', 'window', 'min_length', 'merge_gap')
         options = {name: getattr(self.args, f'event_{name}') for name in names}
         return EventDetector(self.labels, none_class=self.args.none_class, **options)
+
+    def gate(self) -> ActivityGate | None:
+        """Tells pauses, if it is asked for."""
+        return ActivityGate.read(self.args.activity) if self.args.activity else None
 
     def numbered(self, out: str | None) -> list[Path]:
         """The file of each source; [] without one."""
@@ -303,6 +324,10 @@ class Demo:
 
     def step(self, batch: dict[int, Frame]) -> bool:
         """Recognize a batch and write it; False if the user wants to end."""
+        quiet = {k for k, frame in batch.items() if self.paused(k, frame)}
+        for k in quiet | self.quiet & batch.keys():  # so that an action begins a stream
+            self.streams.reset(k)
+        self.quiet = self.quiet - batch.keys() | quiet
         found = self.streams.step(batch)
         for k, frame in batch.items():
             scores = found[k]
@@ -311,7 +336,7 @@ class Demo:
             scores = scores.cpu().numpy()
             self.latencies.append(time.perf_counter() - frame.arrived)
             if self.events:
-                self.events.update(k, scores, frame)
+                self.events.update(k, np.zeros_like(scores) if k in quiet else scores, frame)
             if self.scores is not None:
                 message = line(self.sources[k], frame, scores, self.labels, self.args.topk)
                 write_line(self.scores, message)
@@ -327,6 +352,16 @@ class Demo:
                 if self.args.show and show(self.sources[k].name, image):
                     return False
         return True
+
+    def paused(self, k: int, frame: Frame) -> bool:
+        """Whether nothing happens in a frame of a source."""
+        gate = self.gates[k]
+        if gate is None:
+            return False
+        if frame.session != self.sessions[k]:
+            self.sessions[k] = frame.session
+            gate.reset()
+        return not gate.update(frame.image, frame.time)
 
     def finish(self) -> None:
         """End the events that have not ended."""

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = dict(
+    ActivityGate='activity',
     Event='events',
     EventDetector='events',
     EventLog='event_log',

@@ -10,7 +10,6 @@ from urllib.parse import urlparse
 import cv2
 import numpy as np
 
-TIMEOUT = 5.0  # seconds, to open an address or to get its next frame
 VIDEO_FILES = ('.mp4', '.avi', '.mkv', '.mov', '.webm', '.m4v')
 PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 WEBCAM_CURE = 'check that the webcam is plugged in and free, and its name (ls /dev/video*)'
@@ -96,12 +95,13 @@ class Pipe:
             self.handle = None
 
 
-def open_capture(address: Address) -> Any:
+def open_capture(address: Address, timeout: float) -> Any:
     """Open a source.
 
     Args:
         address: a path of a file, a folder of pictures, a pipe ('-' for standard input) or a
             device, a webcam's number, or an address. The first byte of a pipe is waited for.
+        timeout: seconds to open an address, and to get its next frame.
 
     Returns:
         A ``cv2.VideoCapture``, or what has its methods.
@@ -115,7 +115,7 @@ def open_capture(address: Address) -> Any:
     if isinstance(address, int):
         capture, cure = cv2.VideoCapture(address), WEBCAM_CURE
     elif '://' in address:
-        limit = int(1e3 * TIMEOUT)
+        limit = max(1, int(1e3 * timeout))
         capture = cv2.VideoCapture(
             address,
             cv2.CAP_FFMPEG,

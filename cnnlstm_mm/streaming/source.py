@@ -54,7 +54,7 @@ class VideoSource:
 
     A file gives all its frames. A live one never waits: of the frames that came while the last one
     was worked on, only the newest is given, and ``dropped`` counts the others. A live source that
-    is lost, or silent for 5 s, is opened again. Losses are logged, without passwords.
+    is lost, or silent for ``timeout``, is opened again. Losses are logged, without passwords.
 
     ::
 
@@ -73,6 +73,7 @@ class VideoSource:
             after 0.5 s at first, then up to 5 s.
         fps: frames a second of a folder of pictures, and of files without time stamps; None for
             what the source declares, else 25.
+        timeout: seconds to open an address, and to get its next frame, before it counts as lost.
 
     Attributes:
         fps (float): frames a second.
@@ -95,15 +96,19 @@ class VideoSource:
         live: bool | None = None,
         retries: int = 10,
         fps: float | None = None,
+        timeout: float = 5.0,
     ) -> None:
         if every < 1:
             raise ValueError(f'expected every to be at least 1, got {every}')
         if fps is not None and not 0 < fps < 1000:
             raise ValueError(f'expected fps to be above 0 and below 1000, got {fps}')
+        if not 0 < timeout < 1e6:
+            raise ValueError(f'expected timeout to be above 0 seconds, got {timeout}')
         text = str(source)
         self.name = mask_password(text)
         self._address = int(text) if text.isdigit() else text
         self.every = every
+        self.timeout = timeout
         self.retries = retries
         self.dropped = self.reconnects = 0
         self._state, self._latest = SourceState.CONNECTING, time.monotonic()
@@ -172,7 +177,7 @@ class VideoSource:
 
     def _open(self) -> Any:
         self._state = SourceState.CONNECTING
-        capture = open_capture(self._address)
+        capture = open_capture(self._address, self.timeout)
         self._state = SourceState.SILENT
         return capture
 

@@ -94,6 +94,10 @@ class StreamBatch:
         # Of each stream: its session and frame size, within which its state belongs, and its state.
         self._streams: dict[int, tuple[Any, Any]] = {}
 
+    def reset(self, number: int) -> None:
+        """Let a stream begin anew with its next frame."""
+        self._streams.pop(number, None)
+
     def step(self, frames: dict[int, Frame]) -> dict[int, Any]:
         """Recognize a frame of some of the streams.
 
