@@ -64,6 +64,9 @@ class Server(ThreadingHTTPServer):
         # Each kind equally often, in any order.
         self.kinds = [KINDS[k % len(KINDS)] for k in range(count)]
         rng.shuffle(self.kinds)
+        # A source that cannot be opened at first is an error at once.
+        first = self.kinds.index('end')
+        self.kinds[0], self.kinds[first] = self.kinds[first], self.kinds[0]
         self.rng, self.limit = rng, timeout
         self.done: list[str] = []
         self.seen: list[float] = []  # when a connection came
@@ -206,6 +209,8 @@ def run(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         flags = [text for name, value in options.items() for text in (f'--{name}', str(value))]
         code = demo.main([server.address, args.config, str(args.checkpoint), *flags])
     seconds = time.monotonic() - start
+    if not files['jsonl'].exists():
+        raise RuntimeError(said.getvalue())
     over.set()
     time.sleep(2 * args.timeout)
     lines = [json.loads(line) for line in files['jsonl'].read_text().splitlines()]

@@ -62,7 +62,7 @@ class Parser(argparse.ArgumentParser):
 def argument_parser() -> argparse.ArgumentParser:
     parser = Parser(
         description='Recognize actions frame by frame',
-        epilog='Press q in the window, or Ctrl-C, to end. Several sources stand together, before '
+        epilog='Press q in the window, or Ctrl-C, to stop. Several sources stand together, before '
         'the config and the checkpoint.',
     )
     parser.add_argument(
@@ -81,7 +81,7 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--show',
         action='store_true',
-        help='show it in a window; default where nothing else is asked for',
+        help='show it in a window; default if no other output is given',
     )
     parser.add_argument(
         '--json',
@@ -91,10 +91,12 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--every',
         type=int,
-        help='recognize every so many frames of the source; default: the '
-        'frame_interval that the config was trained with',
+        help='recognize every N-th frame of the source; default: the frame_interval '
+        'that the config was trained with',
     )
-    parser.add_argument('--max-frames', type=int, help='end after so many recognized frames')
+    parser.add_argument(
+        '--max-frames', type=int, help='stop after this number of recognized frames'
+    )
     live = parser.add_argument_group('sources')
     live.add_argument(
         '--live',
@@ -106,7 +108,7 @@ def argument_parser() -> argparse.ArgumentParser:
         '--retries',
         type=int,
         default=10,
-        help='tries in a row to get frames from a lost live source',
+        help='consecutive attempts to get frames from a lost live source',
     )
     live.add_argument(
         '--timeout',
@@ -151,7 +153,7 @@ def argument_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         '--label-file',
-        help='one class a line; default: label_map.txt in the data_root of the config',
+        help='one class per line; default: label_map.txt in the data_root of the config',
     )
     parser.add_argument('--device', default='cpu', help='cpu or cuda')
     parser.add_argument(
@@ -242,7 +244,9 @@ class Demo:
         self.labels = read_labels(cfg, rec.num_classes, args.label_file)
         if args.none_class is None:
             args.none_class = cfg.get('none_class')
-        self.detector(), self.gate()  # their options are refused before sources are opened
+        # Their options are refused before sources are opened.
+        self.detector(), self.gate()
+        self.hook = stack.enter_context(Webhook(args.webhook)) if args.webhook else None
         if rec.transform.size:
             rec.step(torch.zeros(1, 3, *rec.transform.size))  # warms up
         every = args.every or rec.frame_interval
@@ -298,9 +302,8 @@ class Demo:
         if not args.events:
             return None
         ended, both = [], []
-        if args.webhook:
-            hook = self.stack.enter_context(Webhook(args.webhook))
-            both.append(hook.post)
+        if self.hook:
+            both.append(self.hook.post)
         if args.events_out or not args.webhook:
             file = self.lines(args.events_out or '-')
             ended.append(lambda message: write_line(file, message))

@@ -12,7 +12,8 @@ import numpy as np
 from .source import VideoSource
 
 SIZE, BLOCKS = 64, 8  # pixels a side of the grey picture, and blocks a side of its means
-LEAST, MOST, GRAIN = 0.5, 1.25, 1.5  # margins around the motion, flicker and grain of clips
+SHARE = 0.4  # of the pictures of ``hold``; half of them are doubles where a rate was doubled
+LEAST, MOST, GRAIN = 0.5, 1.1, 1.25  # margins around the motion, flicker and grain of clips
 
 
 class ActivityGate:
@@ -21,8 +22,8 @@ class ActivityGate:
     Two changes from the last picture are measured, in grey levels: ``motion``, the mean over 8x8
     blocks of the change of their mean, which is small where nothing moves and a sensor's noise
     averages out, and ``flicker``, the mean over 64x64 pixels. Noise has much flicker, or much more
-    than motion. A picture is quiet if one of them is beyond its limit, and a stream pauses once all
-    pictures of ``hold`` seconds were quiet, so that doubled pictures and cuts are no pauses.
+    than motion. A picture is quiet if one of them is beyond its limit. A stream pauses while less than
+    40 % of the pictures of ``hold`` seconds are not, so that neither doubled pictures nor cuts count.
 
     Args:
         motion: the least of an action.
@@ -78,7 +79,7 @@ class ActivityGate:
         self._recent.append((time, active))
         while self._recent[0][0] < time - self.hold:
             self._recent.popleft()
-        return any(active for _, active in self._recent)
+        return bool(np.mean([active for _, active in self._recent]) >= SHARE)
 
 
 def shrink(image: np.ndarray) -> np.ndarray:

@@ -64,7 +64,7 @@ class Status:
             if self._progress is not None:
                 stack.enter_context(self._progress)
             handler = logging.Handler()
-            handler.emit = lambda record: self._write(record.getMessage())  # type: ignore
+            handler.emit = lambda record: self._write(record.getMessage())
             LOGGER.addHandler(handler)
             stack.callback(LOGGER.removeHandler, handler)
             before, LOGGER.propagate = LOGGER.propagate, False

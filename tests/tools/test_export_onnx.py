@@ -96,7 +96,8 @@ def test_fp16_says_what_it_costs(mode, checkpoint, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     half = tmp_path / 'a_fp16.onnx'
-    assert half.stat().st_size < 0.7 * out.stat().st_size
+    weights = [w for w in onnx.load(str(half)).graph.initializer if np.prod(w.dims) > 100]
+    assert weights and all(w.data_type == onnx.TensorProto.FLOAT16 for w in weights)
     stored = [onnx.load(str(file)).metadata_props for file in (out, half)]
     assert {p.key: p.value for p in stored[0]} == {p.key: p.value for p in stored[1]}
     said = dict(re.findall(r'(scores|states) (\S+e-\d+)', done.stdout))
