@@ -22,8 +22,9 @@ class ActivityGate:
     Two changes from the last picture are measured, in grey levels: ``motion``, the mean over 8x8
     blocks of the change of their mean, which is small where nothing moves and a sensor's noise
     averages out, and ``flicker``, the mean over 64x64 pixels. Noise has much flicker, or much more
-    than motion. A picture is quiet if one of them is beyond its limit. A stream pauses while less than
-    40 % of the pictures of ``hold`` seconds are not, so that neither doubled pictures nor cuts count.
+    than motion. A picture is quiet if one of them is beyond its limit. A stream pauses while less
+    than 40 % of the pictures of ``hold`` seconds are not, so that neither doubled pictures nor
+    cuts count.
 
     Args:
         motion: the least of an action.
