@@ -28,11 +28,11 @@ class Receiver(ThreadingHTTPServer):
             if self.server.hold:
                 self.server.hold.wait(20)
             code = self.server.codes.pop(0) if self.server.codes else 200
+            if code == 200:  # before the answer, after which the client goes on
+                self.server.got.append(json.loads(body))
             self.send_response(code)
             self.send_header('Location', '/elsewhere')
             self.end_headers()
-            if code == 200:
-                self.server.got.append(json.loads(body))
 
         def log_message(self, *_):
             pass
