@@ -163,7 +163,8 @@ def read_labels(cfg: Config, num_classes: int, path: str | None = None) -> list[
         path: A file of class names.
 
     Returns:
-        ``num_classes`` names; 'class 0' and so on where the default file is missing.
+        ``num_classes`` names; 'class 0' and so on where the default file is missing. The class
+        number ``cfg.none_class`` beyond the file is 'none'.
 
     Raises:
         FileNotFoundError: If ``path`` is given and missing.
@@ -173,6 +174,8 @@ def read_labels(cfg: Config, num_classes: int, path: str | None = None) -> list[
     if given is None:
         return [f'class {k}' for k in range(num_classes)]
     labels = list(given) if isinstance(given, (list, tuple)) else read_lines(given)
+    if cfg.get('none_class') == len(labels) == num_classes - 1:
+        labels.append('none')
     if len(labels) != num_classes:
         raise ValueError(
             f'{given} names {len(labels)} classes, and the model has {num_classes}: pass the '

@@ -10,6 +10,7 @@ os.environ['PYTHONPATH'] = os.pathsep.join(
     filter(None, [str(Path(__file__).parents[1]), os.environ.get('PYTHONPATH')])
 )
 
+import cv2
 import pytest
 import torch
 from helpers.camera import Camera
@@ -19,6 +20,7 @@ from mmengine.registry import init_default_scope
 import cnnlstm_mm  # noqa: F401
 
 torch.set_num_threads(1)
+cv2.setNumThreads(1)  # its threads are lost in a fork, which then waits for them for ever
 
 
 def pytest_configure(config):

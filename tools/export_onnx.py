@@ -45,6 +45,7 @@ from cnnlstm_mm.export import (
     step_facts,
     to_onnx,
 )
+from cnnlstm_mm.export.half import step_cost, to_half
 from cnnlstm_mm.export.parity import prepared
 from cnnlstm_mm.export.samples import one_view
 from cnnlstm_mm.options import check_int
@@ -84,6 +85,12 @@ def argument_parser() -> argparse.ArgumentParser:
         '--int8',
         action='store_true',
         help='also write OUT_int8.onnx, whose backbone computes in int8',
+    )
+    parser.add_argument(
+        '--fp16',
+        action='store_true',
+        help='also write OUT_fp16.onnx, which computes in float16, and print how far its scores '
+        'and states are from float32 over the video',
     )
     parser.add_argument(
         '--calibration',
@@ -211,6 +218,16 @@ class Exporter:
             top1, **times, agree=100 * float(agree), videos=len(labels), used=len(used), convs=convs
         )
 
+    def fp16(self, video: str, path: Path, out: Path) -> dict[str, float]:
+        """Convert to float16; the largest differences from float32 over the video."""
+        to_half(path, out)
+        if self.args.mode == 'step':
+            full, half = OnnxStreamingRecognizer(path), OnnxStreamingRecognizer(out)
+            return step_cost(full, half, read_frames(video, full.frame_interval))
+        feed = dict(clips=prepared(self.model, [clip_views(self.pipeline, video)]))
+        want, have = (session(file).run(None, feed)[0] for file in (path, out))
+        return dict(scores=float(abs(want - have).max()))
+
 
 class Runner:
     """An exported model on the videos of a list, timed.
@@ -299,13 +316,23 @@ def write(args: argparse.Namespace, out: Path) -> None:
                 'written; fix: try another --opset, and report the model'
             )
 
-    with tempfile.TemporaryDirectory() as folder, atomic_path(out, check, '.onnx') as new:
+    with tempfile.TemporaryDirectory() as folder:
         video = args.video
         if video is None:
             video = str(Path(folder) / 'made.mp4')
             made_video(video)
-        found = getattr(exporter, args.mode)(video, new)
-    print(f'wrote {out} ({out.stat().st_size / 2**20:.1f} MiB)')
+        with atomic_path(out, check, '.onnx') as new:
+            found = getattr(exporter, args.mode)(video, new)
+        print(f'wrote {out} ({out.stat().st_size / 2**20:.1f} MiB)')
+        if args.fp16:
+            half = out.with_name(f'{out.stem}_fp16.onnx')
+            with atomic_path(half, suffix='.onnx') as new:
+                cost = exporter.fp16(video, out, new)
+            print(
+                f'wrote {half} ({half.stat().st_size / 2**20:.1f} MiB); largest difference from '
+                f'float32 over {args.video or "a generated video"}: '
+                + ', '.join(f'{name} {value:.1e}' for name, value in cost.items())
+            )
     if args.int8:
         small = out.with_name(f'{out.stem}_int8.onnx')
         with atomic_path(small, suffix='.onnx') as new:

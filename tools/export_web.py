@@ -72,6 +72,7 @@ def read_facts(path: Path) -> dict[str, Any]:
         name: json.loads(stored[name])
         for name in ('labels', 'preprocessing', 'state', 'probabilities', 'frame_interval')
     }
+    facts['none_class'] = json.loads(stored.get('none_class', 'null'))
     for step in facts['preprocessing']['steps']:
         if step.get('interpolation', 'bilinear') != 'bilinear':
             raise ValueError(

@@ -1,7 +1,8 @@
-"""Video data sets, and readers that name broken videos."""
+"""Video data sets, readers that name broken videos, and pauses."""
 
 from .checked_rawframe_dataset import CheckedRawframeDataset
 from .checked_video_dataset import CheckedVideoDataset
 from .path_decord_init import PathDecordInit
+from .pauses import AddPauses
 
-__all__ = ['CheckedRawframeDataset', 'CheckedVideoDataset', 'PathDecordInit']
+__all__ = ['AddPauses', 'CheckedRawframeDataset', 'CheckedVideoDataset', 'PathDecordInit']

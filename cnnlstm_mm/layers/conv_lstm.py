@@ -288,5 +288,6 @@ class ConvLSTM(nn.Module):
 
     def __prepare_scriptable__(self):
         raise RuntimeError(
-            'ConvLSTM cannot be scripted: use torch.export, torch.jit.trace or torch.compile'
+            'expected an eager module, got ConvLSTM in torch.jit.script, which cannot follow it; '
+            'fix: use torch.export or torch.compile (torch.jit.trace would fix the number of steps)'
         )

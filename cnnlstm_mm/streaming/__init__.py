@@ -7,16 +7,28 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = dict(
+    ActivityGate='activity',
+    Event='events',
+    EventDetector='events',
+    EventLog='event_log',
+    Frame='source',
     FrameTransform='frames',
     OnnxStreamingRecognizer='onnx_recognizer',
     OnnxStreamState='onnx_state',
     ScoreOverlay='overlay',
-    SourceError='source',
+    SourceError='captures',
+    SourceGroup='source_group',
     StepModel='step_model',
+    StreamBatch='source_group',
     StreamingRecognizer='recognizer',
     StreamState='state',
+    VideoOut='video_out',
     VideoSource='source',
+    Webhook='event_outputs',
+    find_events='events',
+    mask_password='captures',
     read_labels='.config',
+    write_line='event_outputs',
 )
 
 __all__ = list(_HOMES)

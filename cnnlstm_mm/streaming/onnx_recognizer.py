@@ -36,6 +36,7 @@ class OnnxStreamingRecognizer(BaseStreamingRecognizer):
     Attributes:
         labels: names of the classes.
         probabilities: whether the scores have been through the softmax.
+        none_class: number of the class for "nothing is happening"; None if there is none.
 
     Raises:
         FileNotFoundError: if the file does not exist.
@@ -66,6 +67,7 @@ class OnnxStreamingRecognizer(BaseStreamingRecognizer):
         self.labels: list[str] = json.loads(facts['labels'])
         self.num_classes = len(self.labels)
         self.probabilities: bool = json.loads(facts['probabilities'])
+        self.none_class: int | None = json.loads(facts.get('none_class', 'null'))
         self.frame_interval = json.loads(facts['frame_interval'])
         prepare = json.loads(facts['preprocessing'])
         super().__init__(FrameTransform(prepare['steps']), check)

@@ -2,24 +2,21 @@
 
 import logging
 import queue
-import re
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from enum import Enum
-from pathlib import Path
-from typing import NamedTuple
-from urllib.parse import urlparse
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
-TIMEOUT = 5.0  # seconds, to open an address or to get its next frame
+from .captures import SourceError, is_live, mask_password, open_capture
+
 SILENCE = 1.0  # seconds without a frame after which a live source counts as silent
 PAUSE, LONGEST_PAUSE = 0.5, 5.0  # seconds before the first and before later tries to reopen
-VIDEO_FILES = ('.mp4', '.avi', '.mkv', '.mov', '.webm', '.m4v')
-WEBCAM_CURE = 'check that the webcam is plugged in and free, and its name (ls /dev/video*)'
+PATIENCE = 1.0  # seconds that the end of an iteration waits for a read that does not return
 LOGGER = logging.getLogger(__name__)
 
 
@@ -29,7 +26,7 @@ class Frame(NamedTuple):
     Attributes:
         image: BGR, uint8 [H, W, 3].
         index: its number in the source, from 0.
-        time: seconds, in the video of a file, since the start of a live source.
+        time: seconds: the frame's own time stamp in a file, since the start of a live source.
         arrived: ``time.perf_counter()`` when a live source gave it, or when it was taken from a
             file.
         session: how often the source was lost before.
@@ -52,16 +49,12 @@ class SourceState(Enum):
     ENDED = 'ended'
 
 
-class SourceError(RuntimeError):
-    """A source that cannot be opened, gives no frames, or is lost for good."""
-
-
 class VideoSource:
     """Iterate over the frames of a file or of a live source.
 
     A file gives all its frames. A live one never waits: of the frames that came while the last one
     was worked on, only the newest is given, and ``dropped`` counts the others. A live source that
-    is lost, or silent for 5 s, is opened again. Losses are logged, without passwords.
+    is lost, or silent for ``timeout``, is opened again. Losses are logged, without passwords.
 
     ::
 
@@ -70,21 +63,25 @@ class VideoSource:
                 ...
 
     Args:
-        source: a path (of a file, a pipe, or a device such as /dev/video0), a webcam's number, or
-            an address.
+        source: a path (of a file, a folder of pictures, a pipe, or a device such as /dev/video0),
+            '-' for standard input, a webcam's number, or an address.
         every: give every so many frames only; the others are neither decoded nor counted as
             dropped.
         live: None for live webcams, devices and addresses, except HTTP addresses of a video of
             known length.
         retries: how many times in a row a lost source is opened again without getting a frame,
             after 0.5 s at first, then up to 5 s.
+        fps: frames a second of a folder of pictures, and of files without time stamps; None for
+            what the source declares, else 25.
+        timeout: seconds to open an address, and to get its next frame, before it counts as lost.
 
     Attributes:
-        fps (float): frames a second that the source declares, else 25.
+        fps (float): frames a second.
         frames (int): its length, 0 if unknown.
         name (str): the source without its password.
         dropped (int): frames that came too fast for a live source.
         reconnects (int): how often it gave frames again after a loss.
+        over (bool): whether all frames have been taken.
 
     Raises:
         SourceError: if it cannot be opened, and during iteration if a live source is lost for
@@ -93,20 +90,31 @@ class VideoSource:
     """
 
     def __init__(
-        self, source: str | int, every: int = 1, live: bool | None = None, retries: int = 10
+        self,
+        source: str | int,
+        every: int = 1,
+        live: bool | None = None,
+        retries: int = 10,
+        fps: float | None = None,
+        timeout: float = 5.0,
     ) -> None:
         if every < 1:
             raise ValueError(f'expected every to be at least 1, got {every}')
+        if fps is not None and not 0 < fps < 1000:
+            raise ValueError(f'expected fps to be above 0 and below 1000, got {fps}')
+        if not 0 < timeout < 1e6:
+            raise ValueError(f'expected timeout to be above 0 seconds, got {timeout}')
         text = str(source)
         self.name = mask_password(text)
         self._address = int(text) if text.isdigit() else text
         self.every = every
+        self.timeout = timeout
         self.retries = retries
         self.dropped = self.reconnects = 0
         self._state, self._latest = SourceState.CONNECTING, time.monotonic()
         self._reopened, self._failures = False, 0
         self._capture = self._open()
-        self.fps = self._capture.get(cv2.CAP_PROP_FPS)
+        self.fps = fps or self._capture.get(cv2.CAP_PROP_FPS)
         if not 0 < self.fps < 1000:
             self.fps = 25.0
         self.frames = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
@@ -117,7 +125,7 @@ class VideoSource:
             self.frames = 0
         self._queue: queue.Queue = queue.Queue(1 if self.live else 8)
         self._stop = threading.Event()
-        self.stopped = False
+        self.stopped = self.over = False
         self._thread = threading.Thread(target=self._read, daemon=True)
 
     @property
@@ -138,55 +146,38 @@ class VideoSource:
 
     def __exit__(self, *_) -> None:
         self._stop.set()
-        deadline = time.monotonic() + 2 * TIMEOUT  # a pipe can block the thread for ever
+        deadline = time.monotonic() + PATIENCE  # a pipe can block the thread for ever
         while self._thread.is_alive() and time.monotonic() < deadline:
             self._take_nowait()  # it may wait for room
             self._thread.join(0.05)
-        if not self._thread.is_alive():
-            self._capture.release()
         self._state = SourceState.ENDED
 
     def __iter__(self) -> Iterator[Frame]:
-        while not self.stopped:
-            try:
-                item = self._queue.get(timeout=0.1)
-            except queue.Empty:
-                continue
-            if item is None:
-                return
-            if isinstance(item, Exception):
-                raise item
-            if not self.live:
-                item = item._replace(arrived=time.perf_counter())
-            yield item
+        while not (self.stopped or self.over):
+            frame = self.poll(0.1)
+            if frame is not None:
+                yield frame
 
-    def _open(self) -> cv2.VideoCapture:
+    def poll(self, timeout: float = 0.0) -> Frame | None:
+        """Take the next frame; None if none came within ``timeout`` seconds or none will come.
+
+        Raises:
+            SourceError: see the class. ``over`` is true then, as at the end.
+        """
+        try:
+            item = self._queue.get(timeout=timeout) if timeout else self._queue.get_nowait()
+        except queue.Empty:
+            return None
+        if isinstance(item, Frame):
+            return item if self.live else item._replace(arrived=time.perf_counter())
+        self.over = True
+        if isinstance(item, Exception):
+            raise item
+        return None
+
+    def _open(self) -> Any:
         self._state = SourceState.CONNECTING
-        address, cure = self._address, 'check that ffplay or VLC plays it'
-        if isinstance(address, int):
-            capture, cure = cv2.VideoCapture(address), WEBCAM_CURE
-        elif '://' in address:
-            limit = int(1e3 * TIMEOUT)
-            capture = cv2.VideoCapture(
-                address,
-                cv2.CAP_FFMPEG,
-                [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, limit, cv2.CAP_PROP_READ_TIMEOUT_MSEC, limit],
-            )
-        elif _is_device(address):
-            capture, cure = cv2.VideoCapture(address, cv2.CAP_V4L2), WEBCAM_CURE
-        elif Path(address).is_fifo():
-            capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG)
-        elif Path(address).is_file():
-            capture = cv2.VideoCapture(address)
-        else:
-            raise SourceError(
-                f'expected a source, got {self.name}, which does not exist; fix: name a video '
-                'file, a pipe, a webcam (0, /dev/video0), or an address such as '
-                'rtsp://user:password@host/stream or http://host/video'
-            )
-        if not capture.isOpened():
-            capture.release()
-            raise SourceError(f'cannot open {self.name}; fix: {cure}')
+        capture = open_capture(self._address, self.timeout)
         self._state = SourceState.SILENT
         return capture
 
@@ -195,9 +186,11 @@ class VideoSource:
             self._read_all()
         except Exception as error:  # the other thread raises it
             self._put(error)
+        finally:
+            self._capture.release()
 
     def _read_all(self) -> None:
-        index, start = 0, time.perf_counter()
+        index, start, seconds = 0, time.perf_counter(), 0.0
         while not self._stop.is_set():
             if not self._capture.grab():
                 if self.live:
@@ -214,11 +207,15 @@ class VideoSource:
             self._latest = time.monotonic()
             if self._state is not SourceState.STREAMING:
                 self._begin_session()
+            if not self.live:
+                stamp = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1e3
+                # A later frame without a later time stamp has none.
+                seconds = stamp if stamp > seconds or not index else seconds + 1 / self.fps
             if index % self.every == 0:
                 ok, image = self._capture.retrieve()
                 if ok:
                     now = time.perf_counter()
-                    seconds = now - start if self.live else index / self.fps
+                    seconds = now - start if self.live else seconds
                     self._put(Frame(image, index, seconds, now, self.reconnects))
             index += 1
 
@@ -260,33 +257,3 @@ class VideoSource:
         with suppress(queue.Empty):
             return self._queue.get_nowait()
         return None
-
-
-def is_live(address: str | int) -> bool:
-    """Whether frames come at their own pace: webcams, devices, RTSP and HTTP streams.
-
-    Args:
-        address: a path, a webcam's number, or an address.
-
-    Returns:
-        False for files and pipes, and for HTTP addresses that end as a video file does.
-    """
-    if isinstance(address, int) or _is_device(address):
-        return True
-    url = urlparse(address)
-    if '://' not in address or url.scheme == 'file':
-        return False
-    return not (url.scheme in ('http', 'https') and url.path.lower().endswith(VIDEO_FILES))
-
-
-def mask_password(text: str) -> str:
-    """Replace passwords and keys in addresses, user:password@host and password=..., by ***.
-
-    Of a password with an @ or / in it nothing is left; then the host can be lost as well.
-    """
-    text = re.sub(r'(\w+://[^\s:/]*):\S*@', r'\1:***@', text)
-    return re.sub(r'(?i)((?:pass(?:word|wd)?|pwd|token|key|secret)=)[^&#\s]+', r'\1***', text)
-
-
-def _is_device(address: str) -> bool:
-    return address.startswith(('/dev/video', '/dev/v4l/')) or Path(address).is_char_device()

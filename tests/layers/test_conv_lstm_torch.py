@@ -205,8 +205,9 @@ def test_trace(clip, gate_conv):
 
 
 def test_script_names_the_alternative():
-    with pytest.raises(RuntimeError, match='torch.export'):
+    with pytest.raises(RuntimeError, match='fix: use torch.export or torch.compile') as caught:
         torch.jit.script(torch.nn.Sequential(ConvLSTM(3, 4)))
+    assert 'trace would fix the number of steps' in str(caught.value)
 
 
 @pytest.mark.parametrize('gate_conv', GATES)

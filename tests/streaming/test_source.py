@@ -12,7 +12,8 @@ import pytest
 from helpers.camera import picture
 
 from cnnlstm_mm.streaming import SourceError, VideoSource, source
-from cnnlstm_mm.streaming.source import SourceState, is_live, mask_password
+from cnnlstm_mm.streaming.captures import is_live, mask_password
+from cnnlstm_mm.streaming.source import SourceState
 
 
 @pytest.fixture
@@ -227,8 +228,9 @@ def test_states_of_a_live_source(sessions, monkeypatch):
 
 
 def test_a_file_ends(video):
-    with VideoSource(video) as file:
-        assert file.state is SourceState.SILENT
+    file = VideoSource(video)
+    assert file.state is SourceState.SILENT
+    with file:
         for _ in file:
             pass
         assert file.state is SourceState.ENDED

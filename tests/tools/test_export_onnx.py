@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 
+import numpy as np
 import onnx
 import pytest
 import torch
@@ -11,6 +12,7 @@ from helpers.support import ROOT, load_tool, run_tool
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from cnnlstm_mm.export import made_video, read_frames
 from cnnlstm_mm.run_identity import code_version
 from cnnlstm_mm.storage import locked
 from cnnlstm_mm.streaming import OnnxStreamingRecognizer
@@ -81,6 +83,32 @@ def test_clip(checkpoint, tmp_path):
     assert made_of['checkpoint_sha256'] == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     with pytest.raises(ValueError, match='--mode step'):
         OnnxStreamingRecognizer(out)
+
+
+@pytest.mark.parametrize('mode', ['step', 'clip'])
+def test_fp16_says_what_it_costs(mode, checkpoint, tmp_path):
+    video = tmp_path / 'waves.mp4'
+    made_video(video, 12)
+    out = tmp_path / 'a.onnx'
+    done = run_tool(
+        'tools/export_onnx.py', CONFIG, checkpoint,
+        '--mode', mode, '--out', out, '--fp16', '--video', video,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    half = tmp_path / 'a_fp16.onnx'
+    weights = [w for w in onnx.load(str(half)).graph.initializer if np.prod(w.dims) > 100]
+    assert weights and all(w.data_type == onnx.TensorProto.FLOAT16 for w in weights)
+    stored = [onnx.load(str(file)).metadata_props for file in (out, half)]
+    assert {p.key: p.value for p in stored[0]} == {p.key: p.value for p in stored[1]}
+    said = dict(re.findall(r'(scores|states) (\S+e-\d+)', done.stdout))
+    assert sorted(said) == (['scores', 'states'] if mode == 'step' else ['scores'])
+    assert all(0 < float(value) < 0.01 for value in said.values())
+    if mode == 'step':  # again, over all frames at once
+        want, have = (
+            OnnxStreamingRecognizer(file).steps(np.stack(read_frames(video))[None])
+            for file in (out, half)
+        )
+        assert float(said['scores']) == pytest.approx(abs(want[0] - have[0]).max(), rel=0.06)
 
 
 def test_a_model_that_differs_is_not_kept(checkpoint, tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ from helpers.support import ROOT, run_tool
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from cnnlstm_mm.streaming import StreamingRecognizer
+from cnnlstm_mm.streaming import StreamingRecognizer, find_events
 
 CONFIG = 'configs/mobilenet_convlstm_stream_quickstart.py'
 
@@ -268,3 +268,93 @@ def test_no_password_is_printed_or_written(camera, checkpoint, tmp_path):
     assert 'lost after' in errors and 'within 1 tries' in errors
     everything = said + errors + (tmp_path / 'out.jsonl').read_text()
     assert 'secret' not in everything and 'hidden' not in everything
+
+
+def demo_in_process(*arguments):
+    return run_tool('tools/stream_demo.py', *arguments, '--threads', 1)
+
+
+def test_several_sources_share_a_batch_and_a_log(quickstart_data, checkpoint, tmp_path):
+    """Each gets the scores that it has alone; a folder of pictures is a source."""
+    videos = sorted((quickstart_data / 'videos').glob('*/*.avi'))[:2]
+    folder = tmp_path / 'pictures'
+    folder.mkdir()
+    for k, image in enumerate(read(videos[0])[0]):
+        cv2.imwrite(str(folder / f'{k}.png'), image)
+    out = tmp_path / 'out.jsonl'
+    done = demo_in_process(
+        *videos, folder, CONFIG, checkpoint,
+        '--json', out, '--out', tmp_path / 'v.mp4', '--fps', 8,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert '48 frames, ' in done.stdout
+    found = {str(source): [] for source in (*videos, folder)}
+    for line in lines(out):
+        found[line['source']].append(line)
+    rec = StreamingRecognizer(ROOT / CONFIG, str(checkpoint))
+    for source, video in zip(found, (*videos, videos[0])):
+        images = [cv2.cvtColor(image, cv2.COLOR_BGR2RGB) for image in read(video)[0]]
+        scores, _ = rec.steps(np.stack(images)[None])
+        np.testing.assert_allclose([line['scores'] for line in found[source]], scores[0], atol=1e-5)
+        assert [line['time'] for line in found[source]] == [k / 8 for k in range(16)]
+    assert [len(read(tmp_path / f'v_{k}.mp4')[0]) for k in range(3)] == [16] * 3
+    # The log of a pipe has lines with times, and nothing that moves a cursor.
+    assert f'{folder}: ended' in done.stderr and '\x1b' not in done.stderr
+
+
+def test_events_are_those_of_the_scores(quickstart_data, checkpoint, tmp_path):
+    video = next((quickstart_data / 'videos').glob('*/*.avi'))
+    options = '--event-high', 0.13, '--event-low', 0.12, '--event-merge-gap', 0.2
+    files = '--json', tmp_path / 's.jsonl', '--events-out', tmp_path / 'e.jsonl'
+    done = demo_in_process(video, CONFIG, checkpoint, *files, *options)
+    assert done.returncode == 0, done.stderr
+    scored, found = lines(tmp_path / 's.jsonl'), lines(tmp_path / 'e.jsonl')
+    labels = (quickstart_data / 'label_map.txt').read_text().split()
+    names = [top['label'] for top in scored[0]['top']]
+    labels = labels if names[0] in labels else [f'class {k}' for k in range(8)]
+    wanted = find_events(
+        [line['scores'] for line in scored],
+        [line['time'] for line in scored],
+        labels, high=0.13, low=0.12, merge_gap=0.2,
+    )  # fmt: skip
+    assert wanted and f', {len(wanted)} events' in done.stdout
+    keys = ('start', 'end', 'label')
+    assert sorted(tuple(e[k] for k in keys) for e in found) == [event[:3] for event in wanted]
+    assert {(e['state'], e['source']) for e in found} == {('ended', str(video))}
+    # On request they go to standard output, which then holds nothing else.
+    again = demo_in_process(video, CONFIG, checkpoint, '--events', *options)
+    assert [json.loads(line)['start'] for line in again.stdout.splitlines()] == [
+        e['start'] for e in found
+    ]
+
+
+def test_wrong_arguments_show_no_passwords(checkpoint):
+    address = 'rtsp://me:secret@127.0.0.1:9/s'
+    for arguments, words in (
+        ([address, CONFIG, checkpoint, '--bogus', address], 'unrecognized'),
+        ([address, CONFIG, checkpoint, '--webhook', 'ftp://me:secret@host'], 'of a webhook'),
+        ([address, CONFIG, checkpoint, '--events', '--none-class', 'idle'], "got 'idle'"),
+        ([address, CONFIG, checkpoint, '--activity', 'absent.json'], 'absent.json'),
+        ([address, CONFIG, checkpoint], 'cannot open rtsp://me:***@'),
+    ):
+        done = demo_in_process(*arguments)
+        assert done.returncode == 2 and words in done.stderr, done.stderr
+        assert 'secret' not in done.stderr and 'Traceback' not in done.stderr
+
+
+@pytest.mark.slow
+def test_random_interruptions(checkpoint, tmp_path, monkeypatch):
+    """A handful of benchmarks/interruptions.py; 200 of them in its own run."""
+    monkeypatch.syspath_prepend(str(ROOT / 'benchmarks'))
+    import interruptions
+
+    from cnnlstm_mm.streaming import source
+
+    monkeypatch.setattr(source, 'PAUSE', source.PAUSE)
+    monkeypatch.setattr(source, 'LONGEST_PAUSE', source.LONGEST_PAUSE)
+    arguments = [str(ROOT / CONFIG), str(checkpoint), '--count', '14', '--seed', '1']
+    found = interruptions.run(interruptions.argument_parser().parse_args(arguments), tmp_path)
+    assert found['code'] == 2 and 'lost after' in found['error'] and not found['secret']
+    assert sum(found['interruptions'].values()) == 14
+    assert found['sessions'] > 3 and found['video_frames'] >= found['frames'] > 0
+    assert found['longest'] < 10 * found['allowed']  # a hang would last for ever

@@ -3,7 +3,7 @@
 
 const COLORS = ['#4285f4', '#34a853', '#fbbc04', '#ea4335', '#ab47bc',
                 '#00acc1', '#ff7043', '#9e9d24'];
-const TOPK = 5, HISTORY = 150;
+const TOPK = 5, HISTORY = 150, EVENTS = 8;
 const $ = (id) => document.getElementById(id);
 const video = $('video'), chart = $('chart');
 const canvas = document.createElement('canvas');
@@ -11,8 +11,8 @@ const pixels = canvas.getContext('2d', {willReadFrequently: true});
 // With #record in the address, frames are kept for whoever checks the page.
 const record = location.hash === '#record';
 const app = {frames: [], history: [], times: [], used: 0, lost: 0,
-             ended: false, live: false, ready: false};
-let rec = null, busy = false, run = 0;
+             events: [], ended: false, live: false, ready: false};
+let rec = null, detector = null, busy = false, run = 0;
 
 function softmax(scores) {
   const top = Math.max(...scores);
@@ -73,11 +73,35 @@ function drawChart(best) {
   }
 }
 
-function show(scores) {
+// Events that ended, and above them those that go on.
+function showEvents(ended) {
+  app.events.push(...ended);
+  const lines = [
+    ...detector.ongoing.map((event) => ({...event, goes: true})).reverse(),
+    ...app.events.slice(-EVENTS).reverse()];
+  $('events').replaceChildren(...lines.slice(0, EVENTS).map((event) => {
+    const row = document.createElement('li');
+    const end = event.goes ? '...' : event.end.toFixed(2);
+    row.textContent = `${event.start.toFixed(2)} - ${end} s  ${event.label}` +
+      `  ${(100 * event.score).toFixed(0)} %`;
+    row.classList.toggle('goes', Boolean(event.goes));
+    return row;
+  }));
+}
+
+function watch() {
+  const low = Number($('low').value);
+  const high = Math.max(low, Number($('high').value));
+  detector = new EventDetector(
+    rec.labels, {none_class: rec.facts.none_class ?? null, low, high});
+}
+
+function show(scores, time) {
   const shown = rec.facts.probabilities ? Array.from(scores) : softmax(scores);
   app.history.push(shown);
   if (app.history.length > HISTORY) app.history.shift();
   drawChart(drawBars(shown));
+  showEvents(detector.update(shown, time));
   const span = app.times[app.times.length - 1] - app.times[0];
   const fps = app.times.length > 1 ? 1000 * (app.times.length - 1) / span : 0;
   $('fps').textContent = fps.toFixed(1);
@@ -98,7 +122,7 @@ async function take(mine, time) {
   app.times.push(performance.now());
   if (app.times.length > 30) app.times.shift();
   if (record) app.frames.push({image, scores: Array.from(scores), time});
-  show(scores);
+  show(scores, time);
 }
 
 // Every frame that is presented comes here; one that comes while the last is
@@ -145,8 +169,9 @@ function stop() {
 function begin(live) {
   stop();
   rec.reset();
-  Object.assign(app, {frames: [], history: [], times: [], used: 0, lost: 0,
-                      ended: false, live});
+  watch();
+  Object.assign(app, {frames: [], history: [], times: [], events: [], used: 0,
+                      lost: 0, ended: false, live});
   video.playbackRate = 1;
   $('stop').disabled = false;
   return run;
@@ -160,17 +185,46 @@ async function openFile(file) {
   await video.play();
 }
 
+// Phones tell cameras by where they look; names are known once one was used.
+const SIDES = [['any camera', true], ['back camera', {facingMode: 'environment'}],
+               ['front camera', {facingMode: 'user'}]];
+
+function offer(devices = []) {
+  const named = devices.filter(({kind, label}) => kind === 'videoinput' && label)
+    .map(({deviceId, label}) => [label, {deviceId: {exact: deviceId}}]);
+  const chosen = $('which').selectedOptions[0]?.textContent;
+  $('which').replaceChildren(...[...SIDES, ...named].map(([text, wish]) => {
+    const option = new Option(text, JSON.stringify(wish));
+    option.selected = text === chosen;
+    return option;
+  }));
+}
+
 async function openCamera() {
+  if (!navigator.mediaDevices?.getUserMedia) {
+    throw new Error('this browser shows a page its cameras only at an address ' +
+                    `that begins with https:// or at localhost, not at ${location.origin}: ` +
+                    'open it there, or choose a video');
+  }
   const mine = begin(true);
+  const wish = JSON.parse($('which').value);
   say('webcam');
-  const stream = await navigator.mediaDevices.getUserMedia({video: true});
-  if (mine !== run) return;
+  const stream = await navigator.mediaDevices.getUserMedia({video: wish});
+  if (mine !== run) {
+    stream.getTracks().forEach((track) => track.stop());
+    return;
+  }
   video.srcObject = stream;
+  say(stream.getVideoTracks()[0].label || 'webcam');
+  offer(await navigator.mediaDevices.enumerateDevices());
   follow(mine);
   await video.play();
 }
 
-video.addEventListener('ended', () => { app.ended = true; });
+video.addEventListener('ended', () => {
+  app.ended = true;
+  showEvents(detector.finish());
+});
 video.addEventListener('error', () => {
   if (video.getAttribute('src')) {
     fail(new Error('this browser cannot play that file'));
@@ -180,8 +234,21 @@ $('file').addEventListener('change', (event) => {
   if (event.target.files.length) openFile(event.target.files[0]).catch(fail);
 });
 $('camera').addEventListener('click', () => openCamera().catch(fail));
-$('stop').addEventListener('click', () => { stop(); say('stopped'); });
+$('which').addEventListener('change', () => {
+  if (app.live && video.srcObject) openCamera().catch(fail);
+});
+for (const id of ['high', 'low']) {
+  $(id).addEventListener('change', () => { if (rec) watch(); });
+}
+$('stop').addEventListener('click', () => {
+  stop();
+  showEvents(detector.finish());
+  say('stopped');
+});
 window.app = app;
+$('high').value = 0.6;
+$('low').value = 0.3;
+offer();
 StepRecognizer.load('.').then((loaded) => {
   rec = loaded;
   app.ready = true;

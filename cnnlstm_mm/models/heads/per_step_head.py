@@ -7,9 +7,10 @@ from torch import Tensor, nn
 
 from cnnlstm_mm.models.stepping import State
 from cnnlstm_mm.models.temporal_pool import RunningPool
-from cnnlstm_mm.options import check_fraction, check_int, check_number
+from cnnlstm_mm.options import check_bool, check_fraction, check_int, check_number
 from mmaction.models.heads import BaseHead
 from mmaction.registry import MODELS
+from mmaction.structures import ActionDataSample
 from mmaction.utils import ConfigType, SampleList
 
 LOSS_WEIGHTINGS = ('uniform', 'linear', 'last')
@@ -29,6 +30,7 @@ class PerStepHead(BaseHead):
         loss_weighting: Weight of a step's loss: 'uniform', 'linear', in proportion to its number
             1, 2, ..., or 'last', that of the last step alone. The weights sum to 1.
         clip_len: Steps after which the weights begin again, the neck's ``tbptt_len``; None: never.
+        step_labels: Samples have a label for each step, as AddPauses gives them.
         average_steps: Prediction from the steps: None, the last step; 'score', the mean over the
             steps of the scores before the softmax; 'prob', of those after it.
         dropout_ratio: Dropout before the dense layer, one mask per sample for all steps.
@@ -50,6 +52,7 @@ class PerStepHead(BaseHead):
         in_channels: int,
         loss_weighting: str = 'linear',
         clip_len: int | None = None,
+        step_labels: bool = False,
         average_steps: str | None = None,
         dropout_ratio: float = 0.5,
         init_std: float = 0.01,
@@ -59,6 +62,7 @@ class PerStepHead(BaseHead):
         check_int(num_classes=num_classes, in_channels=in_channels)
         check_int(optional=True, clip_len=clip_len)
         check_fraction(dropout_ratio=dropout_ratio)
+        check_bool(step_labels=step_labels)
         check_number(0, init_std=init_std)
         super().__init__(num_classes, in_channels, loss_cls, **kwargs)
         for name, value, known in (
@@ -69,6 +73,7 @@ class PerStepHead(BaseHead):
                 raise ValueError(f'expected {name} in {known}, got {value!r}; fix: choose one')
         self.loss_weighting = loss_weighting
         self.clip_len = clip_len
+        self.step_labels = step_labels
         self.average_steps = average_steps
         self.init_std = init_std
         self.dropout = nn.Dropout(dropout_ratio)
@@ -131,19 +136,37 @@ class PerStepHead(BaseHead):
 
         Args:
             feats: Features of all steps, [N, C, T, h, w].
-            data_samples: N samples with their labels.
+            data_samples: N samples with their labels, [T] each with ``step_labels``.
             **kwargs: Unused; recognizers pass ``num_segs``.
+
+        Raises:
+            ValueError: With ``step_labels``, for another number of labels.
         """
         scores = self.step_scores(feats)
-        losses = self.loss_by_feat(self._combined(scores), data_samples)
+        samples = self._samples_of_steps(data_samples, scores.shape[1])
+        losses = self.loss_by_feat(self._combined(scores), samples[-1])
         names = [name for name in losses if 'loss' in name]
         losses.update(dict.fromkeys(names, 0.0))
         for t, weight in enumerate(self.loss_weights(scores.shape[1])):
             if weight:
-                step = self.loss_by_feat(scores[:, t], data_samples)
+                step = self.loss_by_feat(scores[:, t], samples[t])
                 for name in names:
                     losses[name] = losses[name] + weight * step[name]
         return losses
+
+    def _samples_of_steps(self, samples: SampleList, steps: int) -> list[SampleList]:
+        if not self.step_labels:
+            return [samples] * steps
+        found = sorted({sample.gt_label.numel() for sample in samples})
+        if found != [steps]:
+            raise ValueError(
+                f'PerStepHead: expected a label for each of {steps} steps, got {found} labels; '
+                'fix: put AddPauses into the train pipeline, or leave step_labels out'
+            )
+        return [
+            [ActionDataSample().set_gt_label(sample.gt_label[t : t + 1]) for sample in samples]
+            for t in range(steps)
+        ]
 
     def loss_weights(self, steps: int) -> list[float]:
         """Weights of the losses of ``steps`` steps, which sum to 1."""

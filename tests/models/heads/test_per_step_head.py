@@ -90,6 +90,21 @@ def test_prediction(average):
         torch.testing.assert_close(parts[:, t], head(x[:, :, : t + 1]))
 
 
+@pytest.mark.parametrize('weighting', ['uniform', 'linear'])
+def test_labels_of_steps(weighting):
+    head = build(step_labels=True, loss_weighting=weighting)
+    x = torch.randn(2, 4, T, 2, 3)
+    labels = torch.tensor([[0, 0, 1, 1, 4, 4], [4, 2, 2, 2, 3, 4]])
+    losses = head.loss(x, samples(*labels))
+    each = F.cross_entropy(each_step(head, x).transpose(1, 2), labels, reduction='none').mean(0)
+    weights = torch.ones(T) if weighting == 'uniform' else torch.arange(1.0, T + 1)
+    torch.testing.assert_close(losses['loss_cls'], (weights * each).sum() / weights.sum())
+    right = (each_step(head, x)[:, -1].argmax(1) == labels[:, -1]).double().mean()
+    assert losses['top1_acc'] == right
+    with pytest.raises(ValueError, match=r'a label for each of 6 steps, got \[1\]'):
+        head.loss(x, samples(1, 2))
+
+
 def test_dropout_keeps_its_mask_over_the_steps():
     head = build(dropout_ratio=0.5).train()
     x = torch.randn(2, 4, 1, 2, 3).repeat(1, 1, T, 1, 1)
