@@ -236,5 +236,5 @@ def test_what_cannot_be_counted_says_what_to_do():
     cfg.test_pipeline = []
     with pytest.raises(ValueError, match='--shape FRAMES HEIGHT WIDTH'):
         complexity(cfg)
-    with pytest.raises(ValueError, match="'TSNLike'.*Recognizer3D"):
+    with pytest.raises(ValueError, match="Recognizer3D.*'TSNLike'"):
         complexity(Config(dict(model=dict(type='TSNLike'))))

@@ -4,6 +4,7 @@ import io
 import os
 import sys
 import tarfile
+import time
 import zipfile
 from pathlib import Path
 
@@ -215,3 +216,16 @@ def test_a_rar_is_unpacked_by_the_first_program_that_can(tmp_path):
     (tmp_path / 'cut.rar').write_bytes(make_rar(files)[:200])
     with pytest.raises(RuntimeError, match='cut.rar, which cannot be unpacked'):
         archives.unpack(tmp_path / 'cut.rar', tmp_path / 'cut')
+
+
+def test_files_of_a_zip_keep_their_times(tmp_path):
+    """Unpacked again they are the same files to whoever compares sizes and times."""
+    for name, date in (('a.zip', (2020, 5, 6, 7, 8, 10)), ('b.zip', (1980, 0, 0, 0, 0, 0))):
+        with zipfile.ZipFile(tmp_path / name, 'w') as archive:
+            info = zipfile.ZipInfo('folder/clip.avi')
+            info.date_time = date
+            archive.writestr(info, b'frames')
+        out = archives.unpack(tmp_path / name, tmp_path / name[0])
+        assert (out / 'folder/clip.avi').read_bytes() == b'frames'
+    stat = (tmp_path / 'a/folder/clip.avi').stat()
+    assert time.localtime(stat.st_mtime)[:6] == (2020, 5, 6, 7, 8, 10)

@@ -220,6 +220,8 @@ def test_ignored_signals_stay_ignored(monkeypatch):
 
     source, before = Source(), signal.getsignal(signal.SIGTERM)
     old = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # Shells start background jobs with SIGINT ignored.
+    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with stream_demo.stopped_by_signals(source):
             os.kill(os.getpid(), signal.SIGHUP)
@@ -232,7 +234,7 @@ def test_ignored_signals_stay_ignored(monkeypatch):
     finally:
         signal.signal(signal.SIGHUP, old)
     assert signal.getsignal(signal.SIGTERM) is before
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.signal(signal.SIGINT, interrupt) is signal.default_int_handler
 
 
 def test_the_reader_of_the_scores_leaves(camera, checkpoint):

@@ -50,7 +50,7 @@ def unpack(source: Path, out: Path, max_size: float | None = None) -> Path:
         )
     stamp = out / '.unpacked'
     size = source.stat().st_size
-    if stamp.is_file() and stamp.read_text() == f'{source.name} {size}':
+    if stamp.is_file() and stamp.read_bytes() == f'{source.name} {size}'.encode():
         return out
     if LATER_VOLUME.search(source.name):
         raise ValueError(
@@ -107,8 +107,25 @@ def _unpack_zip(source: Path, out: Path, limit: int) -> None:
                         written += len(block)
                         _check_size(source, written, limit)
                         file.write(block)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError) as error:
+                _set_time(target, member.date_time)
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        NotImplementedError,
+        OSError,
+        UnicodeError,  # of names
+    ) as error:
         raise _damaged(source, error) from None
+
+
+def _set_time(path: Path, date: tuple[int, ...]) -> None:
+    """Set a file's time as unzip does: unpacked again it is the same file."""
+    try:
+        seconds = time.mktime((*date, 0, 0, -1))
+        os.utime(path, (seconds, seconds))
+    except (OverflowError, ValueError):  # a date that cannot be
+        return
 
 
 def _unpack_tar(source: Path, out: Path, limit: int) -> None:

@@ -23,7 +23,7 @@ def sigmoid(x, HARD: tl.constexpr):
 
     A saturated gate is exactly 1, which an approximate division is not.
     """
-    if HARD:
+    if HARD != 0:
         return tl.minimum(tl.maximum(x + 0.5 / HARD, 0) * HARD, 1)
     return tl.sigmoid(x)
 
@@ -31,7 +31,7 @@ def sigmoid(x, HARD: tl.constexpr):
 @triton.jit
 def slope(gate, HARD: tl.constexpr):
     """The activation's derivative, from its value."""
-    if HARD:
+    if HARD != 0:
         return ((gate > 0) & (gate < 1)).to(gate.dtype) * HARD
     return gate * (1 - gate)
 
