@@ -86,6 +86,37 @@ def test_autocast(options, dtype, clip):
     close(grad, want_grad, 5e-2)
 
 
+@pytest.mark.parametrize('frames', [4, 9])
+@pytest.mark.parametrize('reverse', [False, True])
+def test_gradients_of_long_clips_under_autocast(frames, reverse):
+    """Cell states between those that are kept are computed again."""
+    layer = ConvLSTM(3, 4, go_backwards=reverse)
+    x = torch.randn(2, frames, 3, 6, 5, requires_grad=True)
+    grads = []
+    for layer.fused in (True, False):
+        with torch.autocast('cpu', torch.bfloat16):
+            output, (_, c) = layer(x)
+        loss = output.float().square().sum() + c.square().sum()
+        grads.append(torch.autograd.grad(loss, [x, *layer.parameters()]))
+    for got, want in zip(*grads):
+        assert (got - want).norm() < 2e-2 * want.norm()
+
+
+def test_weight_gradients_of_many_chunks_in_bfloat16(monkeypatch):
+    """Their sum is taken in float32."""
+    monkeypatch.setattr('cnnlstm_mm.layers.separable.CHUNK', 1)
+    layer = ConvLSTM(3, 4, gate_conv='depthwise').bfloat16()
+    exact = copy.deepcopy(layer).double()
+    exact.fused = False
+    x = torch.rand(16, 16, 3, 6, 5).bfloat16()
+    grads = []
+    for one in (layer, exact):
+        output = one(x.to(one.weight_ih_l0.dtype))[0]
+        output.backward(torch.ones_like(output))
+        grads.append(one.weight_ih_l0.grad.double())
+    assert (grads[0] - grads[1]).norm() < 1e-2 * grads[1].norm()
+
+
 @pytest.mark.parametrize('gate_conv', GATES)
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float64])
 def test_layer_in_another_dtype(dtype, gate_conv, clip):

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from helpers.support import run_python
 from test_conv_lstm import check, relative
 
-from cnnlstm_mm.layers import ConvLSTM, convolution, dispatch, winograd
+from cnnlstm_mm.layers import ConvLSTM, MinConvLSTM, convolution, dispatch, winograd
 from cnnlstm_mm.layers.dispatch import Problem, choose
 from cnnlstm_mm.layers.geometry import Geometry, geometry
 
@@ -162,6 +162,18 @@ def test_values_that_are_not_finite_stay_where_a_convolution_puts_them(
         assert relative(a.nan_to_num(), b.nan_to_num()) < 1e-5
 
 
+@pytest.mark.parametrize('value', [float('inf'), float('nan')])
+def test_values_that_are_not_finite_in_min_conv_lstm(value):
+    layer, x = MinConvLSTM(256, 256), torch.randn(2, 6, 256, 9, 9)
+    x[1, 1, 5, 0, 2] = value
+    results = []
+    with torch.no_grad():
+        for layer.fused in (True, False):
+            results.append(layer(x)[0])
+    assert torch.equal(*(r.isnan() for r in results))
+    assert relative(*(r.nan_to_num() for r in results)) < 1e-5
+
+
 def test_frames_that_no_sample_has():
     layer, x = ConvLSTM(256, 256, bidirectional=True), torch.randn(2, 5, 256, 7, 7)
     lengths = torch.tensor([2, 1])
@@ -188,7 +200,7 @@ def test_inference_mode_leaves_training_be():
 MEMORY = """
 import gc, threading, torch
 from pathlib import Path
-from cnnlstm_mm.layers import ConvLSTM, dispatch
+from cnnlstm_mm.layers import ConvLSTM, MinConvLSTM, dispatch
 
 dispatch.fast_products = lambda: True
 torch.set_num_threads(1)

@@ -48,9 +48,10 @@ def test_steps_chunks_and_clip_agree(name, pool, residual):
 
 
 @pytest.mark.parametrize('residual', [False, True])
+@pytest.mark.parametrize('pool', ['mean', 'last'])
 @pytest.mark.parametrize('name, options', CAUSAL)
-def test_options_step_by_step(name, options, residual):
-    agree(double(name, 'mean', residual=residual, **options))
+def test_options_step_by_step(name, options, pool, residual):
+    agree(double(name, pool, residual=residual, **options))
 
 
 def agree(neck):
