@@ -94,6 +94,8 @@ def test_class_names_fit_or_are_refused(tmp_path):
     assert read_labels(cfg, 2) == ['jump', 'run']
     with pytest.raises(ValueError, match='names 2 classes, and the model has 3'):
         read_labels(cfg, 3)
+    cfg.none_class = 2  # the class of pauses, which no list has
+    assert read_labels(cfg, 3) == ['jump', 'run', 'none']
     with pytest.raises(FileNotFoundError):
         read_labels(cfg, 2, str(tmp_path / 'gone.txt'))
 

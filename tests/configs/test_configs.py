@@ -47,7 +47,7 @@ def test_the_pipelines_of_a_recipe(path):
 def test_classes_views_and_frames(path):
     cfg = load(path)
     classes = CLASSES[path.stem.removesuffix('_features').rpartition('_')[2]]
-    assert cfg.model.cls_head.num_classes == classes
+    assert cfg.model.cls_head.num_classes == classes + ('none_class' in cfg)
     assert cfg.model.cls_head.average_clips == 'prob'
     for mode in MODES:
         pipeline = cfg[f'{mode}_dataloader'].dataset.pipeline

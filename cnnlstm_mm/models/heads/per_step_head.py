@@ -30,7 +30,7 @@ class PerStepHead(BaseHead):
         loss_weighting: Weight of a step's loss: 'uniform', 'linear', in proportion to its number
             1, 2, ..., or 'last', that of the last step alone. The weights sum to 1.
         clip_len: Steps after which the weights begin again, the neck's ``tbptt_len``; None: never.
-        step_labels: Samples have a label for each step, as AddPauses gives them.
+        step_labels: Samples may have a label for each step, as AddPauses gives them.
         average_steps: Prediction from the steps: None, the last step; 'score', the mean over the
             steps of the scores before the softmax; 'prob', of those after it.
         dropout_ratio: Dropout before the dense layer, one mask per sample for all steps.
@@ -158,13 +158,14 @@ class PerStepHead(BaseHead):
         if not self.step_labels:
             return [samples] * steps
         found = sorted({sample.gt_label.numel() for sample in samples})
-        if found != [steps]:
+        if not {1, steps}.issuperset(found):
             raise ValueError(
-                f'PerStepHead: expected a label for each of {steps} steps, got {found} labels; '
-                'fix: put AddPauses into the train pipeline, or leave step_labels out'
+                f'PerStepHead: expected one label or one for each of {steps} steps, got {found} '
+                'labels; fix: let AddPauses label what the pipeline gives'
             )
+        labels = [sample.gt_label.expand(steps) for sample in samples]
         return [
-            [ActionDataSample().set_gt_label(sample.gt_label[t : t + 1]) for sample in samples]
+            [ActionDataSample().set_gt_label(label[t : t + 1]) for label in labels]
             for t in range(steps)
         ]
 

@@ -101,8 +101,12 @@ def test_labels_of_steps(weighting):
     torch.testing.assert_close(losses['loss_cls'], (weights * each).sum() / weights.sum())
     right = (each_step(head, x)[:, -1].argmax(1) == labels[:, -1]).double().mean()
     assert losses['top1_acc'] == right
-    with pytest.raises(ValueError, match=r'a label for each of 6 steps, got \[1\]'):
-        head.loss(x, samples(1, 2))
+    # One label is that of all steps.
+    alone = build(loss_weighting=weighting)
+    alone.load_state_dict(head.state_dict())
+    assert head.loss(x, samples(1, 2)) == alone.loss(x, samples(1, 2))
+    with pytest.raises(ValueError, match=r'one for each of 6 steps, got \[3\]'):
+        head.loss(x, samples(labels[0, :3], labels[1, :3]))
 
 
 def test_dropout_keeps_its_mask_over_the_steps():
