@@ -31,7 +31,12 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """Skip tests of the marker gpu where PyTorch finds no CUDA device."""
+    """Files with slow tests first; skip tests of the marker gpu without a CUDA device.
+
+    A worker that begins a long file last would keep the other ones waiting.
+    """
+    slow = {item.path for item in items if item.get_closest_marker('slow')}
+    items.sort(key=lambda item: item.path not in slow)
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker('gpu'):

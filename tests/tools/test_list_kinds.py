@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from helpers.support import ROOT, run_python
+from helpers.support import ROOT, run_tool
 from mmengine.config import Config
 
 
@@ -37,7 +37,7 @@ def config(quickstart_data, tmp_path):
 
 
 def run(*args):
-    done = run_python(*args)
+    done = run_tool(*args)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 
@@ -72,6 +72,6 @@ def test_several_labels_are_refused_before_the_analysis(config):
     cfg = Config.fromfile(config)
     cfg.test_dataloader.dataset.update(multi_class=True, num_classes=8)
     cfg.dump(config)
-    done = run_python('tools/analysis/temporal_probe.py', config, 'none.pth')
+    done = run_tool('tools/analysis/temporal_probe.py', config, 'none.pth')
     assert done.returncode != 0
     assert 'expected one label per video' in done.stderr and 'list.txt' in done.stderr
