@@ -1,6 +1,7 @@
 """Seeds, threads, markers, real clips and a small built-in data set for the tests."""
 
 import os
+import signal
 from pathlib import Path
 
 # Before PyTorch and numpy start their threads. The processes that tests start inherit it, and
@@ -20,6 +21,8 @@ from mmengine.registry import init_default_scope
 import cnnlstm_mm  # noqa: F401
 
 torch.set_num_threads(1)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background jobs
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 cv2.setNumThreads(1)  # its threads are lost in a fork, which then waits for them for ever
 
 

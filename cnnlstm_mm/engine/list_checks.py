@@ -48,7 +48,7 @@ def check_lists(cfg: Config, modes: Iterable[str]) -> None:
             needed = not (several or dataset.get('store')) and not (
                 mode == 'test' and only_dumps(cfg)
             )
-            name = list_path(dataset) or str(dataset['store'])
+            name = list_path(dataset) or f'{dataset["store"]}, {dataset.get("split", "train")}'
             check_labels(name, rows, classes, needed, mode == 'test')
 
 

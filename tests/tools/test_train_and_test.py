@@ -43,6 +43,12 @@ def small(data, *options):
     ]
 
 
+def metrics_of(work_dir):
+    """What the test of a work directory wrote beside its log."""
+    (found,) = [p for p in work_dir.glob('*/*.json') if p.name != 'run_identity.json']
+    return json.loads(found.read_text())
+
+
 def logged(work_dir):
     """All scalars that the runs in ``work_dir`` logged, oldest first."""
     lines = []
@@ -113,18 +119,14 @@ def test_test_gives_the_accuracy_that_validation_gave(
         *small(quickstart_data, 'test_dataloader.batch_size=6'),
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    metrics = [
-        json.loads(path.read_text())
-        for path in tmp_path.glob('*/*.json')
-        if path.name != 'run_identity.json'
-    ]
+    metrics = metrics_of(tmp_path)
     for key in ('acc/top1', 'acc/top5', 'acc/mean1'):
-        assert metrics[0][key] == validated[key]
+        assert metrics[key] == validated[key]
 
     results = pickle.loads((tmp_path / 'scores.pkl').read_bytes())
     right = [int(r['pred_score'].argmax()) == int(r['gt_label']) for r in results]
     assert len(right) == 16
-    assert sum(right) / len(right) == pytest.approx(metrics[0]['acc/top1'])
+    assert sum(right) / len(right) == pytest.approx(metrics['acc/top1'])
     shown = list((tmp_path / 'shown').rglob('*.png'))
     assert len(shown) == 2 * 16  # videos 0 and 8, 16 frames each
 
@@ -154,7 +156,7 @@ def test_two_processes_on_the_cpu_train_and_test(quickstart_data, tmp_path):
     log = run(
         'tools/dist_test.sh', CONFIG, checkpoint, 2, '--work-dir', tmp_path / 'test', *options
     )
-    metrics = json.loads(next((tmp_path / 'test').glob('*/*.json')).read_text())
+    metrics = metrics_of(tmp_path / 'test')
     validated = [line for line in logged(tmp_path) if 'acc/top1' in line][-1]
     assert metrics['acc/top1'] == validated['acc/top1']
 
