@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
 from cnnlstm_mm.cli import run_command
+from cnnlstm_mm.datasets.decoder_guard import name_dead_decoders
 from cnnlstm_mm.engine.launch import apply_flip_labels, load_config
 from cnnlstm_mm.memory import keep_freed_memory
 from cnnlstm_mm.options import check_int
@@ -114,13 +115,16 @@ def compute(args: argparse.Namespace) -> tuple[dict, dict[str, str]]:
         print(f'{len(clips) - len(left)} of {len(clips)} files are answered in {args.jsonl}.')
     broken = {}
     try:
-        with Progress(
-            TextColumn('{task.description}'),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-        ) as progress:
+        with (
+            name_dead_decoders(),
+            Progress(
+                TextColumn('{task.description}'),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+            ) as progress,
+        ):
             bar = progress.add_task('Files', total=len(clips), completed=len(clips) - len(left))
             for batch in predict(model, cfg, left, args.batch_size, args.workers):
                 for name, scores in batch:

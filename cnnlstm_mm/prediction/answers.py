@@ -72,7 +72,7 @@ class AnswerFile:
             raise ValueError(f'{self.path} was made with {truncate_list(differences)}; {fix}')
 
     def _read(self, path: Path) -> None:
-        written = path.stat().st_mtime
+        written = path.stat().st_mtime_ns
         for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), 1):
             try:
                 answer = json.loads(line)
@@ -82,8 +82,8 @@ class AnswerFile:
                     f'{path}, line {number}: expected a file and its classes, got {line[:60]!r} '
                     f'({error}); fix: remove that line'
                 ) from None
-            with suppress(OSError):  # a file that is gone keeps its answer
-                if stat(name).st_ctime > written:
+            with suppress(OSError):  # the answer of a file that is gone stays
+                if stat(name).st_ctime_ns >= written:
                     self._new = True
                     continue
             self.answers[name] = best

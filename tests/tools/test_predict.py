@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import pickle
+import signal
 
 import pytest
 import torch
@@ -12,6 +13,8 @@ from helpers.stream_models import build
 from helpers.support import ROOT, load_tool, process_state, run_python, run_tool
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+
+from cnnlstm_mm.datasets.checked_video_dataset import CheckedReading
 
 CONFIG = 'configs/mobilenet_convlstm_quickstart.py'
 TOOL = 'tools/predict.py'
@@ -333,3 +336,21 @@ def test_as_a_process(checkpoint, folder):
     assert [f'{one["score"]:.4f}' for one in found] == [
         line.split()[-1] for line in (first, second)
     ]
+
+
+@pytest.mark.slow
+def test_a_decoder_that_ends_its_process_is_named(checkpoint, folder, tmp_path, monkeypatch):
+    read = CheckedReading._decode
+
+    def dies(self, results):
+        if results['filename'].endswith('c.AVI'):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return read(self, results)
+
+    monkeypatch.setattr(CheckedReading, '_decode', dies)
+    args = (folder, '--workers', 1, '--batch-size', 1, '--jsonl', tmp_path / 'a.jsonl')
+    done = predict(checkpoint, *args, code=2)
+    assert str(folder / 'c.AVI') in done.stderr and '--jsonl' in done.stderr
+    monkeypatch.undo()
+    predict(checkpoint, *args)
+    assert len(answers(tmp_path / 'a.jsonl')) == 3
