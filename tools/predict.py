@@ -49,7 +49,8 @@ def argument_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--csv', help='write file, rank1_class, rank1_score, ... here')
     parser.add_argument(
-        '--jsonl', help='write a JSON object a file here; a later run goes on with it'
+        '--jsonl',
+        help='write a JSON object a file here, and its settings beside it; a later run goes on with it',
     )
     parser.add_argument('--batch-size', type=int, help="videos a batch; default: the config's")
     parser.add_argument('--workers', type=int, help="decoding processes; default: the config's")

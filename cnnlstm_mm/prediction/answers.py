@@ -18,7 +18,7 @@ from cnnlstm_mm.storage import differing_settings, write_json, write_text
 from cnnlstm_mm.text import truncate_list
 
 Best = list[dict[str, Any]]  # the best classes of a file, the best one first
-SECONDS = 10  # between writes: what a killed run loses
+SECONDS = 10  # between writes, or 20 times what one takes: what a killed run loses
 
 
 def best_classes(scores: Tensor, labels: Sequence[str], topk: int) -> Best:
@@ -48,7 +48,7 @@ class AnswerFile:
         # A device or a pipe, such as /dev/stdout, is written once.
         self.special = path is not None and osp.exists(path) and not osp.isfile(path)
         self.answers: dict[str, Best] = {}
-        self._new, self._written = False, time.monotonic()
+        self._new, self._due = False, time.monotonic() + SECONDS
         if path is not None and osp.isfile(path):
             self._check_settings(Path(self.settings_file))
             self._read(Path(path))
@@ -92,13 +92,14 @@ class AnswerFile:
         """Keep the answer of a file."""
         self.answers[name] = best
         self._new = True
-        if time.monotonic() - self._written > SECONDS and not self.special:
+        if time.monotonic() > self._due and not self.special:
             self.write()
 
     def write(self) -> None:
         """Write what is new."""
         if self.path is None or not self._new:
             return
+        began = time.monotonic()
         if not osp.exists(self.path):
             write_json(self.settings_file, self.settings, indent=1)
         lines = [
@@ -106,7 +107,8 @@ class AnswerFile:
             for name, best in self.answers.items()
         ]
         write_text(self.path, '\n'.join([*lines, '']))
-        self._new, self._written = False, time.monotonic()
+        ended = time.monotonic()
+        self._new, self._due = False, ended + max(SECONDS, 20 * (ended - began))
 
 
 def write_csv(path: str, answers: dict[str, Best], topk: int) -> None:

@@ -86,6 +86,8 @@ def _in_folder(root: str, dataset: dict[str, Any]) -> list[dict[str, Any]]:
     if not reads_frames(dataset):
         return [_clip(osp.join(root, name), dataset) for name in find_videos(Path(root))]
     template, clips = _template(dataset), []
+    if dataset.get('modality', 'RGB') != 'RGB':  # two pictures a step: lists alone
+        return []
     for folder, folders, names in os.walk(root):
         folders.sort()
         clip, present, total = _clip(folder, dataset), set(names), 0

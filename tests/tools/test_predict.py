@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import signal
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from cnnlstm_mm.datasets.checked_video_dataset import CheckedReading
+from cnnlstm_mm.prediction import answers as answer_files
 
 CONFIG = 'configs/mobilenet_convlstm_quickstart.py'
 TOOL = 'tools/predict.py'
@@ -354,3 +356,23 @@ def test_a_decoder_that_ends_its_process_is_named(checkpoint, folder, tmp_path, 
     monkeypatch.undo()
     predict(checkpoint, *args)
     assert len(answers(tmp_path / 'a.jsonl')) == 3
+
+
+def test_answers_are_written_now_and_then(tmp_path, monkeypatch):
+    """So that a killed run loses little."""
+    clock = [0.0]
+    monkeypatch.setattr(answer_files, 'time', SimpleNamespace(monotonic=lambda: clock[0]))
+    path = tmp_path / 'a.jsonl'
+    (tmp_path / 'a.jsonl.settings.json').write_text('{"topk": 9}')  # of a file that is gone
+    file = answer_files.AnswerFile(str(path), dict(topk=1))
+    best = [{'class': 'a', 'label': 0, 'score': 1.0}]
+    file.add('a', best)
+    assert not path.exists()
+    clock[0] = answer_files.SECONDS + 1
+    file.add('b', best)
+    assert list(answers(path)) == ['a', 'b']
+    file.add('c', best)
+    assert list(answers(path)) == ['a', 'b']
+    file.write()
+    again = answer_files.AnswerFile(str(path), dict(topk=1))
+    assert again.answers == file.answers == dict(a=best, b=best, c=best)
