@@ -153,14 +153,16 @@ def normalization(preprocessor: Any) -> dict[str, Any]:
     return dict(values, to_rgb=bool(getattr(preprocessor, 'to_rgb', False)))
 
 
-def read_labels(cfg: Config, num_classes: int, path: str | None = None) -> list[str]:
+def read_labels(
+    cfg: Config, num_classes: int, path: str | Sequence[str] | None = None
+) -> list[str]:
     """Read the class names, one a line.
 
     Args:
         cfg: The config; the default of ``path`` is ``label_map.txt`` in its ``data_root``, then
             the class names of its test or training data set, see :func:`class_names_of`.
         num_classes: Outputs of the classifier.
-        path: A file of class names.
+        path: A file of class names, or these.
 
     Returns:
         ``num_classes`` names; 'class 0' and so on where the default file is missing. The class
@@ -173,7 +175,7 @@ def read_labels(cfg: Config, num_classes: int, path: str | None = None) -> list[
     given = path or _given_names(cfg)
     if given is None:
         return [f'class {k}' for k in range(num_classes)]
-    labels = list(given) if isinstance(given, (list, tuple)) else read_lines(given)
+    labels = read_lines(given) if isinstance(given, (str, Path)) else list(given)
     if cfg.get('none_class') == len(labels) == num_classes - 1:
         labels.append('none')
     if len(labels) != num_classes:

@@ -166,7 +166,7 @@ def check_labels(
     ]
     cure = f'write "path label", {cure}'
     if testing:
-        cure += '; tools/test.py --dump FILE.pkl writes the scores of a list that has no labels'
+        cure += '; tools/predict.py, or tools/test.py --dump FILE.pkl, takes a list without labels'
     if labelled:
         bare = [(number, path) for number, path, labels in rows if not labels]
         faults += [Fault(number, f'{path} has no label', cure) for number, path in bare]

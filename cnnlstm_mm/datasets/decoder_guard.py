@@ -109,7 +109,8 @@ def name_dead_decoders() -> Iterator[None]:
                 f'the decoder ended the process of a data loader on{listed}\n'
                 '(or the machine had no memory left: see dmesg). Take it off the list; '
                 'tools/data/prepare_*.py decode every video in a separate process and leave '
-                'such ones out. Then go on with --resume.'
+                'such ones out. Then start again: tools/train.py goes on with --resume, '
+                'tools/predict.py with --jsonl.'
             ) from error
         finally:
             del os.environ[FOLDER_VARIABLE]

@@ -322,6 +322,10 @@ TOOLS = {
         *('tools/test.py', p.config, trained(p), '--work-dir', p.folder / 'dumped'),
         *('--dump', p.folder / 'dumped/scores.pkl'),
     ),
+    'predict': lambda p: (
+        *('tools/predict.py', p.config, trained(p), p.folder / 'list.txt'),
+        *('--csv', p.folder / 'answers.csv'),
+    ),
     'report': lambda p: (
         *('tools/report.py', p.folder / 'work', '--configs', p.folder),
         *('--json', p.folder / 'results.json'),
@@ -400,8 +404,8 @@ HEAD = """# Lists
 
 Which list goes through which tool. `tests/helpers/list_matrix.py` writes this page, and
 `tests/tools/test_list_matrix.py` runs each cell: it works, or it is refused in one sentence before
-work starts. A test list without labels gives scores (`tools/test.py --dump`). The column
-export_onnx is its `--int8 --calibration LIST`.
+work starts. A list without labels gives scores (`tools/test.py --dump`) and answers
+(`tools/predict.py`). The column export_onnx is its `--int8 --calibration LIST`.
 
 """
 

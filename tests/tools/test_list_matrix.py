@@ -6,7 +6,7 @@ import pytest
 from helpers.list_matrix import KINDS, TOOLS, page, run_kind
 from helpers.support import ROOT
 
-SMALL = ('complexity', 'doctor', 'stream_demo', 'export_onnx')
+SMALL = ('predict', 'complexity', 'doctor', 'stream_demo', 'export_onnx')
 
 
 def show(matrix):

@@ -14,6 +14,8 @@ import pytest
 from helpers.support import ROOT, run_tool
 from helpers.tree import snapshot
 
+from cnnlstm_mm.video_files import find_videos
+
 sys.path.insert(0, str(ROOT / 'tools' / 'data'))
 import preparation
 
@@ -461,7 +463,7 @@ def test_links_in_a_circle_end(clips, tmp_path):
     (videos / 'loop').symlink_to('..')
     (videos / 'abseiling/again').symlink_to(videos)
     (videos / 'a second name').symlink_to(videos / 'abseiling')
-    assert list(preparation.find_videos(videos)) == ['abseiling/a_000001_000011.mp4']
+    assert list(find_videos(videos)) == ['abseiling/a_000001_000011.mp4']
     assert '1 of 2' in prepare(*kinetics_args(videos, table, tmp_path / 'out'))
 
 

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -18,7 +18,6 @@ from rich.progress import track
 
 from cnnlstm_mm.storage import OutputFolder, check_stamp, locked, write_text
 
-VIDEO_SUFFIXES = ('.avi', '.mp4', '.mkv', '.webm', '.mov', '.m4v', '.flv')
 STATES = ('ok', 'short', 'broken', 'missing')
 SECONDS = 300  # that a video may take to decode
 
@@ -99,35 +98,6 @@ def read_lines(path: Path) -> list[str]:
             f'{path}: expected UTF-8 text, got {error.reason} at byte {error.start}; fix: save it '
             'as UTF-8'
         ) from None
-
-
-def find_videos(root: Path, skip: Sequence[Path] = ()) -> dict[str, Path]:
-    """Find all video files under a folder; each folder once, however many links lead to it.
-
-    Args:
-        root (Path): The folder.
-        skip (Sequence[Path]): Folders below it that are left out, such as those of copies.
-
-    Returns:
-        dict[str, Path]: File by its path below ``root``, with slashes.
-    """
-    found = {}
-    seen = {os.path.realpath(root)}
-    left_out = {os.path.join(os.path.realpath(path.parent), path.name) for path in skip}
-    for folder, folders, names in os.walk(root, followlinks=True):
-        place, new = os.path.realpath(folder), []
-        # Links come last: what they lead to is named by its own folder.
-        for name in sorted(folders, key=lambda n: (os.path.islink(os.path.join(folder, n)), n)):
-            real = os.path.realpath(os.path.join(folder, name))
-            if real not in seen and os.path.join(place, name) not in left_out:
-                seen.add(real)
-                new.append(name)
-        folders[:] = new
-        for name in sorted(names):
-            if name.lower().endswith(VIDEO_SUFFIXES) and not name.startswith('.'):
-                path = Path(folder, name)
-                found[path.relative_to(root).as_posix()] = path
-    return dict(sorted(found.items()))
 
 
 def probe(path: str) -> dict[str, Any]:

@@ -36,7 +36,6 @@ from preparation import (
     add_workers,
     check_there,
     check_workers,
-    find_videos,
     link_videos,
     prepared_folder,
     probe_all,
@@ -48,6 +47,7 @@ from preparation import (
 from rich.progress import track
 
 from cnnlstm_mm.storage import atomic_path, is_below
+from cnnlstm_mm.video_files import find_videos
 
 PARTS = ('train', 'val', 'test')
 CLASSES = dict(kinetics400=400, kinetics600=600, kinetics700=700)

@@ -27,7 +27,6 @@ from preparation import (
     add_workers,
     check_there,
     check_workers,
-    find_videos,
     link_videos,
     prepared_folder,
     probe_all,
@@ -37,6 +36,8 @@ from preparation import (
     text_of,
     write_report,
 )
+
+from cnnlstm_mm.video_files import find_videos
 
 PARTS = dict(train='train', test='val')
 SPLITS = (1, 2, 3)

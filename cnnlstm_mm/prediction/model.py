@@ -1,0 +1,190 @@
+"""Scores of clips, by the test pipeline and the model of a config."""
+
+import functools
+import hashlib
+import os.path as osp
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import cv2
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose
+from mmengine.registry import FUNCTIONS
+from mmengine.runner.amp import autocast
+from mmengine.runner.checkpoint import _load_checkpoint, _load_checkpoint_to_model
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from cnnlstm_mm.config import (
+    FRAMES,
+    LISTED,
+    class_names_of,
+    datasets_of,
+    list_path,
+    read_labels,
+    test_pipeline,
+)
+from cnnlstm_mm.datasets.checked_video_dataset import CheckedReading
+from cnnlstm_mm.datasets.path_decord_init import read_by_path
+from cnnlstm_mm.datasets.replacing import BrokenSampleError
+from cnnlstm_mm.models.fit import check_channels, check_fit
+from cnnlstm_mm.run_identity import PATHS_AND_WORKERS, file_hash, flatten
+from cnnlstm_mm.version import __version__
+from cnnlstm_mm.weights import compare, extract_state_dict
+from mmaction.registry import MODELS
+
+Scores = Tensor | str  # [classes], or why there are none
+
+
+def test_dataset(cfg: Config) -> dict[str, Any]:
+    """The innermost test data set of a config that reads videos or folders of frames.
+
+    Raises:
+        ValueError: If it reads something else, as stored features.
+    """
+    datasets = datasets_of(cfg, 'test')
+    if not datasets:
+        raise ValueError('expected a test_dataloader in the config, got none; fix: add one')
+    kind = str(datasets[0].get('type')).removeprefix('mmaction.')
+    if cfg.get('features') is not None or kind == 'CachedFeatureDataset':
+        raise ValueError(
+            'expected a config that reads videos, got one of stored features; fix: join backbone '
+            'and checkpoint with tools/merge_checkpoint.py and name the config of the videos'
+        )
+    if kind not in (*LISTED, *FRAMES):
+        raise ValueError(
+            'expected test data of type CheckedVideoDataset or CheckedRawframeDataset, got '
+            f'{kind}; fix: name a config that reads videos'
+        )
+    return datasets[0]
+
+
+def build_model(cfg: Config, checkpoint: str, device: str) -> nn.Module:
+    """Build the recognizer of a config with the weights of a checkpoint, as a test does.
+
+    Raises:
+        FileNotFoundError, RuntimeError, ValueError: If the checkpoint is missing or lacks weights
+            of the model, or the config cannot give one score a class, or there is no such device.
+    """
+    check_fit(cfg.get('model'))
+    if '://' not in checkpoint and not osp.isfile(checkpoint):
+        raise FileNotFoundError(f'expected a checkpoint, got {checkpoint}: no such file')
+    try:
+        torch.zeros(1, device=device)
+    except (AssertionError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f'--device: expected cpu or a GPU here, got {device} ({reason})') from None
+    model = MODELS.build(cfg.model)
+    check_channels(model)
+    if getattr(model.cls_head, 'average_clips', 'prob') is None:
+        raise ValueError(
+            "model.cls_head.average_clips: expected 'score' or 'prob', got None, which keeps the "
+            "scores of each clip apart; fix: --cfg-options model.cls_head.average_clips='prob'"
+        )
+    loaded = _load_checkpoint(checkpoint, map_location='cpu')
+    found = compare(extract_state_dict(loaded, checkpoint), model, checkpoint)
+    if found.missing or found.reshaped:
+        raise RuntimeError(
+            f'{checkpoint} does not fit the config. {found} fix: name the config that it was '
+            'trained with.'
+        )
+    _load_checkpoint_to_model(model, loaded, strict=False)
+    return model.to(device).eval()
+
+
+def class_names(cfg: Config, num_classes: int, path: str | None = None) -> list[str]:
+    """Class names: of a file, else of the test data, else ``label_map.txt`` beside their list.
+
+    See :func:`read_labels` for what comes after these, 'class 0' and so on at last.
+    """
+    dataset = test_dataset(cfg)
+    beside = osp.join(osp.dirname(list_path(dataset)), 'label_map.txt')
+    given = path or class_names_of(dataset) or (beside if osp.isfile(beside) else None)
+    return read_labels(cfg, num_classes, given)
+
+
+def settings_of(cfg: Config, checkpoint: str, labels: list[str], topk: int) -> dict[str, Any]:
+    """What answers depend on: values by name, as JSON gives them back."""
+    parts = dict(model=cfg.model, dataset=test_dataset(cfg), test_cfg=cfg.get('test_cfg') or {})
+    config = {
+        key: value
+        for key, value in flatten(parts).items()
+        if not {'data_prefix', 'metainfo'} & set(key.split('.'))
+        and key.split('.')[-1] not in (*PATHS_AND_WORKERS, 'label_file', 'delimiter')
+    }
+    weights = file_hash(checkpoint) if osp.isfile(checkpoint) else checkpoint
+    digest = hashlib.sha256('\n'.join(labels).encode()).hexdigest()
+    names = f'{len(labels)}, SHA-256 {digest[:12]}'
+    return dict(version=__version__, checkpoint_sha256=weights, topk=topk, classes=names, **config)
+
+
+class _Clips(CheckedReading, Dataset[Any]):
+    """Clips, packed by a test pipeline; (file, reason) for those that cannot be read."""
+
+    def __init__(self, clips: Sequence[dict[str, Any]], cfg: Config) -> None:
+        dataset = test_dataset(cfg)
+        self.clips = clips
+        self.set_decode_timeout(dataset.get('decode_timeout', 120.0))
+        self.pipeline = Compose(read_by_path(test_pipeline(cfg), dataset.get('decoder')))
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def get_data_info(self, idx: int) -> dict[str, Any]:
+        return dict(self.clips[idx])
+
+    def __getitem__(self, idx: int) -> tuple[str, Any]:
+        name = self.clips[idx]['filename']
+        try:
+            return name, self.read(idx) or 'the test pipeline leaves it out'
+        except (ImportError, MemoryError):
+            raise
+        except BrokenSampleError as error:
+            return name, error.reason
+        except Exception as error:
+            return name, f'{type(error).__name__}: {error}'
+
+
+def predict(
+    model: Any,
+    cfg: Config,
+    clips: Sequence[dict[str, Any]],
+    batch_size: int | None = None,
+    workers: int | None = None,
+) -> Iterator[list[tuple[str, Scores]]]:
+    """Compute the scores of clips, which are those of a test on the same files.
+
+    Args:
+        model: See :func:`build_model`.
+        cfg: Its config.
+        clips: See :func:`find_inputs`.
+        batch_size: Clips a batch; by default the test loader's.
+        workers: Decoding processes; by default the test loader's.
+
+    Yields:
+        (file, scores [classes] or the reason why there are none) of each clip of a batch.
+    """
+    loader = cfg.test_dataloader
+    options = dict(loader.get('collate_fn') or dict(type='pseudo_collate'))
+    collate = functools.partial(FUNCTIONS.get(options.pop('type')), **options)
+    batches = DataLoader(
+        _Clips(clips, cfg),
+        batch_size or loader.get('batch_size', 1),
+        num_workers=loader.get('num_workers', 0) if workers is None else workers,
+        collate_fn=list,
+        worker_init_fn=_start_worker,
+    )
+    half = bool((cfg.get('test_cfg') or {}).get('fp16'))
+    for batch in batches:
+        answers: dict[str, Scores] = dict(batch)
+        good = [(name, data) for name, data in batch if not isinstance(data, str)]
+        if good:
+            with torch.no_grad(), autocast(enabled=half):
+                samples = model.test_step(collate([data for _, data in good]))
+            answers.update((name, s.pred_score.cpu()) for (name, _), s in zip(good, samples))
+        yield list(answers.items())
+
+
+def _start_worker(number: int) -> None:
+    cv2.setNumThreads(0)  # its threads are lost in a fork
