@@ -5,9 +5,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.dataset import Compose
 
 from cnnlstm_mm.config import nested_dicts
 from cnnlstm_mm.options import check_int, check_number
+from mmaction.apis import inference
+from mmaction.apis.inferencers import actionrecog_inferencer
 from mmaction.datasets.transforms import DecordInit
 from mmaction.registry import TRANSFORMS
 
@@ -90,6 +93,17 @@ def apply_path_readers(cfg: Config) -> None:
     for node in nested_dicts(cfg._cfg_dict):
         if node.get('pipeline') and not str(node.get('type')).startswith('Checked'):
             node['pipeline'] = read_by_path(node['pipeline'])
+
+
+class PathCompose(Compose):
+    """The pipeline of MMAction2's inferencers and inference_recognizer, by :func:`read_by_path`."""
+
+    def __init__(self, transforms: Sequence[Any] | None) -> None:
+        super().__init__(read_by_path(transforms or ()))
+
+
+for _module in (inference, actionrecog_inferencer):
+    _module.Compose = PathCompose
 
 
 def _is(transform: Any, *kinds: str) -> bool:
