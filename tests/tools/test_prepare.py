@@ -14,6 +14,7 @@ import pytest
 from helpers.support import ROOT, run_tool
 from helpers.tree import snapshot
 
+from cnnlstm_mm.storage import OutputFolder
 from cnnlstm_mm.video_files import find_videos
 
 sys.path.insert(0, str(ROOT / 'tools' / 'data'))
@@ -506,3 +507,12 @@ def test_two_at_once(ucf, tmp_path):
     assert done.returncode == 2 and done.stderr.count('\n') == 1
     assert f'in use by prepare_ucf101 (process {os.getpid()} on' in done.stderr
     assert not os.listdir(tmp_path)
+
+
+def test_the_report_is_named_below_the_clips(tmp_path, capsys):
+    report = dict(clips=2, classes=1, missing=['a'], broken={'b': 'no frames'}, extra=[], short={})
+    preparation.write_report(report, OutputFolder(tmp_path), 'report.json')
+    said = capsys.readouterr().out
+    assert '  a\n' in said and '  b (no frames)\n' in said
+    assert said.endswith(f'Report: {tmp_path / "report.json"}\n')
+    assert json.loads((tmp_path / 'report.json').read_text()) == report

@@ -350,9 +350,9 @@ def write_report(report: dict, output: OutputFolder, name: str) -> None:
         if names:
             reasons = names if isinstance(names, dict) else {}
             print(f'{len(names)} {state}:')
-            for name in list(names)[:10]:
-                reason = f' ({reasons[name]})' if name in reasons else ''
-                print(f'  {name}{reason}')
+            for clip in list(names)[:10]:
+                reason = f' ({reasons[clip]})' if clip in reasons else ''
+                print(f'  {clip}{reason}')
             if len(names) > 10:
                 print('  ...')
     print(f'Report: {output.root / name}')
