@@ -85,7 +85,8 @@ def apply_balanced_weights(cfg: Config, modes: Sequence[str]) -> None:
     weights = None
     if 'train' in modes:
         dataset = cfg.train_dataloader.dataset
-        if any(node.get('type') == 'ClassBalancedDataset' for node in nested_dicts(dataset)):
+        kinds = {str(node.get('type')).rpartition('.')[2] for node in nested_dicts(dataset)}
+        if 'ClassBalancedDataset' in kinds:
             raise ValueError(
                 "class_weight='balanced': expected clips as often as the list has them, got "
                 'ClassBalancedDataset, which repeats those of rare classes; fix: drop one of both'

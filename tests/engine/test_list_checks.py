@@ -87,8 +87,9 @@ def test_class_weights_of_wrapped_and_joined_lists(cfg, tmp_path):
     assert cfg.model.cls_head.loss_cls.class_weight is None
 
 
-def test_balanced_twice_is_refused(cfg):
-    balanced = dict(type='ClassBalancedDataset', oversample_thr=0.5)
+@pytest.mark.parametrize('scope', ['', 'mmengine.'])
+def test_balanced_twice_is_refused(cfg, scope):
+    balanced = dict(type=f'{scope}ClassBalancedDataset', oversample_thr=0.5)
     cfg.train_dataloader.dataset = dict(balanced, dataset=cfg.train_dataloader.dataset)
     cfg.model.cls_head.loss_cls = dict(type='CrossEntropyLoss', class_weight='balanced')
     with pytest.raises(ValueError, match='ClassBalancedDataset.*drop one of both'):
