@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import multiprocessing
 import os
 import re
 import tempfile
@@ -100,8 +101,9 @@ def name_dead_decoders() -> Iterator[None]:
         os.environ[FOLDER_VARIABLE] = folder
         try:
             yield
-        except RuntimeError as error:
-            names = _read_by_the_dead(str(error), Path(folder))
+        # A worker may end while its tensors are fetched, which breaks that connection.
+        except (RuntimeError, ConnectionError, EOFError) as error:
+            names = _read_by_the_dead(error, Path(folder))
             if not names:
                 raise
             listed = ''.join(f'\n  {name}' for name in names)
@@ -116,10 +118,16 @@ def name_dead_decoders() -> Iterator[None]:
             del os.environ[FOLDER_VARIABLE]
 
 
-def _read_by_the_dead(message: str, folder: Path) -> list[str]:
-    found = re.search(r'DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)', message)
+def _read_by_the_dead(error: Exception, folder: Path) -> list[str]:
+    if isinstance(error, RuntimeError):
+        found = re.search(r'DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)', str(error))
+        processes = re.findall(r'\d+', found[1]) if found else []
+    else:
+        alive = {str(process.pid) for process in multiprocessing.active_children()}
+        notes = (path.name for path in folder.iterdir() if path.name.isdigit())
+        processes = [name for name in notes if name not in alive]
     names = []
-    for process in re.findall(r'\d+', found[1]) if found else []:
+    for process in processes:
         with contextlib.suppress(OSError):
             names.append(os.fsdecode((folder / process).read_bytes()))
     return [name for name in names if name]

@@ -3,12 +3,13 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from torch.utils.data import DataLoader
 
 from cnnlstm_mm.datasets import CheckedVideoDataset
-from cnnlstm_mm.datasets.decoder_guard import name_dead_decoders, run_with_timeout
+from cnnlstm_mm.datasets.decoder_guard import FOLDER_VARIABLE, name_dead_decoders, run_with_timeout
 from cnnlstm_mm.datasets.replacing import BrokenSampleError
 from mmaction.registry import TRANSFORMS
 
@@ -78,3 +79,12 @@ def test_a_video_that_ends_the_process_is_named(tmp_path):
     with pytest.raises(RuntimeError, match='another'):
         with name_dead_decoders():
             raise RuntimeError('another')
+
+
+@pytest.mark.parametrize('error', [ConnectionResetError(104, 'reset'), EOFError()])
+def test_a_worker_that_ends_while_its_tensors_are_fetched(error):
+    with pytest.raises(RuntimeError, match=r'data loader on\n  gone\.mp4\n'):
+        with name_dead_decoders():
+            folder = Path(os.environ[FOLDER_VARIABLE])
+            (folder / '999999999').write_text('gone.mp4')  # no process has this number
+            raise error

@@ -194,7 +194,9 @@ def start(*arguments, **options):
 def test_signals_end_it_with_whole_files(names, camera, checkpoint, tmp_path):
     server = camera(100_000, 0.02)
     out, scores = tmp_path / 'out.mp4', tmp_path / 'out.jsonl'
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests may run under nohup
     demo = start(server.address, CONFIG, checkpoint, '--out', out, '--json', scores, '--threads', 1)
+    signal.signal(signal.SIGHUP, before)
     while not scores.exists() or scores.read_text().count('\n') < 3:
         assert demo.poll() is None, demo.stderr.read()
         time.sleep(0.05)
