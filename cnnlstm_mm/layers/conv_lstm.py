@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from cnnlstm_mm.options import check_bool, check_choice, check_fraction, check_int, check_number
+from cnnlstm_mm.options import check_bool, check_choice, check_fraction
 
 from . import gpu
 from .fused import must_be_plain, run_operator
 from .gates import GATES, NormedGates
-from .geometry import Pair, geometry, pair
+from .geometry import Pair, pair
 from .initialization import keras_init_
 from .ragged import Ragged
 from .reference_loop import GATE_ACTIVATIONS, loop
 from .separable import separable
-from .states import StateLayout, check_input
+from .stack import RecurrentStack, Shapes
 
 State = tuple[Tensor, Tensor]
 
 
-class ConvLSTM(nn.Module):
+class ConvLSTM(RecurrentStack):
     """Convolutional LSTM (Shi et al., NIPS 2015), used as ``nn.LSTM`` is.
 
     ``output, (h, c) = layer(x, (h, c))``; the state is always explicit. With * as convolution and .
@@ -84,6 +84,9 @@ class ConvLSTM(nn.Module):
         ValueError: for options or shapes that do not fit; the message names them.
     """
 
+    state_names = ('h', 'c')
+    shown = 'kernel_size num_layers padding stride bidirectional peephole gate_conv'
+
     def __init__(
         self,
         in_channels: int,
@@ -107,73 +110,50 @@ class ConvLSTM(nn.Module):
         gate_conv: str = 'full',
         fused: bool = True,
     ) -> None:
-        super().__init__()
-        check_choice('padding', padding, 'same', 'valid')
+        super().__init__(
+            in_channels,
+            hidden_channels,
+            kernel_size,
+            num_layers=num_layers,
+            padding=padding,
+            stride=stride,
+            dilation=dilation,
+            bias=bias,
+            forget_bias=forget_bias,
+            bidirectional=bidirectional,
+            dropout=dropout,
+            gate_conv=gate_conv,
+            fused=fused,
+        )
         check_choice('gate_conv', gate_conv, *GATES)
         check_choice('activation', activation, 'tanh', 'relu')
         check_choice('recurrent_activation', recurrent_activation, *GATE_ACTIVATIONS)
-        check_int(in_channels=in_channels)
-        check_bool(bias=bias, bidirectional=bidirectional, go_backwards=go_backwards)
-        check_bool(norm=norm, fused=fused)
-        check_number(forget_bias=forget_bias)
-        check_fraction(dropout=dropout, recurrent_dropout=recurrent_dropout)
+        check_bool(go_backwards=go_backwards, norm=norm)
+        check_fraction(recurrent_dropout=recurrent_dropout)
         if norm and gate_conv == 'pooled':
             raise ValueError("norm: expected gate_conv='full' or 'depthwise', got 'pooled'")
-        self.in_channels = in_channels
-        self.directions = 2 if bidirectional else 1
-        self.states = StateLayout(hidden_channels, num_layers, self.directions)
-        self.hidden_channels = self.states.hidden
-        self.kernel_size = pair(kernel_size, 'kernel_size')
-        self.num_layers = len(self.states.sizes)
-        self.padding = padding
-        self.stride = pair(stride, 'stride')
-        self.dilation = pair(dilation, 'dilation')
-        self.bias = bias
-        self.forget_bias = forget_bias
         self.activation = activation
         self.recurrent_activation = recurrent_activation
-        self.bidirectional = bidirectional
         self.go_backwards = go_backwards
         peephole = (1, 1) if peephole is True else peephole
         self.peephole = None if peephole is False else pair(peephole, 'peephole')
-        self.dropout = dropout
         self.recurrent_dropout = recurrent_dropout
         self.norm = norm
-        self.gate_conv = gate_conv
-        self.fused = fused
         self._gates = NormedGates(GATES[gate_conv]) if norm else GATES[gate_conv]
-        for layer, hidden in enumerate(self.states.sizes):
-            shapes = self._gates.shapes(self._inputs(layer), hidden, self.kernel_size)
-            if bias:
-                shapes['bias'] = (4 * hidden,)
-            if self.peephole:
-                shapes['peephole'] = (3, hidden, *self.peephole)
-            for direction in range(self.directions):
-                for name, shape in shapes.items():
-                    parameter = nn.Parameter(torch.empty(shape))
-                    self.register_parameter(name + self._suffix(layer, direction), parameter)
-        self._names = tuple(shapes)
+        self._register(self._shapes)
         self.reset_parameters()
 
-    def _inputs(self, layer: int) -> int:
-        return self.states.sizes[layer - 1] * self.directions if layer else self.in_channels
-
-    @staticmethod
-    def _suffix(layer: int, direction: int) -> str:
-        return f'_l{layer}' + ('_reverse' if direction else '')
+    def _shapes(self, inputs: int, hidden: int) -> Shapes:
+        shapes = self._gates.shapes(inputs, hidden, self.kernel_size)
+        if self.bias:
+            shapes['bias'] = (4 * hidden,)
+        if self.peephole:
+            shapes['peephole'] = (3, hidden, *self.peephole)
+        return shapes
 
     def reset_parameters(self) -> None:
         """Draws Keras's initial values, see ``initialization.py``."""
         keras_init_(self, self.forget_bias)
-
-    def output_size(self, size: Pair) -> Pair:
-        """Height and width of the output for frames of ``size`` (height, width) in pixels.
-
-        Raises:
-            ValueError: if a 'valid' kernel does not fit into the frame.
-        """
-        g = geometry(size, self.kernel_size, self.padding, self.stride, self.dilation)
-        return g.output_size(size, self.kernel_size)
 
     def multiply_adds(self, size: Pair) -> int:
         """Multiply-adds in the convolutions of one step of one sample of ``size`` pixels."""
@@ -199,7 +179,7 @@ class ConvLSTM(nn.Module):
             The sequence of h, and the final (h, c). Under autocast x's and h's dtype is that of
             autocast, c's float32.
         """
-        check_input(self, x, state)
+        self._check(x, state)
         ragged = Ragged(lengths, x) if lengths is not None and len(x) else None
         if ragged:
             x = ragged.sort(x)
@@ -232,19 +212,14 @@ class ConvLSTM(nn.Module):
         ragged: Ragged | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """One layer in one direction: the sequence in the order of the frames, the last h and c."""
-        suffix = self._suffix(layer, direction)
-        weights = {name: getattr(self, name + suffix) for name in self._names}
+        weights = self._weights(layer, direction)
         peephole, wide = weights.pop('peephole', None), x.dtype
         if torch.is_autocast_enabled(x.device.type):
             wide, narrow = torch.float32, torch.get_autocast_dtype(x.device.type)
             x, h = x.to(narrow), h if h is None else h.to(narrow)
             weights = {name: w.to(narrow) for name, w in weights.items()}
         bias = weights.get('bias')
-        if self.training and self.dropout:
-            ones = torch.ones_like(x[:, :1], memory_format=torch.contiguous_format)
-            x = x * F.dropout(ones, self.dropout)  # the same mask for every layout of x
-        options = () if layer else (self.padding, self.stride, self.dilation)
-        g = geometry(x.shape[-2:], self.kernel_size, *options)
+        x, g = self._drop(x), self._geometry(layer, x.shape[-2:])
         size = g.output_size(x.shape[-2:], self.kernel_size)
         if c is None:
             c = x.new_zeros(x.shape[0], self.states.sizes[layer], *size, dtype=wide)
@@ -275,19 +250,3 @@ class ConvLSTM(nn.Module):
         h = torch.zeros_like(c, dtype=x.dtype) if h is None else h
         recur = self._gates.of_state(weights)
         return loop(gates_x, recur, h, c, activation=self.activation, **options)
-
-    def _apply(self, fn: Callable, recurse: bool = True) -> nn.Module:
-        # No channels_last weights: torch.nn.utils.parameters_to_vector takes flat views.
-        return super()._apply(lambda t: fn(t).contiguous(), recurse)
-
-    def extra_repr(self) -> str:
-        """The options in ``repr``."""
-        names = 'kernel_size num_layers padding stride bidirectional peephole gate_conv'
-        options = [f'{name}={getattr(self, name)!r}' for name in names.split()]
-        return ', '.join([f'{self.in_channels}, {self.hidden_channels}', *options])
-
-    def __prepare_scriptable__(self):
-        raise RuntimeError(
-            'expected an eager module, got ConvLSTM in torch.jit.script, which cannot follow it; '
-            'fix: use torch.export or torch.compile (torch.jit.trace would fix the number of steps)'
-        )

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from . import gpu, recurrence, winograd
 from .geometry import Geometry
+from .operators import as_geometry, refuse
 from .recurrence import Options, empty_kept
-from .separable import refuse
 
 OPTIONS = (
     'Tensor? peephole, Tensor? mask, float hard, bool reverse, int[]? batch_sizes, '
@@ -30,7 +30,7 @@ def _options(
     dilation: Sequence[int],
     light_hh: Tensor | None,
 ) -> Options:
-    g = Geometry(tuple(pads), tuple(stride), tuple(dilation))
+    g = as_geometry(pads, stride, dilation)
     return Options(peephole, mask, hard, reverse, batch_sizes, g, light_hh)
 
 

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 
 from . import convolution, winograd
 from .dispatch import are_finite
-from .geometry import Geometry
-
-
-def _geometry(*sizes: Sequence[int]) -> Geometry:
-    return Geometry(*(tuple(size) for size in sizes))
+from .operators import as_geometry, refuse
 
 
 @torch.library.custom_op(
@@ -24,13 +18,13 @@ def _geometry(*sizes: Sequence[int]) -> Geometry:
 def input_conv(x, weight, bias, *geometry):
     """Convolve x [M, C, H, W] with weight [out, C, kh, kw]; ``geometry`` is a ``Geometry``."""
     with winograd.rooms():
-        z = convolution.forward(x, weight, bias, _geometry(*geometry), are_finite(x, None))
+        z = convolution.forward(x, weight, bias, as_geometry(*geometry), are_finite(x, None))
     return z.contiguous()
 
 
 @input_conv.register_fake
 def _(x, weight, bias, *geometry):
-    size = _geometry(*geometry).output_size(x.shape[-2:], weight.shape[-2:])
+    size = as_geometry(*geometry).output_size(x.shape[-2:], weight.shape[-2:])
     return x.new_empty(len(x), len(weight), *size)
 
 
@@ -42,7 +36,7 @@ def _(x, weight, bias, *geometry):
 )
 def input_conv_backward(dz, x, weight, need_dx, *geometry):
     """Gradients of x, which is empty unless needed, and of the weight."""
-    g, dz = _geometry(*geometry), dz.contiguous()
+    g, dz = as_geometry(*geometry), dz.contiguous()
     with winograd.rooms():
         dx = convolution.data_gradient(dz, x, weight, g) if need_dx else x.new_empty(0)
         return dx, convolution.weight_gradient(x, dz, weight, g)
@@ -67,12 +61,5 @@ def _backward(ctx, dz):
     return dx if need_dx else None, d_weight, d_bias, None, None, None
 
 
-def _refuse(ctx, *_):
-    raise RuntimeError(
-        'the fused convolution of MinConvLSTM has no second derivative; fix: build the layer '
-        'with fused=False'
-    )
-
-
 input_conv.register_autograd(_backward, setup_context=_save)
-input_conv_backward.register_autograd(_refuse)
+input_conv_backward.register_autograd(refuse)

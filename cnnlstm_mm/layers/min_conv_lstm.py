@@ -8,17 +8,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cnnlstm_mm.options import check_bool, check_choice, check_fraction, check_int, check_number
+from cnnlstm_mm.options import check_choice
 
+from . import gpu, separable
 from .fused import must_be_plain
-from .geometry import Geometry, Pair, conv2d, geometry, pair
+from .geometry import Geometry, Pair, conv2d
 from .input_conv import input_conv
 from .ragged import Ragged
 from .scan import plain_scan, scan
-from .states import StateLayout, check_input
+from .stack import RecurrentStack, Shapes
 
 
-class MinConvLSTM(nn.Module):
+class MinConvLSTM(RecurrentStack):
     """Convolutional minLSTM, used as ``nn.GRU`` is: ``output, h = layer(x, h)``.
 
     The minimal LSTM of Feng et al., "Were RNNs All We Needed?" (2024), with convolutions * in the
@@ -30,7 +31,7 @@ class MinConvLSTM(nn.Module):
         h = f / (f + i) . h + i / (f + i) . g
 
     No gate reads h, so that the convolutions of all frames are one, and the recurrence is one
-    multiply-add a value and step. h is a weighted mean of candidates and cannot grow.
+    multiply-add per value and step. h is a weighted mean of candidates and cannot grow.
 
     Parameters of layer k (``_reverse`` is appended for the backward direction), in the order i, f,
     g: ``weight_ih_l{k}`` [3 hidden, in, kh, kw] and ``bias_l{k}`` [3 hidden]; with depthwise
@@ -49,7 +50,7 @@ class MinConvLSTM(nn.Module):
         candidate: 'linear', as in the paper, or 'tanh'.
         bidirectional: a second set of weights runs from the last frame to the first; channels are
             concatenated.
-        dropout: share of a layer's input that is set to zero in training, by one mask a sample for
+        dropout: share of a layer's input set to zero in training, by one mask per sample for
             all frames.
         gate_conv: 'full', or 'depthwise': depthwise, then 1x1.
         fused: operators with backwards of their own. False: plain operations, which can be
@@ -63,6 +64,9 @@ class MinConvLSTM(nn.Module):
     Raises:
         ValueError: for options or shapes that do not fit; the message names them.
     """
+
+    state_names = ('h',)
+    shown = 'kernel_size num_layers padding stride bidirectional candidate gate_conv'
 
     def __init__(
         self,
@@ -82,52 +86,36 @@ class MinConvLSTM(nn.Module):
         gate_conv: str = 'full',
         fused: bool = True,
     ) -> None:
-        super().__init__()
-        check_choice('padding', padding, 'same', 'valid')
+        super().__init__(
+            in_channels,
+            hidden_channels,
+            kernel_size,
+            num_layers=num_layers,
+            padding=padding,
+            stride=stride,
+            dilation=dilation,
+            bias=bias,
+            forget_bias=forget_bias,
+            bidirectional=bidirectional,
+            dropout=dropout,
+            gate_conv=gate_conv,
+            fused=fused,
+        )
         check_choice('candidate', candidate, 'linear', 'tanh')
         check_choice('gate_conv', gate_conv, 'full', 'depthwise')
-        check_int(in_channels=in_channels)
-        check_bool(bias=bias, bidirectional=bidirectional, fused=fused)
-        check_number(forget_bias=forget_bias)
-        check_fraction(dropout=dropout)
-        self.in_channels = in_channels
-        self.kernel_size = pair(kernel_size, 'kernel_size')
-        self.padding = padding
-        self.stride = pair(stride, 'stride')
-        self.dilation = pair(dilation, 'dilation')
-        self.bias = bias
-        self.forget_bias = forget_bias
         self.candidate = candidate
-        self.bidirectional = bidirectional
-        self.directions = 2 if bidirectional else 1
-        self.states = StateLayout(hidden_channels, num_layers, self.directions)
-        self.hidden_channels = self.states.hidden
-        self.num_layers = len(self.states.sizes)
-        self.dropout = dropout
-        self.gate_conv = gate_conv
-        self.fused = fused
-        for layer, hidden in enumerate(self.states.sizes):
-            inputs = self._inputs(layer)
-            shapes = dict(weight_ih=(3 * hidden, inputs, *self.kernel_size))
-            if gate_conv == 'depthwise':
-                shapes = dict(
-                    depth_ih=(inputs, 1, *self.kernel_size), weight_ih=(3 * hidden, inputs, 1, 1)
-                )
-            if bias:
-                shapes['bias'] = (3 * hidden,)
-            for direction in range(self.directions):
-                for name, shape in shapes.items():
-                    parameter = nn.Parameter(torch.empty(shape))
-                    self.register_parameter(name + self._suffix(layer, direction), parameter)
-        self._names = tuple(shapes)
+        self._register(self._shapes)
         self.reset_parameters()
 
-    def _inputs(self, layer: int) -> int:
-        return self.states.sizes[layer - 1] * self.directions if layer else self.in_channels
-
-    @staticmethod
-    def _suffix(layer: int, direction: int) -> str:
-        return f'_l{layer}' + ('_reverse' if direction else '')
+    def _shapes(self, inputs: int, hidden: int) -> Shapes:
+        shapes: Shapes = dict(weight_ih=(3 * hidden, inputs, *self.kernel_size))
+        if self.gate_conv == 'depthwise':
+            shapes = dict(
+                depth_ih=(inputs, 1, *self.kernel_size), weight_ih=(3 * hidden, inputs, 1, 1)
+            )
+        if self.bias:
+            shapes['bias'] = (3 * hidden,)
+        return shapes
 
     def reset_parameters(self) -> None:
         """Draws initial values: Glorot-uniform weights, biases 0 but ``forget_bias`` for f."""
@@ -139,15 +127,6 @@ class MinConvLSTM(nn.Module):
                 nn.init.kaiming_uniform_(parameter, nonlinearity='linear')
             else:
                 nn.init.xavier_uniform_(parameter)
-
-    def output_size(self, size: Pair) -> Pair:
-        """Height and width of the output for frames of ``size`` (height, width) in pixels.
-
-        Raises:
-            ValueError: if a 'valid' kernel does not fit into the frame.
-        """
-        g = geometry(size, self.kernel_size, self.padding, self.stride, self.dilation)
-        return g.output_size(size, self.kernel_size)
 
     def multiply_adds(self, size: Pair) -> int:
         """Multiply-adds in the convolutions of one step of one sample of ``size`` pixels."""
@@ -173,7 +152,7 @@ class MinConvLSTM(nn.Module):
         Returns:
             The sequence of h, and the final h.
         """
-        check_input(self, x, None if h is None else (h,), ('h',))
+        self._check(x, None if h is None else (h,))
         before = None if h is None else self.states.split(h)
         valid = None
         if lengths is not None and len(x):
@@ -204,15 +183,9 @@ class MinConvLSTM(nn.Module):
         self, x: Tensor, layer: int, direction: int, h: Tensor | None, valid: Tensor | None
     ) -> Tensor:
         """One layer in one direction: h after every step, at least in float32."""
-        suffix = self._suffix(layer, direction)
-        weights = {name: getattr(self, name + suffix) for name in self._names}
         x = self._narrow(x, x.dtype)
-        weights = {name: weight.to(x.dtype) for name, weight in weights.items()}
-        if self.training and self.dropout:
-            ones = torch.ones_like(x[:, :1], memory_format=torch.contiguous_format)
-            x = x * F.dropout(ones, self.dropout)
-        options = () if layer else (self.padding, self.stride, self.dilation)
-        g = geometry(x.shape[-2:], self.kernel_size, *options)
+        weights = {k: w.to(x.dtype) for k, w in self._weights(layer, direction).items()}
+        x, g = self._drop(x), self._geometry(layer, x.shape[-2:])
         plain = not self.fused or must_be_plain()
         z = self._gates(x.flatten(0, 1), weights, g, plain).unflatten(0, x.shape[:2])
         z_i, z_f, z_g = z.to(torch.promote_types(z.dtype, torch.float32)).chunk(3, 2)
@@ -228,14 +201,9 @@ class MinConvLSTM(nn.Module):
         """Pre-activations of i, f, g [M, 3 hidden, H', W'] from x [M, C, H, W]."""
         weight, bias = weights['weight_ih'], weights.get('bias')
         if self.gate_conv == 'depthwise':
-            return F.conv2d(conv2d(x, weights['depth_ih'], None, g), weight, bias)
+            convolve = separable.plain if plain or gpu.runs(x) else separable.separable
+            return convolve(x, weights['depth_ih'], weight, bias, g)
         if plain or not len(x):
             return conv2d(x, weight, bias, g)
         with torch.autocast(x.device.type, enabled=False):
             return input_conv(x, weight, bias, *g)
-
-    def extra_repr(self) -> str:
-        """The options in ``repr``."""
-        names = 'kernel_size num_layers padding stride bidirectional candidate gate_conv'
-        options = [f'{name}={getattr(self, name)!r}' for name in names.split()]
-        return ', '.join([f'{self.in_channels}, {self.hidden_channels}', *options])

@@ -29,7 +29,7 @@ class Cell(NamedTuple):
 def load_convlstm(
     checkpoint: str | Path | Mapping[str, Tensor], prefix: str = '', gate_order: str | None = None
 ) -> ConvLSTM:
-    """The ConvLSTM that computes what another one's weights do, for zeros as the first state.
+    """A ConvLSTM with the weights of another implementation; equal results from a zero state.
 
     Layouts, by the names of the weights of a cell:
 
@@ -48,8 +48,9 @@ def load_convlstm(
         gate_order: of another author's ``conv`` or ``conv_x``, as 'ifgo'; None for the above.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if there is no cell, one of another kind, or cells that make no stack.
+        FileNotFoundError: if the checkpoint does not exist.
+        ValueError: for a checkpoint without cells, with cells of an unknown kind, or with cells that do
+            not fit on one another.
     """
     where = 'the checkpoint' if isinstance(checkpoint, Mapping) else str(checkpoint)
     state = checkpoint

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from . import convolution
 from .geometry import Geometry, conv2d
+from .operators import as_geometry, refuse
 
 CHUNK = 1 << 20  # values of the input
 POINT = Geometry()
@@ -67,10 +68,6 @@ def _forward(x: Tensor, depth: Tensor, weight: Tensor, bias: Tensor | None, g: G
     return z
 
 
-def _geometry(pads, stride, dilation) -> Geometry:
-    return Geometry(tuple(pads), tuple(stride), tuple(dilation))
-
-
 @torch.library.custom_op(
     'cnnlstm_mm::separable',
     mutates_args=(),
@@ -78,12 +75,12 @@ def _geometry(pads, stride, dilation) -> Geometry:
     'int[] dilation) -> Tensor',
 )
 def _operator(x, depth, weight, bias, *g):
-    return _forward(x, depth, weight, bias, _geometry(*g))
+    return _forward(x, depth, weight, bias, as_geometry(*g))
 
 
 @_operator.register_fake
 def _(x, depth, weight, bias, *g):
-    return _empty(x, depth, weight, _geometry(*g))
+    return _empty(x, depth, weight, as_geometry(*g))
 
 
 @torch.library.custom_op(
@@ -94,7 +91,7 @@ def _(x, depth, weight, bias, *g):
 )
 def _gradients(x, depth, weight, dz, need_dx, *g):
     """Gradients of x (or empty), depth and weight."""
-    g, wide = _geometry(*g), torch.promote_types(weight.dtype, torch.float32)
+    g, wide = as_geometry(*g), torch.promote_types(weight.dtype, torch.float32)
     dx = torch.empty_like(x) if need_dx else x.new_empty(0)
     d_depth, d_weight = (torch.zeros_like(w, dtype=wide) for w in (depth, weight))
     with torch.autocast(x.device.type, enabled=False):
@@ -128,13 +125,6 @@ def _backward(ctx, dz):
     )
     d_bias = dz.sum((0, 2, 3)) if ctx.has_bias else None
     return dx if need_dx else None, d_depth, d_weight, d_bias, None, None, None
-
-
-def refuse(ctx, *_):
-    """The backward of a backward."""
-    raise RuntimeError(
-        'the fused operator of ConvLSTM has no second derivative; fix: build it with fused=False'
-    )
 
 
 _operator.register_autograd(_backward, setup_context=_save)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -44,9 +43,7 @@ class StateLayout:
             return len(self.sizes) * self.directions, batch, self.sizes[0]
         return self.directions, batch, sum(self.sizes)
 
-    def check(
-        self, state: Sequence[Tensor], x: Tensor, size: Pair, names: Sequence[str] = ('h', 'c')
-    ) -> None:
+    def check(self, state: Sequence[Tensor], x: Tensor, size: Pair, names: Sequence[str]) -> None:
         """Raise ValueError unless ``state`` is all of ``names`` for x and maps of ``size``."""
         shape = [*self.shape(x.shape[0]), *size]
         if len(state) != len(names) or any(list(s.shape) != shape for s in state):
@@ -74,21 +71,3 @@ class StateLayout:
         if self.stacked:
             return state[-self.directions :]
         return state[:, :, -self.sizes[-1] :]
-
-
-def check_input(
-    layer: Any, x: Tensor, state: Sequence[Tensor] | None, names: Sequence[str] = ('h', 'c')
-) -> None:
-    """Raise ValueError unless a layer can go on from ``state`` with ``x``."""
-    if x.dim() != 5:
-        raise ValueError(f'x: expected [N, T, C, H, W], got {list(x.shape)}')
-    if x.shape[2] != layer.in_channels:
-        raise ValueError(
-            f'x: expected {layer.in_channels} channels, got {x.shape[2]} in {list(x.shape)}; '
-            f'fix: build the layer with in_channels={x.shape[2]}'
-        )
-    if x.shape[1] == 0:
-        raise ValueError(f'x: expected at least 1 frame, got no frames in {list(x.shape)}')
-    size = layer.output_size(x.shape[-2:])
-    if state is not None:
-        layer.states.check(state, x, size, names)

@@ -180,3 +180,17 @@ def test_options_and_shapes_are_checked():
 def test_multiply_adds():
     assert MinConvLSTM(5, 4).multiply_adds((6, 7)) == 3 * 4 * 5 * 9 * 42
     assert MinConvLSTM(5, 4, gate_conv='depthwise').multiply_adds((6, 7)) == 5 * (9 + 12) * 42
+
+
+@pytest.mark.parametrize('gate_conv', ['full', 'depthwise'])
+def test_an_empty_batch_and_flat_weights(gate_conv):
+    layer = MinConvLSTM(2, 3, gate_conv=gate_conv).to(memory_format=torch.channels_last)
+    empty = torch.zeros(0, 3, 2, 5, 5, requires_grad=True)
+    layer(empty)[0].sum().backward()
+    assert empty.grad.shape == empty.shape
+    assert torch.nn.utils.parameters_to_vector(layer.parameters()).dim() == 1
+
+
+def test_scripting_is_refused():
+    with pytest.raises(RuntimeError, match=r'got MinConvLSTM in torch\.jit\.script.*torch\.export'):
+        torch.jit.script(MinConvLSTM(2, 3))
