@@ -49,8 +49,8 @@ def load_convlstm(
 
     Raises:
         FileNotFoundError: if the checkpoint does not exist.
-        ValueError: for a checkpoint without cells, with cells of an unknown kind, or with cells that do
-            not fit on one another.
+        ValueError: for a checkpoint without cells, with cells of an unknown kind, or with cells
+            that do not fit on one another.
     """
     where = 'the checkpoint' if isinstance(checkpoint, Mapping) else str(checkpoint)
     state = checkpoint
