@@ -168,9 +168,8 @@ def _hidden_before(sequence: Tensor, steps: list[Step], h0: Tensor | None) -> Te
         before[:, :-1] = sequence[:, 1:]
     else:
         before[:, 1:] = sequence[:, :-1]
-    before[:, steps[0].frame] = (
-        0  # of samples without this frame, too: their dz is 0, 0 * NaN is not
-    )
+    # Of samples without this frame, too: their dz is 0, and 0 * NaN would not be.
+    before[:, steps[0].frame] = 0
     for step in steps:
         if step.before < step.count:
             begin = slice(step.before, step.count)
