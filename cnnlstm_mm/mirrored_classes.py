@@ -51,7 +51,7 @@ def flip_label_map(names: Sequence[str], direction: str = 'horizontal') -> dict[
 
 
 def unpaired(names: Sequence[str], direction: str = 'horizontal') -> list[str]:
-    """Names with a side whose mirror image is no class, such as 'turn left' alone."""
+    """Names with a side whose mirror image is missing among them, such as 'turn left' alone."""
     words = [_words(name) for name in names]
     return [name for name, plain in zip(names, words) if _mirrored(plain, direction) not in words]
 

@@ -36,8 +36,8 @@ class PathDecordInit(DecordInit):
 
     Raises:
         ImportError: If ``decoder`` is not installed.
-        ValueError: If there is no such ``decoder``; in the transform, if the file has no frames
-            or too few.
+        ValueError: If the name of ``decoder`` is unknown; in the transform, if the file has no
+            frames or too few.
     """
 
     def __init__(
