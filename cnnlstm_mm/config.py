@@ -187,8 +187,9 @@ def read_labels(
 
 
 def read_lines(path: str | Path) -> list[str]:
-    """Lines of a text file that are not blank, without blanks at their ends."""
-    return [line.strip() for line in Path(path).read_text().splitlines() if line.strip()]
+    """Lines of a UTF-8 text file that are not blank, without blanks at their ends."""
+    lines = Path(path).read_text(encoding='utf-8').splitlines()
+    return [line.strip() for line in lines if line.strip()]
 
 
 def _given_names(cfg: Config) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-from cnnlstm_mm.config import class_names_of, datasets_of
+from cnnlstm_mm.config import class_names_of, datasets_of, read_lines
 from cnnlstm_mm.text import truncate_list
 
 FROM_NAMES = 'from_names'
@@ -69,9 +69,7 @@ def class_names(cfg: Config) -> list[str]:
     files = [Path(name) for name in named if isinstance(name, str)]
     files += [Path(folder) / 'label_map.txt' for folder in folders if folder]
     file = next((file for file in files if file.is_file()), None)
-    if file is None:
-        return []
-    return [line.strip() for line in file.read_text(encoding='utf-8').splitlines() if line.strip()]
+    return read_lines(file) if file else []
 
 
 def flips_of(cfg: Config, mode: str = 'train') -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
