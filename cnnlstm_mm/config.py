@@ -54,6 +54,13 @@ def nested_dicts(node: Any) -> Iterator[dict]:
             yield from nested_dicts(item)
 
 
+def type_name(node: dict[str, Any] | None) -> str:
+    """Type of a config node without the scope of MMAction2 or mmengine; '' where it has none."""
+    kind = (node or {}).get('type') or ''
+    name = kind if isinstance(kind, str) else getattr(kind, '__name__', '')
+    return name.removeprefix('mmaction.').removeprefix('mmengine.')
+
+
 def innermost_datasets(dataset: dict[str, Any]) -> list[dict[str, Any]]:
     """Configs inside RepeatDataset, ClassBalancedDataset, ConcatDataset and the like."""
     if 'datasets' in dataset:
@@ -88,7 +95,7 @@ def rows_of(dataset: dict[str, Any]) -> list[Any] | None:
     Raises:
         FileNotFoundError, ValueError: If the list is missing or a line cannot be read.
     """
-    kind = str(dataset.get('type')).removeprefix('mmaction.')
+    kind = type_name(dataset)
     if kind not in (*LISTED, *FRAMES) or not dataset.get('ann_file'):
         return None
     # Here, because the package of data sets imports MMAction2.
@@ -137,7 +144,7 @@ def named_weights(model: Any) -> list[str]:
     return [
         str(node['checkpoint'])
         for node in nodes
-        if node.get('type') == 'Pretrained' and node.get('checkpoint')
+        if type_name(node) == 'Pretrained' and node.get('checkpoint')
     ] + [node['pretrained'] for node in nodes if isinstance(node.get('pretrained'), str)]
 
 
@@ -187,8 +194,9 @@ def read_labels(
 
 
 def read_lines(path: str | Path) -> list[str]:
-    """Lines of a text file that are not blank, without blanks at their ends."""
-    return [line.strip() for line in Path(path).read_text().splitlines() if line.strip()]
+    """Lines of a UTF-8 text file that are not blank, without blanks at their ends."""
+    lines = Path(path).read_text(encoding='utf-8').splitlines()
+    return [line.strip() for line in lines if line.strip()]
 
 
 def _given_names(cfg: Config) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-from cnnlstm_mm.config import class_names_of, datasets_of
+from cnnlstm_mm.config import class_names_of, datasets_of, read_lines
 from cnnlstm_mm.text import truncate_list
 
 FROM_NAMES = 'from_names'
@@ -51,7 +51,7 @@ def flip_label_map(names: Sequence[str], direction: str = 'horizontal') -> dict[
 
 
 def unpaired(names: Sequence[str], direction: str = 'horizontal') -> list[str]:
-    """Names with a side whose mirror image is no class, such as 'turn left' alone."""
+    """Names with a side whose mirror image is missing among them, such as 'turn left' alone."""
     words = [_words(name) for name in names]
     return [name for name, plain in zip(names, words) if _mirrored(plain, direction) not in words]
 
@@ -69,9 +69,7 @@ def class_names(cfg: Config) -> list[str]:
     files = [Path(name) for name in named if isinstance(name, str)]
     files += [Path(folder) / 'label_map.txt' for folder in folders if folder]
     file = next((file for file in files if file.is_file()), None)
-    if file is None:
-        return []
-    return [line.strip() for line in file.read_text(encoding='utf-8').splitlines() if line.strip()]
+    return read_lines(file) if file else []
 
 
 def flips_of(cfg: Config, mode: str = 'train') -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:

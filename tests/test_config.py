@@ -75,6 +75,8 @@ def test_weights_and_dicts_of_a_model():
         neck=dict(pretrained='b.pth', parts=(dict(type='Pretrained'), 1)),
     )
     assert named_weights(model) == ['a.pth', 'b.pth']
+    scoped = dict(type='mmengine.Pretrained', checkpoint='c.pth')
+    assert named_weights(dict(init_cfg=scoped)) == ['c.pth']
     assert len(list(nested_dicts(model))) == 5
 
 

@@ -108,6 +108,13 @@ def read_list(
 def read_frame_list(
     ann_file: str, with_offset: bool = False, multi_class: bool = False
 ) -> list[Row]:
+    """Rows of a list of frame folders, see :func:`read_frame_counts`."""
+    return [row for row, _ in read_frame_counts(ann_file, with_offset, multi_class)]
+
+
+def read_frame_counts(
+    ann_file: str, with_offset: bool = False, multi_class: bool = False
+) -> list[tuple[Row, dict[str, int]]]:
     """Read a list of frame folders: ``folder frames label`` a line, parted by blanks.
 
     Args:
@@ -115,25 +122,31 @@ def read_frame_list(
         with_offset: The number of the first frame stands before the number of frames.
         multi_class: Several labels per line are allowed.
 
+    Returns:
+        Each row, and its ``total_frames`` and, where ``with_offset``, ``offset``.
+
     Raises:
         ValueError: If the list is empty or a line cannot be read.
     """
-    names = 'folder offset frames label' if with_offset else 'folder frames label'
-    count = names.count(' ')
+    columns = ('offset', 'total_frames')[not with_offset :]
+    cure = f'write "folder {"offset " * with_offset}frames label", no spaces in the path'
     rows, faults = [], []
     for number, line in read_lines(ann_file):
-        path, *numbers = line.split()
-        if not all(map(NUMBER.fullmatch, numbers)) or len(numbers) < count - 1:
-            faults.append(Fault(number, f'{line!r} is not "{names}"', f'write "{names}"'))
-        elif len(numbers) > count and not multi_class:
-            several = f'{line!r} has {len(numbers) - count + 1} labels'
+        path, *cells = line.split()
+        numbers = [int(cell) for cell in cells if NUMBER.fullmatch(cell)]
+        counts, labels = dict(zip(columns, numbers)), numbers[len(columns) :]
+        if len(numbers) < len(cells) or counts.get('total_frames', 0) < 1 or numbers[0] < 0:
+            text = f'{line!r} is not "folder {" ".join(columns)} label"'
+            faults.append(Fault(number, text, cure))
+        elif len(labels) > 1 and not multi_class:
+            several = f'{line!r} has {len(labels)} labels'
             faults.append(Fault(number, several, 'set multi_class=True and num_classes'))
         else:
-            rows.append(Row(number, path, [int(label) for label in numbers[count - 1 :]]))
+            rows.append((Row(number, path, labels), counts))
     if faults:
         raise ValueError(format_faults(ann_file, faults))
     if not rows:
-        raise ValueError(f'{ann_file} is empty: it must hold "{names}" lines.')
+        raise ValueError(f'expected lines in {ann_file}, got none; fix: {cure}')
     return rows
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from mmaction.datasets import RawframeDataset
 from mmaction.registry import DATASETS
 
-from .annotation_list import NUMBER, fault_lines, read_lines
+from .annotation_list import fault_lines, read_frame_counts
 from .checked_video_dataset import CheckedReading
 
 
@@ -43,38 +43,22 @@ class CheckedRawframeDataset(CheckedReading, RawframeDataset):
 
     def load_data_list(self) -> Sequence[dict]:
         """``frame_dir``, ``filename`` (the same), ``total_frames`` and ``label`` of each line."""
-        columns = ('offset', 'total_frames')[not self.with_offset :]
-        rows, faults = [], []
+        listed = read_frame_counts(self.ann_file, self.with_offset, self.multi_class)
+        rows = []
         missing: list[tuple[int, str]] = []
         short: list[tuple[int, str]] = []
-        for number, line in read_lines(self.ann_file):
-            path, *numbers = line.split()
-            count, labels = len(columns), numbers[len(columns) :]
-            if (
-                len(numbers) < count
-                or not all(map(NUMBER.fullmatch, numbers))
-                or any(int(value) < 0 for value in numbers[:count])
-                or int(numbers[count - 1]) < 1
-            ):
-                faults.append((number, f'{line!r} is not "folder {" ".join(columns)} label"'))
-                continue
-            if len(labels) > 1 and not self.multi_class:
-                faults.append((number, f'{line!r} has {len(labels)} labels'))
-                continue
+        for (number, path, labels), counts in listed:
             folder = osp.join(self.data_prefix['img'] or '', path)
-            values = list(map(int, labels)) or [-1]
-            info = dict(zip(columns, map(int, numbers)), frame_dir=folder, filename=folder)
+            info = dict(counts, frame_dir=folder, filename=folder)
+            values = labels or [-1]
             rows.append(dict(info, label=values if self.multi_class else values[0]))
             self._look_up(number, info, missing, short)
         for kind, found, cure in (
-            (ValueError, faults, 'write one line a folder, without spaces in its path'),
             (FileNotFoundError, missing, 'set data_prefix to the folder that the paths start from'),
             (ValueError, short, 'correct the number of frames, filename_tmpl or start_index'),
         ):
             if found:
                 raise kind(f'{fault_lines(self.ann_file, found)}\nfix: {cure}')
-        if not rows:
-            raise ValueError(f'expected lines in {self.ann_file}, got none')
         return rows
 
     def _look_up(self, number: int, info: dict, missing: list, short: list) -> None:

@@ -5,7 +5,6 @@ processes share, asked by row in microseconds, and opened by Python's standard l
 every database tool.
 """
 
-import hashlib
 import os
 import os.path as osp
 import sqlite3
@@ -19,6 +18,7 @@ from urllib.parse import quote
 from mmengine.dist import broadcast_object_list, get_rank, is_distributed
 from torch.utils.data import get_worker_info
 
+from cnnlstm_mm.run_identity import file_hash
 from cnnlstm_mm.storage import atomic_path
 
 from .annotation_list import fault_lines
@@ -270,8 +270,4 @@ def _digest(path: str) -> str:
 
 @lru_cache
 def _cached_digest(path: str, size: int, time: int) -> str:
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return file_hash(path)

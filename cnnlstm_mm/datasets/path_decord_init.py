@@ -7,7 +7,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.dataset import Compose
 
-from cnnlstm_mm.config import nested_dicts
+from cnnlstm_mm.config import nested_dicts, type_name
 from cnnlstm_mm.options import check_int, check_number
 from mmaction.apis import inference
 from mmaction.apis.inferencers import actionrecog_inferencer
@@ -36,8 +36,8 @@ class PathDecordInit(DecordInit):
 
     Raises:
         ImportError: If ``decoder`` is not installed.
-        ValueError: If there is no such ``decoder``; in the transform, if the file has no frames
-            or too few.
+        ValueError: If the name of ``decoder`` is unknown; in the transform, if the file has no
+            frames or too few.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ def apply_path_readers(cfg: Config) -> None:
     Those of this package do so themselves, and their configs stay as they are.
     """
     for node in nested_dicts(cfg._cfg_dict):
-        if node.get('pipeline') and not str(node.get('type')).startswith('Checked'):
+        if node.get('pipeline') and not type_name(node).startswith('Checked'):
             node['pipeline'] = read_by_path(node['pipeline'])
 
 
@@ -107,4 +107,4 @@ for _module in (inference, actionrecog_inferencer):
 
 
 def _is(transform: Any, *kinds: str) -> bool:
-    return isinstance(transform, dict) and transform.get('type') in kinds
+    return isinstance(transform, dict) and type_name(transform) in kinds

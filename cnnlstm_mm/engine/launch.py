@@ -27,6 +27,7 @@ from cnnlstm_mm.config import (
     drop_worker_options,
     named_weights,
     split_variable,
+    type_name,
 )
 from cnnlstm_mm.datasets.path_decord_init import apply_path_readers
 from cnnlstm_mm.features.config import use_features
@@ -196,12 +197,12 @@ def apply_exact_resume(cfg: Config) -> None:
     if cfg.get('runner_type', 'Runner') != 'Runner':
         return
     loop = cfg.get('train_cfg') or {}
-    if loop.get('type') == 'EpochBasedTrainLoop' or (loop.get('by_epoch') and 'type' not in loop):
+    if type_name(loop) == 'EpochBasedTrainLoop' or (loop.get('by_epoch') and 'type' not in loop):
         loop.pop('by_epoch', None)
         loop['type'] = 'ExactEpochBasedTrainLoop'
     hooks = dict(cfg.get('default_hooks') or {})
     hook = hooks.setdefault('checkpoint', dict(type='CheckpointHook', interval=1))
-    if hook and hook.get('type') == 'CheckpointHook':
+    if type_name(hook) == 'CheckpointHook':
         hooks['checkpoint'] = dict(hook, type='VerifiedCheckpointHook')
     cfg.default_hooks = hooks
 

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.fileio import exists
 from mmengine.logging import print_log
 
-from cnnlstm_mm.config import datasets_of, list_path, nested_dicts, rows_of
+from cnnlstm_mm.config import datasets_of, list_path, nested_dicts, rows_of, type_name
 from cnnlstm_mm.datasets.annotation_list import Row, check_labels
 from cnnlstm_mm.datasets.clip_index import find_clips
 from cnnlstm_mm.features.packed_sample import unpack
@@ -54,7 +54,7 @@ def check_lists(cfg: Config, modes: Iterable[str]) -> None:
 
 def _labels_of(dataset: dict[str, Any]) -> list[Any] | None:
     """Rows of a list; of one with an index the first of each label, of a store its clips."""
-    if dataset.get('type') == 'CheckedVideoDataset' and not dataset.get('multi_class'):
+    if type_name(dataset) == 'CheckedVideoDataset' and not dataset.get('multi_class'):
         clips = find_clips(list_path(dataset), None)
         if clips is not None:
             return clips.labels()
@@ -109,14 +109,14 @@ def apply_balanced_weights(cfg: Config, modes: Sequence[str]) -> None:
 
 def only_dumps(cfg: Config) -> bool:
     """Whether a test writes its scores and computes no metric."""
-    kinds = [evaluator.get('type') for evaluator in evaluators_of(cfg, 'test')]
+    kinds = list(map(type_name, evaluators_of(cfg, 'test')))
     return bool(kinds) and set(kinds) <= set(DUMPS)
 
 
 def drop_metrics_without_labels(cfg: Config) -> None:
     """Leave only the dump of scores, where a test has one, if its lists have no label at all."""
     evaluators = evaluators_of(cfg, 'test')
-    dumps = [evaluator for evaluator in evaluators if evaluator.get('type') in DUMPS]
+    dumps = [evaluator for evaluator in evaluators if type_name(evaluator) in DUMPS]
     if not dumps or labelled(cfg, 'test'):
         return
     cfg.test_evaluator = dumps
@@ -151,7 +151,7 @@ def check_evaluators(cfg: Config, modes: Iterable[str]) -> None:
     """
     head = (cfg.get('model') or {}).get('cls_head') or {}
     for mode in modes:
-        metrics = [e for e in evaluators_of(cfg, mode) if e.get('type') == 'AccMetric']
+        metrics = [e for e in evaluators_of(cfg, mode) if type_name(e) == 'AccMetric']
         if not metrics:
             continue
         several = any(dataset.get('multi_class') for dataset in datasets_of(cfg, mode))

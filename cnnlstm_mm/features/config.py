@@ -10,7 +10,7 @@ from mmengine.fileio import exists, get
 from mmengine.logging import print_log
 from mmengine.runner.checkpoint import _load_checkpoint
 
-from cnnlstm_mm.config import datasets_of, innermost_datasets, list_path
+from cnnlstm_mm.config import datasets_of, innermost_datasets, list_path, type_name
 from cnnlstm_mm.mirrored_classes import resolve_flips
 from cnnlstm_mm.models.fit import neck_class
 from cnnlstm_mm.weights import state_hash
@@ -186,7 +186,7 @@ def pretrained_hash(cfg: Config) -> str | None:
     inner = cfg.model.backbone.get('backbone') or {}
     for node in (cfg.model.backbone, inner):
         init = node.get('init_cfg') or {}
-        if isinstance(init, dict) and init.get('type') == 'Pretrained':
+        if isinstance(init, dict) and type_name(init) == 'Pretrained':
             backbone = MODELS.build(cfg.model.backbone)
             backbone.init_weights()
             return state_hash(backbone.state_dict())

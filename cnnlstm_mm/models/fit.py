@@ -4,10 +4,9 @@
 the tables with MMAction2's registry, so that none is left out.
 """
 
-from typing import Any
-
 from torch import nn
 
+from cnnlstm_mm.config import type_name
 from mmaction.registry import MODELS
 
 from .necks import RecurrentNeck
@@ -99,11 +98,11 @@ def check_fit(model: dict | None) -> None:
     """
     if model is None or neck_class(model.get('neck')) is None:
         return
-    neck = _name(model['neck'])
+    neck = type_name(model['neck'])
     backbone, wrapped = model.get('backbone') or {}, False
-    while _name(backbone) == 'TimeDistributed':
+    while type_name(backbone) == 'TimeDistributed':
         backbone, wrapped = backbone['backbone'], True
-    name, head = _name(backbone), _name(model.get('cls_head'))
+    name, head = type_name(backbone), type_name(model.get('cls_head'))
     if name in MISFIT_BACKBONES:
         raise ValueError(f'{name} does not go with {neck}: it {MISFIT_BACKBONES[name]}.')
     if wrapped and name in CLIP_BACKBONES:
@@ -135,9 +134,3 @@ def check_channels(model: nn.Module) -> None:
             f'{type(model.neck).__name__}, got {takes}; fix: set '
             f'model.cls_head.in_channels={gives}'
         )
-
-
-def _name(part: Any) -> str:
-    kind = (part or {}).get('type', '')
-    name = kind if isinstance(kind, str) else kind.__name__
-    return name.removeprefix('mmaction.')

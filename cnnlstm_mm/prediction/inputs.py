@@ -9,7 +9,7 @@ from typing import Any
 
 from mmengine.registry import init_default_scope
 
-from cnnlstm_mm.config import FRAMES, class_names_of
+from cnnlstm_mm.config import FRAMES, class_names_of, type_name
 from cnnlstm_mm.datasets.annotation_list import read_lines, read_list
 from cnnlstm_mm.datasets.clip_index import find_clips
 from cnnlstm_mm.video_files import VIDEO_SUFFIXES, find_videos
@@ -49,7 +49,7 @@ def find_inputs(inputs: Iterable[str], dataset: dict[str, Any]) -> list[dict[str
 
 def reads_frames(dataset: dict[str, Any]) -> bool:
     """Whether a data set reads folders of frames."""
-    return str(dataset.get('type')).removeprefix('mmaction.') in FRAMES
+    return type_name(dataset) in FRAMES
 
 
 def _wanted(dataset: dict[str, Any]) -> str:

@@ -24,6 +24,7 @@ from cnnlstm_mm.config import (
     list_path,
     read_labels,
     test_pipeline,
+    type_name,
 )
 from cnnlstm_mm.datasets.checked_video_dataset import CheckedReading
 from cnnlstm_mm.datasets.path_decord_init import read_by_path
@@ -46,7 +47,7 @@ def test_dataset(cfg: Config) -> dict[str, Any]:
     datasets = datasets_of(cfg, 'test')
     if not datasets:
         raise ValueError('expected a test_dataloader in the config, got none; fix: add one')
-    kind = str(datasets[0].get('type')).removeprefix('mmaction.')
+    kind = type_name(datasets[0])
     if cfg.get('features') is not None or kind == 'CachedFeatureDataset':
         raise ValueError(
             'expected a config that reads videos, got one of stored features; fix: join backbone '

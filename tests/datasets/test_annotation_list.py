@@ -164,6 +164,9 @@ def test_frame_folders_have_a_number_of_frames(tmp_path):
     path = write(tmp_path / 'list.txt', 'clips/a\nclips/b x 0\n')
     with pytest.raises(ValueError, match=r'(?s)line 1.*line 2.*write "folder frames label"'):
         read_frame_list(path)
+    for text in ('clips/a 0 1\n', 'clips/a -3 1\n'):
+        with pytest.raises(ValueError, match='write "folder frames label"'):
+            read_frame_list(write(tmp_path / 'list.txt', text))
 
 
 def test_labels_outside_the_classes_are_named():

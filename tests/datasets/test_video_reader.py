@@ -188,6 +188,14 @@ def test_local_pipelines_are_read_by_path(kind):
     assert [t.type for t in cfg.b.dataset.pipeline] == [t['type'] for t in pipeline]
 
 
+def test_local_pipelines_with_scopes_in_their_types_are_read_by_path():
+    pipeline = [dict(type='mmaction.PyAVInit'), dict(type='mmaction.PyAVDecode')]
+    assert [t['type'] for t in read_by_path(pipeline)] == ['PathDecordInit', 'DecordDecode']
+    cfg = Config(dict(dataset=dict(type='mmaction.CheckedVideoDataset', pipeline=pipeline)))
+    apply_path_readers(cfg)
+    assert cfg.dataset.pipeline == pipeline
+
+
 def test_options_of_the_first_transform_are_kept():
     (init,) = read_by_path([dict(type='DecordInit', num_threads=3)])
     assert init == dict(type='PathDecordInit', num_threads=3)

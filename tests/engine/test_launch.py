@@ -20,6 +20,18 @@ def test_a_config_without_checkpoint_hook_gets_the_verified_one(given):
     assert set(launch.DEFAULT_HOOKS) < set(cfg.default_hooks)
 
 
+def test_scopes_in_types_hide_neither_loop_nor_hook():
+    cfg = Config(
+        dict(
+            train_cfg=dict(type='mmengine.EpochBasedTrainLoop', max_epochs=1),
+            default_hooks=dict(checkpoint=dict(type='mmengine.CheckpointHook', interval=2)),
+        )
+    )
+    launch.apply_exact_resume(cfg)
+    assert cfg.train_cfg == dict(type='ExactEpochBasedTrainLoop', max_epochs=1)
+    assert cfg.default_hooks.checkpoint == dict(type='VerifiedCheckpointHook', interval=2)
+
+
 def test_hooks_of_the_config_stay():
     hooks = dict(
         memory=None, finite_loss=dict(type='FiniteLossHook', action='skip'), checkpoint=None

@@ -7,7 +7,12 @@ from helpers.list_matrix import base_config, prepare
 from helpers.support import run_tool
 from mmengine.config import Config
 
-from cnnlstm_mm.engine.list_checks import apply_balanced_weights, check_evaluators, check_lists
+from cnnlstm_mm.engine.list_checks import (
+    apply_balanced_weights,
+    check_evaluators,
+    check_lists,
+    only_dumps,
+)
 from cnnlstm_mm.models.balanced_losses import balanced_weights
 from mmaction.registry import MODELS
 
@@ -36,6 +41,14 @@ def test_metrics_of_one_label_are_refused_for_several(cfg):
     cfg.val_evaluator = [cfg.val_evaluator, dict(type='AccMetric', metric_list=('top_k_accuracy',))]
     with pytest.raises(ValueError, match='got top_k_accuracy;'):
         check_evaluators(cfg, ['val'])
+
+
+def test_metrics_with_scopes_in_their_types_are_checked(cfg):
+    several(cfg).val_evaluator = dict(type='mmaction.AccMetric')
+    with pytest.raises(ValueError, match=r'val_evaluator.*got top_k_accuracy, mean_class_accuracy'):
+        check_evaluators(cfg, ['val'])
+    cfg.test_evaluator = [dict(type='mmengine.DumpResults', out_file_path='a.pkl')]
+    assert only_dumps(cfg)
 
 
 @pytest.mark.parametrize('kind', [lambda cfg: cfg, several])

@@ -32,8 +32,8 @@ def decoder_classes(decoder: str | None = None) -> list[type[Decoder]]:
             CNNLSTM_MM_DECODER comes before it.
 
     Raises:
-        ValueError: If there is no decoder of that name.
-        ImportError: If it is not installed.
+        ValueError: If the name is unknown.
+        ImportError: If the decoder is not installed.
     """
     chosen = os.environ.get(DECODER_VARIABLE) or decoder
     if chosen is None:

@@ -34,7 +34,7 @@ def video_track(filename: str) -> VideoTrack:
         scale = _scale(movie[b'mvhd'][0])
         for track in map(_boxes, movie[b'trak']):
             media = _boxes(track[b'mdia'][0])
-            if _boxes(track[b'mdia'][0])[b'hdlr'][0][8:12] == b'vide':
+            if media[b'hdlr'][0][8:12] == b'vide':
                 return _track(track, media, scale)
     except (struct.error, KeyError, IndexError, OverflowError, ValueError, ZeroDivisionError):
         pass

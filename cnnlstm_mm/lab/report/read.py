@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from cnnlstm_mm.config import datasets_of, list_path, read_labels, rows_of, test_pipeline
+from cnnlstm_mm.config import datasets_of, list_path, read_labels, rows_of, test_pipeline, type_name
 from cnnlstm_mm.engine.dump_predictions import read_predictions
 from cnnlstm_mm.run_identity import FILE, file_hash
 from cnnlstm_mm.text import truncate_list
@@ -218,7 +218,7 @@ def _predictions_file(work_dir: Path, test_cfg: Config) -> Path | None:
     evaluators = test_cfg.get('test_evaluator') or []
     if isinstance(evaluators, dict):
         evaluators = [evaluators]
-    dumped = [Path(e['out_file_path']) for e in evaluators if e.get('type') in DUMPS]
+    dumped = [Path(e['out_file_path']) for e in evaluators if type_name(e) in DUMPS]
     named = [place for path in dumped for place in (path, work_dir / path.name)]
     found = [path for kind in ('*.pkl', '*.pickle') for path in work_dir.glob(kind)]
     found.sort(key=lambda path: path.stat().st_mtime, reverse=True)
