@@ -21,6 +21,7 @@ from typing import Any
 
 import onnx
 
+from cnnlstm_mm.cli import run_command
 from cnnlstm_mm.storage import atomic_path, locked, write_json
 
 ORT_VERSION = '1.30.0'
@@ -193,8 +194,6 @@ def export(args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    from cnnlstm_mm.cli import run_command  # imported late: an .onnx file needs no PyTorch
-
     return run_command(export, argument_parser(), argv)
 
 
