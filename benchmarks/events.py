@@ -12,8 +12,8 @@ Further options go to the demo; its thresholds here, 0.7 and 0.1, were chosen on
 
 import argparse
 import csv
-import importlib.util
 import json
+import runpy
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -80,11 +80,7 @@ def stream(data: Path, seconds: float, truth: list[dict]) -> Iterator[np.ndarray
 
 def tool(path: str, *args: object) -> None:
     """Run a tool of the repository in this process."""
-    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    code = module.main([str(arg) for arg in args])
+    code = runpy.run_path(str(ROOT / path))['main']([str(arg) for arg in args])
     if code:
         sys.exit(code)
 

@@ -10,10 +10,10 @@ or picture, memory, and that every file opens. Time-outs and pauses are shortene
 
 import argparse
 import contextlib
-import importlib.util
 import io
 import json
 import random
+import runpy
 import socket
 import struct
 import sys
@@ -187,10 +187,7 @@ def run(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """
     source.PAUSE, source.LONGEST_PAUSE = args.pause, 4 * args.pause
     server = Server(args.count, args.seed, args.timeout)
-    spec = importlib.util.spec_from_file_location('stream_demo', ROOT / 'tools/stream_demo.py')
-    assert spec is not None and spec.loader is not None
-    demo = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(demo)
+    demo = runpy.run_path(str(ROOT / 'tools/stream_demo.py'))['main']
     memory: list[tuple[int, float]] = []
     over = threading.Event()
 
@@ -209,7 +206,7 @@ def run(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
             **{'events-out': files['events.jsonl']},
         )
         flags = [text for name, value in options.items() for text in (f'--{name}', str(value))]
-        code = demo.main([server.address, args.config, str(args.checkpoint), *flags])
+        code = demo([server.address, args.config, str(args.checkpoint), *flags])
     seconds = time.monotonic() - start
     if not files['jsonl'].exists():
         raise RuntimeError(said.getvalue())

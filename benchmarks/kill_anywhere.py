@@ -11,7 +11,6 @@ each run, byte for byte and link for link.
 """
 
 import argparse
-import hashlib
 import json
 import os
 import random
@@ -26,6 +25,9 @@ from typing import Any, NamedTuple
 from rich.progress import Progress
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / 'tests'))
+from helpers import tree
+
 KILLS_A_CHAIN = 4
 HEAVY = 0.4  # importing PyTorch and MMAction2
 
@@ -39,25 +41,17 @@ class Job(NamedTuple):
     imports: float = 0.05  # share of its time before it does anything
 
 
-def snapshot(root: Path) -> dict[str, Any]:
-    """Everything below a folder: targets of links, hashes of files."""
-    found: dict[str, Any] = {}
-    for place, folders, names in os.walk(root):
-        for name in (*folders, *names):
-            path = Path(place, name)
-            key = path.relative_to(root).as_posix()
-            if path.is_symlink():
-                found[key] = f'-> {os.readlink(path)}'
-            elif path.is_dir():
-                found[key] = 'folder'
-            else:
-                found[key] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return found
+def snapshot(folder: Path) -> dict[str, Any]:
+    """Everything below a folder, but times and inodes."""
+    return tree.snapshot(folder, times=False)
 
 
 def result(folder: Path) -> dict[str, Any]:
     """What a tool made: neither its own name counts, nor the times of the files it unpacked."""
-    found = {key: value.replace(str(folder), '{out}') for key, value in snapshot(folder).items()}
+    found: dict[str, Any] = {
+        key: [str(fact).replace(str(folder), '{out}') for fact in facts]
+        for key, facts in snapshot(folder).items()
+    }
     for path in folder.glob('checked*.jsonl'):
         lines = [json.loads(line) for line in path.read_text().splitlines()]
         found[path.name] = [{**line, 'stamp': line['stamp'][:1]} for line in lines]

@@ -1,6 +1,6 @@
 """Start-up, memory and sampler of a training on a million clips, and a store of 31,250 shards.
 
-    python benchmarks/scale.py --clips 300000 1000000 --shards 31250 --folder /tmp/scale
+    python benchmarks/scale.py --clips 300000 1000000 --shards 31250 --folder work_dirs/scale
 
 Makes the lists, the index and the shards (of one small clip each) itself; the videos of the lists
 are links to one file, made for the clips that are looked up. Each rank is a process of its own.
@@ -18,10 +18,17 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-RANK = r"""
-import gc, json, os, resource, sys, time
-import torch, torch.distributed as dist
+PROCESS = r"""
+import gc, json, os, sys, time
+import torch
 sys.path.insert(0, sys.argv[1])
+def memory():
+    gc.collect()
+    with open('/proc/self/status') as file:
+        return next(int(line.split()[1]) / 1024 for line in file if line.startswith('VmRSS'))
+"""
+RANK = r"""
+import torch.distributed as dist
 from mmengine.config import Config
 import cnnlstm_mm
 from cnnlstm_mm.datasets import CheckedVideoDataset
@@ -29,13 +36,7 @@ from cnnlstm_mm.datasets.resumable_loader import ResumableBatchSampler
 from cnnlstm_mm.engine.launch import check_files
 from mmengine.dataset import DefaultSampler
 from torch.utils.data import BatchSampler
-def memory():
-    gc.collect()
-    with open('/proc/self/status') as file:
-        return next(int(line.split()[1]) / 1024 for line in file if line.startswith('VmRSS'))
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-folder, name, iterations = sys.argv[2], sys.argv[3], int(sys.argv[4])
+folder, name = sys.argv[2:]
 dist.init_process_group('gloo')
 before, start = memory(), time.perf_counter()
 data = dict(type='CheckedVideoDataset', ann_file=f'{folder}/{name}', pipeline=[],
@@ -47,25 +48,19 @@ started = time.perf_counter() - start
 torch.manual_seed(0)
 batches = ResumableBatchSampler(BatchSampler(DefaultSampler(dataset, True), 8, False))
 start = time.perf_counter()
-count = sum(1 for _ in batches)
+for _ in batches:
+    pass
 epoch = time.perf_counter() - start
 start = time.perf_counter()
 for k in range(0, len(dataset), max(len(dataset) // 5000, 1)):
     dataset.get_data_info(k)
 row = (time.perf_counter() - start) / 5000
 print(json.dumps(dict(rank=dist.get_rank(), clips=len(dataset), start=started, before=before,
-                      after=memory(), peak=peak(), epoch=epoch, batches=count, row=row)))
+                      after=memory(), epoch=epoch, row=row)))
 dist.destroy_process_group()
 """
 STORE = r"""
-import gc, json, os, sys, time
-sys.path.insert(0, sys.argv[1])
-import torch
 from cnnlstm_mm.features import CachedFeatureDataset
-def memory():
-    gc.collect()
-    with open('/proc/self/status') as file:
-        return next(int(line.split()[1]) / 1024 for line in file if line.startswith('VmRSS'))
 before, start = memory(), time.perf_counter()
 data = CachedFeatureDataset(store=sys.argv[2], split='train')
 started = time.perf_counter() - start
@@ -145,7 +140,7 @@ def ranks(folder: Path, name: str, processes: int) -> list[dict]:
     )
     started = [
         subprocess.Popen(
-            [sys.executable, '-c', RANK, str(ROOT), str(folder), name, '0'],
+            [sys.executable, '-c', PROCESS + RANK, str(ROOT), str(folder), name],
             env=dict(environment, RANK=str(rank), WORLD_SIZE=str(processes), LOCAL_RANK=str(rank)),
             stdout=subprocess.PIPE,
             text=True,
@@ -187,7 +182,7 @@ def main() -> None:
         make_store(store, args.shards, args.shard_clips)
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)
         done = subprocess.run(
-            [sys.executable, '-c', STORE, str(ROOT), str(store)],
+            [sys.executable, '-c', PROCESS + STORE, str(ROOT), str(store)],
             capture_output=True,
             text=True,
             check=True,

@@ -7,10 +7,11 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from cnnlstm_mm.storage.atomic import FULL
+
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = tuple(ROOT / name for name in ('cnnlstm_mm', 'tools', 'examples', 'benchmarks'))
 KINDS = (ArithmeticError, ImportError, OSError, RuntimeError, TypeError, ValueError)
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What a user can mend, wherever it comes up.
 DISK = (
     *FULL,
@@ -24,6 +25,34 @@ DISK = (
     errno.ESTALE,
 )
 RAISE = dis.opmap['RAISE_VARARGS']
+
+
+def add_cfg_options(
+    parser: argparse.ArgumentParser, configs: str = 'the config', more: str = ''
+) -> None:
+    """Add --cfg-options.
+
+    Args:
+        parser: Receives it.
+        configs: What it changes, for the help.
+        more: Further sentences of the help, with the punctuation before them.
+    """
+    from mmengine.config import DictAction
+
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help=f'override settings of {configs}, as key=value{more}',
+    )
+
+
+def add_label_file(parser: argparse.ArgumentParser) -> None:
+    """Add --label-file."""
+    parser.add_argument(
+        '--label-file',
+        help='one class per line; default: label_map.txt in the data_root of the config',
+    )
 
 
 def run_command(

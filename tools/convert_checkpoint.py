@@ -33,7 +33,6 @@ def argument_parser() -> argparse.ArgumentParser:
 def convert(args: argparse.Namespace) -> None:
     """Convert, write and say how to load it."""
     layer = load_convlstm(args.input, args.prefix, args.gate_order)
-    args.output.parent.mkdir(parents=True, exist_ok=True)
     state = {f'neck.conv_lstm.{name}': value for name, value in layer.state_dict().items()}
     hidden = layer.hidden_channels
     options = dict(

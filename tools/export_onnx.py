@@ -22,13 +22,13 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from rich.progress import Progress
 from torch import Tensor, nn
 
 import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
-from cnnlstm_mm.cli import run_command
+from cnnlstm_mm.cli import add_cfg_options, add_label_file, run_command
 from cnnlstm_mm.config import normalization, read_labels, test_pipeline
 from cnnlstm_mm.export import (
     ClipGraph,
@@ -107,16 +107,8 @@ def argument_parser() -> argparse.ArgumentParser:
         '--data-prefix',
         help="root folder of the paths in the list; default: that of the config's test data",
     )
-    parser.add_argument(
-        '--label-file',
-        help='one class per line; default: label_map.txt in the data_root of the config',
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='override settings of the config, as key=value',
-    )
+    add_label_file(parser)
+    add_cfg_options(parser)
     return parser
 
 

@@ -21,6 +21,7 @@ from typing import Any
 
 import onnx
 
+from cnnlstm_mm.cli import add_label_file, run_command
 from cnnlstm_mm.storage import atomic_path, locked, write_json
 
 ORT_VERSION = '1.30.0'
@@ -42,10 +43,7 @@ def argument_parser() -> argparse.ArgumentParser:
         help='folder with the dist files of onnxruntime-web '
         f'{ORT_VERSION}; default: fetched with npm',
     )
-    parser.add_argument(
-        '--label-file',
-        help='one class per line; default: label_map.txt in the data_root of the config',
-    )
+    add_label_file(parser)
     return parser
 
 
@@ -193,8 +191,6 @@ def export(args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    from cnnlstm_mm.cli import run_command  # imported late: an .onnx file needs no PyTorch
-
     return run_command(export, argument_parser(), argv)
 
 

@@ -13,12 +13,11 @@ import os
 import sys
 from contextlib import ExitStack, redirect_stdout
 
-from mmengine.config import DictAction
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
-from cnnlstm_mm.cli import run_command
+from cnnlstm_mm.cli import add_cfg_options, run_command
 from cnnlstm_mm.datasets.decoder_guard import name_dead_decoders
 from cnnlstm_mm.engine.launch import apply_flip_labels, load_config
 from cnnlstm_mm.memory import keep_freed_memory
@@ -55,12 +54,7 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument('--batch-size', type=int, help="videos a batch; default: the config's")
     parser.add_argument('--workers', type=int, help="decoding processes; default: the config's")
     parser.add_argument('--device', default='cpu', help='cpu or cuda')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='override settings of the config, as key=value',
-    )
+    add_cfg_options(parser)
     parser.set_defaults(work_dir=None, launcher='none', local_rank=0)  # of load_config
     return parser
 

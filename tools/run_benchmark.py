@@ -16,11 +16,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mmengine.config import DictAction
 from rich.console import Console
 from rich.table import Table
 
-from cnnlstm_mm.cli import run_command
+from cnnlstm_mm.cli import add_cfg_options, run_command
 from cnnlstm_mm.lab.benchmark import (
     Launch,
     Outcome,
@@ -74,12 +73,7 @@ def argument_parser() -> argparse.ArgumentParser:
         action='store_true',
         help='scale the learning rate to the batch size of all processes',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='override settings of all configs, as key=value',
-    )
+    add_cfg_options(parser, 'all configs')
     parser.add_argument(
         '--dry-run', action='store_true', help='print the plan with its commands, and run nothing'
     )

@@ -27,11 +27,11 @@ from typing import IO, Any, NoReturn
 import cv2
 import numpy as np
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from rich.console import Console
 
 import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
-from cnnlstm_mm.cli import run_command
+from cnnlstm_mm.cli import add_cfg_options, add_label_file, run_command
 from cnnlstm_mm.streaming import (
     ActivityGate,
     EventDetector,
@@ -151,21 +151,13 @@ def argument_parser() -> argparse.ArgumentParser:
         help='limits of tools/analysis/activity.py: pictures that change less, or flicker more, '
         'than training clips have no events, and scores begin anew after them',
     )
-    parser.add_argument(
-        '--label-file',
-        help='one class per line; default: label_map.txt in the data_root of the config',
-    )
+    add_label_file(parser)
     parser.add_argument('--device', default='cpu', help='cpu or cuda')
     parser.add_argument(
         '--bf16', action='store_true', help='convolutions in bfloat16, where the device has it'
     )
     parser.add_argument('--threads', type=int, help='CPU threads of PyTorch')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='override settings of the config, as key=value',
-    )
+    add_cfg_options(parser)
     return parser
 
 

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.dist import barrier, is_distributed
 from mmengine.fileio import exists
 from mmengine.logging import print_log
@@ -21,6 +21,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 import cnnlstm_mm.compat as compat
+from cnnlstm_mm.cli import add_cfg_options
 from cnnlstm_mm.config import (
     SPLIT_VARIABLE,
     datasets_of,
@@ -55,13 +56,11 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         '--work-dir',
         help='the dir to save logs, models and metrics; default ./work_dirs/CONFIG_NAME',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='override settings of the config, as key=value. A list is key="[a,b]" or key=a,b; '
-        'nested lists and tuples are allowed, as in key="[(a,b),(c,d)]". No white space. split=2 '
-        'chooses the split of a data set that has several.',
+    add_cfg_options(
+        parser,
+        more='. A list is key="[a,b]" or key=a,b; nested lists and tuples are allowed, as in '
+        'key="[(a,b),(c,d)]". No white space. split=2 chooses the split of a data set that has '
+        'several.',
     )
     parser.add_argument(
         '--features',

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 from helpers.support import ROOT
+from helpers.video_files import PIPELINE
 from torch.utils.data import DataLoader
 
 from cnnlstm_mm.datasets import CheckedVideoDataset, clip_index
@@ -17,15 +18,6 @@ from cnnlstm_mm.storage import OutputFolder
 sys.path.insert(0, str(ROOT / 'tools' / 'data'))
 import indexing
 import preparation
-
-PIPELINE = [
-    dict(type='DecordInit'),
-    dict(type='SampleFrames', clip_len=4, test_mode=True),
-    dict(type='DecordDecode'),
-    dict(type='Resize', scale=(24, 24), keep_ratio=False),
-    dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs'),
-]
 
 
 @pytest.fixture

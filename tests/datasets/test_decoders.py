@@ -52,6 +52,13 @@ def files(tmp_path_factory):
     return make
 
 
+def need(choice: str | None) -> None:
+    """Skip a test where a decoder is not installed."""
+    if choice is not None and not installed(choice):
+        package = dict(pyav='av', opencv='opencv-python').get(choice, choice)
+        pytest.skip(f'needs {choice}: pip install {package}')
+
+
 def check(path: Path, shown: np.ndarray | None, choice: str | None) -> bool:
     """Compare the middle frame and others with ffmpeg's; False if the file is refused."""
     try:
@@ -79,8 +86,7 @@ def check(path: Path, shown: np.ndarray | None, choice: str | None) -> bool:
     'name', [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in FILES]
 )
 def test_the_upright_frame_or_a_refusal(files, name, choice):
-    if choice is not None and not installed(choice):
-        pytest.skip(f'needs {choice}')
+    need(choice)
     read = check(*files(name), choice)
     if choice in (None, 'pyav'):
         lacking = [one for one in NEED_MORE.get(name, ()) if installed(one)] == []
@@ -91,8 +97,7 @@ def test_the_upright_frame_or_a_refusal(files, name, choice):
 @pytest.mark.parametrize('choice', CHOICES)
 @pytest.mark.parametrize('name', LARGE)
 def test_large_frames(files, name, choice):
-    if choice is not None and not installed(choice):
-        pytest.skip(f'needs {choice}')
+    need(choice)
     assert check(*files(name), choice)
 
 
@@ -101,8 +106,7 @@ NAMES = ('two words', 'Grüße 动作', 'it\'s "quoted"', '100% %03d', 'a\nline'
 
 @pytest.mark.parametrize('choice', CHOICES)
 def test_names_links_and_folders_without_write_access(files, tmp_path, monkeypatch, choice):
-    if choice is not None and not installed(choice):
-        pytest.skip(f'needs {choice}')
+    need(choice)
     path, shown = files('h264.mp4')
     folder = tmp_path / 'read only'
     folder.mkdir()

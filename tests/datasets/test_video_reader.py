@@ -7,6 +7,7 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from helpers.video_files import PIPELINE
 from mmengine.config import Config
 from torch.utils.data import DataLoader
 
@@ -152,16 +153,8 @@ def test_the_next_decoder_is_named_once(clips, tmp_path, monkeypatch, caplog):
     folder = clips('narrow.mp4')[0].parent
     clips('square.mp4')
     (tmp_path / 'list.txt').write_text('narrow.mp4 0\nsquare.mp4 1\n' * 4)
-    pipeline = [
-        dict(type='DecordInit'),
-        dict(type='SampleFrames', clip_len=4, test_mode=True),
-        dict(type='DecordDecode'),
-        dict(type='Resize', scale=(24, 24), keep_ratio=False),
-        dict(type='FormatShape', input_format='NCTHW'),
-        dict(type='PackActionInputs'),
-    ]
     data = CheckedVideoDataset(
-        str(tmp_path / 'list.txt'), pipeline, data_prefix=dict(video=str(folder))
+        str(tmp_path / 'list.txt'), PIPELINE, data_prefix=dict(video=str(folder))
     )
     with caplog.at_level(logging.CRITICAL), name_dead_decoders():
         samples = list(DataLoader(data, num_workers=2, collate_fn=lambda batch: batch[0]))

@@ -5,6 +5,15 @@ from pathlib import Path
 
 import numpy as np
 
+# Four frames of a clip, as MMAction2 names the steps.
+PIPELINE = [
+    dict(type='DecordInit'),
+    dict(type='SampleFrames', clip_len=4, test_mode=True),
+    dict(type='DecordDecode'),
+    dict(type='Resize', scale=(24, 24), keep_ratio=False),
+    dict(type='FormatShape', input_format='NCTHW'),
+    dict(type='PackActionInputs'),
+]
 X264 = '-c:v libx264 -pix_fmt yuv420p -bf 2 -g 12'
 X265 = '-c:v libx265 -x265-params log-level=0:keyint=12'
 # Name: size, frames, ffmpeg's options, and what is done to the file afterwards: options of a

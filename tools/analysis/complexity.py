@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
 import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
-from cnnlstm_mm.cli import run_command
+from cnnlstm_mm.cli import add_cfg_options, run_command
 from cnnlstm_mm.lab.analysis.complexity import complexity
 from cnnlstm_mm.lab.analysis.latency import latency
 from cnnlstm_mm.lab.markdown import markdown_table
@@ -58,12 +58,7 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument('--repeats', type=int, default=20)
     parser.add_argument('--warmup', type=int, default=3)
     parser.add_argument('--json', help='write the figures here')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='override settings of all configs, as key=value',
-    )
+    add_cfg_options(parser, 'all configs')
     return parser
 
 

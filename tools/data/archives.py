@@ -14,6 +14,8 @@ from pathlib import Path, PurePosixPath
 
 from rich.progress import track
 
+from cnnlstm_mm.storage import write_text
+
 GIGABYTE = 10**9
 # Videos do not shrink in archives: what unpacks to far more than that is a bomb.
 GROWTH, ALLOWANCE = 20, GIGABYTE
@@ -66,8 +68,6 @@ def unpack(source: Path, out: Path, max_size: float | None = None) -> Path:
         _unpack_zip(source, out, limit)
     else:
         _unpack_tar(source, out, limit)
-    from cnnlstm_mm.storage import write_text
-
     write_text(stamp, f'{source.name} {size}')
     return out
 

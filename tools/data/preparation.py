@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from indexing import second_look, video_facts
+from indexing import second_look, video_facts, write_list_index
 from rich.progress import track
 
 from cnnlstm_mm.storage import OutputFolder, check_stamp, locked, write_text
@@ -52,6 +52,28 @@ def prepared_folder(
             if new and made == {stamp}:
                 (out / stamp).unlink()
             raise
+
+
+@contextmanager
+def prepared_splits(args: argparse.Namespace, tool: str, **settings: Any) -> Iterator[OutputFolder]:
+    """Check --workers and the two inputs, ``videos`` and ``splits``, then :func:`prepared_folder`.
+
+    Args:
+        args: With ``out`` as well.
+        tool: Its name.
+        **settings: What the contents depend on beside the inputs.
+
+    Raises:
+        FileNotFoundError: If an input is missing.
+        InUseError, ValueError: See :func:`prepared_folder`.
+    """
+    check_workers(args.workers)
+    inputs = (args.videos, args.splits)
+    check_there(*inputs)
+    videos, splits = map(source_setting, inputs)
+    settings = dict(tool=tool, videos=videos, splits=splits, **settings)
+    with prepared_folder(args.out, tool, settings, inputs, 'settings.json') as output:
+        yield output
 
 
 def source_setting(source: Path) -> str:
@@ -275,6 +297,46 @@ def _probe_alone(path: Path, seconds: float) -> dict:
 def text_of(lines: Iterable[str]) -> str:
     """Join lines, each with its end."""
     return ''.join(f'{line}\n' for line in lines)
+
+
+def write_lists(
+    output: OutputFolder,
+    folder: str,
+    lists: dict[str, list[tuple[str, int]]],
+    probed: dict[str, dict],
+) -> None:
+    """Write lists of paths and labels, and their index; see :func:`write_list_index`."""
+    for name, rows in lists.items():
+        output.write_text(name, text_of(f'{path} {label}' for path, label in rows))
+    write_list_index(output, folder, lists, probed)
+
+
+def write_splits(
+    output: OutputFolder,
+    data: str,
+    classes: list[str],
+    splits: dict[tuple[str, int], list[str]],
+    probed: dict[str, dict],
+) -> None:
+    """Write the lists of official splits, without broken or missing clips, and the label map.
+
+    Args:
+        output: The folder; it holds ``videos``.
+        data: Name of the data set, with which those of its lists begin.
+        classes: In the order of their labels.
+        splits: Clips (``class/name.avi``) by part ('train' or 'val') and number.
+        probed: See :func:`probe_all`.
+    """
+    label = {name: k for k, name in enumerate(classes)}
+    usable = {clip for clip, result in probed.items() if result['state'] != 'broken'}
+    lists = {
+        f'{data}_{part}_split_{split}_videos.txt': [
+            (clip, label[clip.split('/')[0]]) for clip in clips if clip in usable
+        ]
+        for (part, split), clips in splits.items()
+    }
+    write_lists(output, 'videos', lists, probed)
+    output.write_text('label_map.txt', text_of(classes))
 
 
 def link_videos(output: OutputFolder, source: Path, out: Path) -> None:

@@ -19,22 +19,19 @@ import sys
 from pathlib import Path
 
 from archives import add_max_size, unpack
-from indexing import write_list_index
 from preparation import (
     OutputFolder,
     add_workers,
-    check_there,
-    check_workers,
     link_videos,
-    prepared_folder,
+    prepared_splits,
     probe_all,
     read_lines,
-    source_setting,
     summarize,
-    text_of,
     write_report,
+    write_splits,
 )
 
+from cnnlstm_mm.cli import run_command
 from cnnlstm_mm.video_files import find_videos
 
 PARTS = {1: 'train', 2: 'val'}
@@ -99,15 +96,7 @@ def argument_parser() -> argparse.ArgumentParser:
 
 def prepare(args: argparse.Namespace) -> None:
     """Write lists, label map and report."""
-    check_workers(args.workers)
-    check_there(args.videos, args.splits)
-    settings = dict(
-        tool='prepare_hmdb51',
-        videos=source_setting(args.videos),
-        splits=source_setting(args.splits),
-    )
-    inputs = (args.videos, args.splits)
-    with prepared_folder(args.out, 'prepare_hmdb51', settings, inputs, 'settings.json') as output:
+    with prepared_splits(args, 'prepare_hmdb51') as output:
         write(args, output)
 
 
@@ -116,7 +105,6 @@ def write(args: argparse.Namespace, output: OutputFolder) -> None:
     classes, lists = official_lists(
         unpack(args.splits, output.check_entry(args.out / 'unpacked_splits'), args.max_size)
     )
-    label = {name: k for k, name in enumerate(classes)}
     folder = unpack(args.videos, output.check_entry(args.out / 'unpacked_videos'), args.max_size)
     archives = sorted(folder.rglob('*.rar'))
     for archive in archives:  # one per class, with the folder of the class
@@ -134,22 +122,13 @@ def write(args: argparse.Namespace, output: OutputFolder) -> None:
         clip = next(clip for clip in used if clip.startswith(f'{name}/'))
         link_videos(output, used[clip].parent, args.out / 'videos' / name)
     probed = probe_all(used, output.check_file(args.out / 'checked.jsonl'), args.workers)
-    report = summarize(wanted, probed, [])
     # A split uses 100 clips per class; its other clips do not count as extra.
-    usable = {clip for clip, result in probed.items() if result['state'] != 'broken'}
-    written = {}
-    for (part, split), clips in lists.items():
-        name = f'hmdb51_{part}_split_{split}_videos.txt'
-        written[name] = [(clip, label[clip.split('/')[0]]) for clip in clips if clip in usable]
-        output.write_text(name, text_of(f'{clip} {number}' for clip, number in written[name]))
-    write_list_index(output, 'videos', written, probed)
-    output.write_text('label_map.txt', text_of(classes))
+    report = summarize(wanted, probed, [])
+    write_splits(output, 'hmdb51', classes, lists, probed)
     write_report(report, output, 'report.json')
 
 
 def main(argv: list[str] | None = None) -> int:
-    from cnnlstm_mm.cli import run_command  # imported late: the workers import this file
-
     return run_command(prepare, argument_parser(), argv)
 
 

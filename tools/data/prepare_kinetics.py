@@ -30,7 +30,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from indexing import write_list_index
 from preparation import (
     OutputFolder,
     add_workers,
@@ -42,10 +41,12 @@ from preparation import (
     read_lines,
     summarize,
     text_of,
+    write_lists,
     write_report,
 )
 from rich.progress import track
 
+from cnnlstm_mm.cli import run_command
 from cnnlstm_mm.storage import atomic_path, is_below
 from cnnlstm_mm.video_files import find_videos
 
@@ -366,15 +367,12 @@ def write(args: argparse.Namespace, clips: list[Clip], output: OutputFolder) -> 
                 for key in ('width', 'height', 'codec', 'rotation'):
                     facts[path].pop(key, None)
     list_name = f'{args.data}_{args.part}_list_videos.txt'
-    output.write_text(list_name, text_of(f'{path} {number}' for path, number in rows))
-    write_list_index(output, folder.name, {list_name: rows}, facts)
+    write_lists(output, folder.name, {list_name: rows}, facts)
     output.write_text('label_map.txt', text_of(classes))
     write_report(report, output, f'report_{args.part}.json')
 
 
 def main(argv: list[str] | None = None) -> int:
-    from cnnlstm_mm.cli import run_command  # imported late: the workers import this file
-
     return run_command(prepare, argument_parser(), argv)
 
 

@@ -21,22 +21,19 @@ from pathlib import Path
 
 import numpy as np
 from archives import add_max_size, unpack
-from indexing import write_list_index
 from preparation import (
     OutputFolder,
     add_workers,
-    check_there,
-    check_workers,
     link_videos,
-    prepared_folder,
+    prepared_splits,
     probe_all,
     read_lines,
-    source_setting,
     summarize,
-    text_of,
     write_report,
+    write_splits,
 )
 
+from cnnlstm_mm.cli import run_command
 from cnnlstm_mm.video_files import find_videos
 
 PARTS = dict(train='train', test='val')
@@ -125,17 +122,8 @@ def prepare(args: argparse.Namespace) -> None:
     """Write lists, label map and report."""
     if args.limit is not None and args.limit < 1:
         raise ValueError(f'expected --limit to be at least 1, got {args.limit}')
-    check_workers(args.workers)
-    check_there(args.videos, args.splits)
-    settings = dict(
-        tool='prepare_ucf101',
-        videos=source_setting(args.videos),
-        splits=source_setting(args.splits),
-        classes=args.classes and sorted(args.classes),
-        limit=args.limit,
-    )
-    inputs = (args.videos, args.splits)
-    with prepared_folder(args.out, 'prepare_ucf101', settings, inputs, 'settings.json') as output:
+    classes = args.classes and sorted(args.classes)
+    with prepared_splits(args, 'prepare_ucf101', classes=classes, limit=args.limit) as output:
         write(args, output)
 
 
@@ -152,10 +140,10 @@ def write(args: argparse.Namespace, output: OutputFolder) -> None:
         )
     if args.classes:
         classes = [name for name in classes if name in args.classes]
-    label = {name: k for k, name in enumerate(classes)}
     everything = {clip for clips in lists.values() for clip in clips}
     lists = {
-        key: [clip for clip in clips if clip.split('/')[0] in label] for key, clips in lists.items()
+        key: [clip for clip in clips if clip.split('/')[0] in classes]
+        for key, clips in lists.items()
     }
     if args.limit:
         lists = {key: spread(clips, args.limit) for key, clips in lists.items()}
@@ -172,20 +160,12 @@ def write(args: argparse.Namespace, output: OutputFolder) -> None:
         args.workers,
     )
     report = summarize(wanted, probed, [name for name in found if name not in everything])
-    usable = {clip for clip, result in probed.items() if result['state'] != 'broken'}
-    written = {}
-    for (part, split), clips in lists.items():
-        name = f'ucf101_{PARTS[part]}_split_{split}_videos.txt'
-        written[name] = [(clip, label[clip.split('/')[0]]) for clip in clips if clip in usable]
-        output.write_text(name, text_of(f'{clip} {number}' for clip, number in written[name]))
-    output.write_text('label_map.txt', text_of(classes))
-    write_list_index(output, 'videos', written, probed)
+    splits = {(PARTS[part], split): clips for (part, split), clips in lists.items()}
+    write_splits(output, 'ucf101', classes, splits, probed)
     write_report(report, output, 'report.json')
 
 
 def main(argv: list[str] | None = None) -> int:
-    from cnnlstm_mm.cli import run_command  # imported late: the workers import this file
-
     return run_command(prepare, argument_parser(), argv)
 
 

@@ -3,8 +3,9 @@
 import argparse
 
 import numpy as np
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
+from cnnlstm_mm.cli import add_cfg_options
 from cnnlstm_mm.config import datasets_of, drop_worker_options, list_path, rows_of
 from cnnlstm_mm.datasets.annotation_list import check_labels
 from cnnlstm_mm.datasets.path_decord_init import apply_path_readers
@@ -26,12 +27,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         '--max-videos', type=int, help='so many videos, evenly spaced over the list'
     )
     parser.add_argument('--device', default='cpu', help='cpu or cuda')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='override settings of all configs, as key=value',
-    )
+    add_cfg_options(parser, 'all configs')
 
 
 def model_pairs(models: list[str]) -> list[tuple[str, str]]:
