@@ -212,12 +212,11 @@ def _head(dense: Arrays, channels: int, pool: str, size: Size | None) -> tuple[W
     else:
         head['spatial_pool'] = pool
         check_inputs(name, arrays, channels)
-    head['hidden_channels'] = None
+    head['hidden_channels'] = arrays[0].shape[1] if hidden else None
     if not hidden:
         return dense_weights('cls_head.fc_cls', arrays), head
     weights = dense_weights('cls_head.fc_hidden', arrays)
-    head['hidden_channels'] = arrays[0].shape[1]
-    check_inputs(last, last_arrays, arrays[0].shape[1])
+    check_inputs(last, last_arrays, head['hidden_channels'])
     return weights | dense_weights('cls_head.fc_cls', last_arrays), head
 
 
