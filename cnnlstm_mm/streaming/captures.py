@@ -57,7 +57,7 @@ class ImageFolder:
         if image is None:
             raise SourceError(
                 f'expected a picture, got {file}, which cannot be decoded; fix: '
-                'remove it from the folder, or write it anew'
+                'remove it from the folder, or write it again'
             )
         return True, image
 

@@ -42,7 +42,7 @@ class EventLog:
         self._told: list[set[tuple[float, str]]] = [set() for _ in names]
 
     def update(self, stream: int, scores: Any, frame: Frame) -> None:
-        """Take the scores of a frame, probabilities [classes]; another session begins anew."""
+        """Take the scores of a frame, probabilities [classes]; another session starts over."""
         if frame.session != self._sessions[stream]:
             self.finish(stream)
             self._sessions[stream] = frame.session

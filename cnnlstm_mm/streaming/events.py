@@ -56,7 +56,7 @@ class EventDetector:
 
     Args:
         labels: names of the classes.
-        high: threshold that confirms an event, one number or one a class.
+        high: threshold that confirms an event, one number, or one per class.
         low: threshold at which it begins and ends.
         smoothing: time constant in seconds of exponential smoothing; 0 for none.
         window: seconds over which scores are averaged instead; 0 for none.
@@ -64,7 +64,7 @@ class EventDetector:
         merge_gap: seconds. An event that begins again before they are over goes on.
         none_class: name or number of the class for "nothing is happening", which has no events;
             without it that is the answer wherever all scores are low.
-        longest_step: seconds between two frames beyond which events end and smoothing begins anew.
+        longest_step: seconds between two frames beyond which events end and smoothing starts over.
 
     Raises:
         ValueError: for options out of range.
@@ -130,13 +130,13 @@ class EventDetector:
         scores = np.asarray(scores, float)
         if scores.shape != (len(self.labels),) or not np.isfinite(scores).all():
             raise ValueError(
-                f'expected {len(self.labels)} finite scores, one a class, got {scores.tolist()}'
+                f'expected {len(self.labels)} finite scores, one per class, got {scores.tolist()}'
             )
         time = float(time)
         if not math.isfinite(time) or (self._time is not None and time < self._time):
             raise ValueError(
                 f'expected time stamps that do not decrease, got {time} s after {self._time} s; '
-                'fix: call finish() where a stream begins anew'
+                'fix: call finish() where a stream starts over'
             )
         ended: list[Event] = []
         if self._time is not None and time - self._time > self.longest_step:

@@ -36,7 +36,7 @@ class Predictions(NamedTuple):
         """
         if self.several or (self.labels < 0).any():
             kind = 'several' if self.several else 'no'
-            raise ValueError(f'expected one label a clip for a confusion matrix, got {kind}')
+            raise ValueError(f'expected one label per clip for a confusion matrix, got {kind}')
         counts = np.zeros((self.scores.shape[1],) * 2, int)
         np.add.at(counts, (self.labels, self.scores.argmax(1)), 1)
         return counts

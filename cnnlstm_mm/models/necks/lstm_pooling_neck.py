@@ -23,7 +23,7 @@ SPATIAL_POOLS = ('avg', 'max', 'flatten')
 
 @MODELS.register_module()
 class LSTMPoolingNeck(RecurrentNeck):
-    """One vector a frame, an LSTM over time, then pooling over time.
+    """One vector per frame, an LSTM over time, then pooling over time.
 
     Args:
         in_channels: Channels C of the backbone's feature; None takes the backbone's.

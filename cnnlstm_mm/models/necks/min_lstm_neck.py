@@ -1,4 +1,4 @@
-"""minLSTM over one vector a frame, pooled over time."""
+"""minLSTM over one vector per frame, pooled over time."""
 
 from typing import Any
 
@@ -14,11 +14,11 @@ from .lstm_pooling_neck import PYTORCH, LSTMPoolingNeck
 
 @MODELS.register_module()
 class MinLSTMNeck(LSTMPoolingNeck):
-    """One vector a frame, a minLSTM over time, then pooling over time.
+    """One vector per frame, a minLSTM over time, then pooling over time.
 
     Arguments and errors are those of :class:`LSTMPoolingNeck`, without ``activation`` and
-    ``recurrent_activation``; no gate reads the hidden state, so
-    that all frames are one matrix product.
+    ``recurrent_activation``; no gate reads the hidden state, so that all frames are one matrix
+    product.
 
     Source: Feng et al., "Were RNNs All We Needed?", 2024.
     """
