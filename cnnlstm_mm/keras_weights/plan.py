@@ -49,6 +49,11 @@ class Plan:
     head: dict[str, Any] = field(default_factory=dict)
     scale: tuple[float, float] | None = None
 
+    @property
+    def directions(self) -> int:
+        """Of the recurrent layers."""
+        return 2 if self.bidirectional else 1
+
 
 class MisfitError(Exception):
     """A layer that none of our modules computes; it is named already."""
