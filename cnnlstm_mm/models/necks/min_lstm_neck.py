@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from cnnlstm_mm.layers import MinConvLSTM
@@ -34,14 +33,9 @@ class MinLSTMNeck(LSTMPoolingNeck):
                 raise ValueError(f'MinLSTMNeck: expected no {name}, got one; fix: leave it out')
         return MinConvLSTM(size, hidden, 1, dropout=dropout, **options)
 
-    def init_recurrence(self) -> None:
-        """Initialize :attr:`lstm`."""
-        self.lstm.reset_parameters()
-
     def initial(self, batch: int, size: Size) -> State:
-        """Zeros: ``h`` [N, layers, hidden], or [N, 1, sum(hidden)]."""
-        blocks, batch, channels = self.lstm.states.shape(batch)
-        return dict(h=torch.zeros(batch, blocks, channels))
+        """Zeros: ``h`` as that of :class:`LSTMPoolingNeck`."""
+        return dict(h=super().initial(batch, size)['h'])
 
     def recur(self, x: Tensor, state: State | None, lengths: Tensor | None) -> tuple[Tensor, State]:
         """Run the layer on x [N, T, size]; the outputs and the state after the last."""
