@@ -1,5 +1,6 @@
-"""Lists of names in messages."""
+"""Names: lists of them in messages, and their order."""
 
+import re
 from collections.abc import Iterable
 
 
@@ -9,3 +10,8 @@ def truncate_list(names: Iterable[object], most: int = 10, separator: str = ', '
     more = len(shown) - most
     text = separator.join(shown[:most])
     return text if more <= 0 else f'{text}{" " if separator == ", " else separator}and {more} more'
+
+
+def natural_key(name: str) -> list[tuple[int, str]]:
+    """Sort key that puts 2.png before 10.png."""
+    return [(int(part), '') if part.isdigit() else (-1, part) for part in re.split(r'(\d+)', name)]

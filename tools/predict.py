@@ -22,7 +22,7 @@ from cnnlstm_mm.datasets.decoder_guard import name_dead_decoders
 from cnnlstm_mm.engine.launch import apply_flip_labels, load_config
 from cnnlstm_mm.memory import keep_freed_memory
 from cnnlstm_mm.options import check_int
-from cnnlstm_mm.prediction.answers import AnswerFile, best_classes, table, write_csv
+from cnnlstm_mm.prediction.answers import AnswerFile, best_classes, is_special, table, write_csv
 from cnnlstm_mm.prediction.inputs import find_inputs
 from cnnlstm_mm.prediction.model import build_model, class_names, predict, settings_of, test_dataset
 from cnnlstm_mm.storage import locked
@@ -77,7 +77,7 @@ def answer(args: argparse.Namespace) -> int:
     check_arguments(args)
     with ExitStack() as stack:
         with redirect_stdout(sys.stderr):
-            if args.jsonl is not None and not _is_special(args.jsonl):
+            if args.jsonl is not None and not is_special(args.jsonl):
                 stack.enter_context(locked(args.jsonl, 'predict', file=True))
             answers, broken = compute(args)
         if answers:
@@ -132,11 +132,6 @@ def compute(args: argparse.Namespace) -> tuple[dict, dict[str, str]]:
         file.write()
     names = [clip['filename'] for clip in clips]
     return {name: file.answers[name] for name in names if name in file.answers}, broken
-
-
-def _is_special(path: str) -> bool:
-    """Whether a path is a device or a pipe, such as /dev/stdout."""
-    return os.path.exists(path) and not os.path.isfile(path)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -123,7 +123,7 @@ def _guess(
         plan.neck.update(spatial_pool='avg', temporal_pool='last')
     else:
         plan.neck.update(return_mode='last')
-        hidden = [*recurrent.values()][-1][1].shape[-2] * (2 if bidirectional else 1)
+        hidden = [*recurrent.values()][-1][1].shape[-2] * plan.directions
         inputs = next(iter(dense.values()))[0].shape[0]
         plan.pool = 'avg' if len(dense) == 1 and inputs == hidden else 'flatten'
     return plan
@@ -137,7 +137,7 @@ def _conv_neck(recurrent: Arrays, plan: Plan, channels: int | None) -> tuple[Wei
         new = conv_lstm_weights(arrays, layer, plan.bidirectional, bias)
         weights.update({f'neck.conv_lstm.{k}': w for k, w in new.items()})
         sizes.append(arrays[1].shape[-2])
-        channels = sizes[-1] * (2 if plan.bidirectional else 1)
+        channels = sizes[-1] * plan.directions
     kernel = weights['neck.conv_lstm.weight_ih_l0']
     height, width = kernel.shape[2:]
     neck = dict(
@@ -168,7 +168,7 @@ def _lstm_neck(
         if channels is None:
             raise ValueError(f'cannot convert {name} on flattened frames without a MobileNet')
         size = _size(name, arrays[0].shape[0], channels, size)
-        arrays = _transposed(arrays, channels, size, 2 if plan.bidirectional else 1)
+        arrays = _transposed(arrays, channels, size, plan.directions)
         neck['spatial_size'], inputs = size, channels * size[0] * size[1]
     if inputs is not None:
         check_inputs(name, arrays, inputs)
@@ -184,7 +184,7 @@ def _lstm_neck(
         check_inputs(name, arrays, inputs or arrays[0].shape[0])
         new = lstm_weights(arrays, layer, plan.bidirectional, plain)
         weights.update({f'neck.lstm.{k}': w for k, w in new.items()})
-        inputs = sizes[layer] * (2 if plan.bidirectional else 1)
+        inputs = sizes[layer] * plan.directions
     neck.update({'hidden_channels': sizes[0], **_stack(sizes), **plan.neck})
     if pool == 'avg':
         neck.pop('spatial_pool', None)
@@ -212,12 +212,11 @@ def _head(dense: Arrays, channels: int, pool: str, size: Size | None) -> tuple[W
     else:
         head['spatial_pool'] = pool
         check_inputs(name, arrays, channels)
-    head['hidden_channels'] = None
+    head['hidden_channels'] = arrays[0].shape[1] if hidden else None
     if not hidden:
         return dense_weights('cls_head.fc_cls', arrays), head
     weights = dense_weights('cls_head.fc_hidden', arrays)
-    head['hidden_channels'] = arrays[0].shape[1]
-    check_inputs(last, last_arrays, arrays[0].shape[1])
+    check_inputs(last, last_arrays, head['hidden_channels'])
     return weights | dense_weights('cls_head.fc_cls', last_arrays), head
 
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -48,6 +49,11 @@ class Plan:
     head: dict[str, Any] = field(default_factory=dict)
     scale: tuple[float, float] | None = None
 
+    @property
+    def directions(self) -> int:
+        """Of the recurrent layers."""
+        return 2 if self.bidirectional else 1
+
 
 class MisfitError(Exception):
     """A layer that none of our modules computes; it is named already."""
@@ -70,12 +76,16 @@ class Reader:
         if layer is None or layer.kind not in kinds:
             return None
         self.place += 1
-        for option, value in dict(options, data_format='channels_last').items():
+        self.check(layer, '', **options, data_format='channels_last')
+        return layer
+
+    def check(self, layer: Layer, where: str, **options: Any) -> None:
+        """Name the options of a layer that are not these; ``where`` ends the message."""
+        for option, value in options.items():
             found = to_tuples(layer.config.get(option, value))
             if found != value:
                 name = layer.config['name']
-                self.wrong.append(f'{name} has {option}={found!r}, expected {value!r}')
-        return layer
+                self.wrong.append(f'{name} has {option}={found!r}, expected {value!r}{where}')
 
     def expect(self, *kinds: str, **options: Any) -> Layer:
         """As ``take``; another layer is named."""
@@ -108,10 +118,8 @@ def read_plan(file: KerasFile) -> Plan | None:
     layers = [layer for layer in chain(file.config) if not layer.kind.endswith('InputLayer')]
     kept = list(join_activations(layer for layer in layers if not is_dropout(layer)))
     reader, plan = Reader(kept), Plan()
-    try:
+    with suppress(MisfitError):
         _read(reader, plan, file.version)
-    except MisfitError:
-        pass
     if reader.wrong:
         raise ValueError(f'cannot convert: {"; ".join(reader.wrong)}. {SUPPORTED}')
     _read_dropout(layers, plan)
@@ -153,9 +161,7 @@ def _read_lstm(reader: Reader, plan: Plan, pool: Layer, version: str) -> None:
     plan.frame_dense = bool(reader.take('TimeDistributed Dense', activation='relu'))
     stack = _read_stack(reader, plan, 'LSTM', version)
     for layer in stack:
-        if layer.config.get('go_backwards'):
-            name = layer.config['name']
-            reader.wrong.append(f'{name} has go_backwards=True, expected False')
+        reader.check(layer, '', go_backwards=False)
     plan.neck['temporal_pool'] = _over_time(reader, stack, '1D')
     for name in ('dropout', 'recurrent_dropout'):
         plan.neck.pop(name, None)
@@ -168,24 +174,17 @@ def _read_conv_lstm(reader: Reader, plan: Plan, version: str) -> None:
         value = to_tuples(first.get(option, default))
         if value != default:
             plan.neck[ours] = value
-    deeper = dict(padding='same', strides=(1, 1), dilation_rate=(1, 1))
-    deeper['kernel_size'] = to_tuples(first['kernel_size'])
+    deeper = dict(
+        padding='same',
+        strides=(1, 1),
+        dilation_rate=(1, 1),
+        kernel_size=to_tuples(first['kernel_size']),
+        go_backwards=False,  # it reads what the first one returns, in its order
+    )
     for layer in stack[1:]:
-        for option, value in deeper.items():
-            found = to_tuples(layer.config.get(option, value))
-            if found != value:
-                name = layer.config['name']
-                reader.wrong.append(
-                    f'{name} has {option}={found!r}, expected {value!r} in a deeper ConvLSTM2D'
-                )
+        reader.check(layer, ' in a deeper ConvLSTM2D', **deeper)
     if first.get('go_backwards'):
         plan.neck['go_backwards'] = True
-    for layer in stack[1:]:  # which reads what the first one returns, in its order
-        if layer.config.get('go_backwards'):
-            name = layer.config['name']
-            reader.wrong.append(
-                f'{name} has go_backwards=True, expected False in a deeper ConvLSTM2D'
-            )
     mode = _over_time(reader, stack, '3D')
     plan.neck['return_mode'] = mode
     if mode == 'last':
@@ -291,6 +290,5 @@ def _lose(option: str) -> None:
     LOGGER.warning('no counterpart for %s: scores are equal, further training differs', option)
 
 
-def _pool(layer: Layer | None) -> str:
-    kind = layer.kind.split()[-1] if layer else ''
-    return POOLS[kind.removesuffix('2D')]
+def _pool(layer: Layer) -> str:
+    return POOLS[layer.kind.split()[-1].removesuffix('2D')]

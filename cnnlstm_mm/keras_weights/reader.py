@@ -2,12 +2,13 @@
 
 import io
 import json
-import re
 import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from cnnlstm_mm.text import natural_key
 
 # A MobileNet's layers: the names in a .weights.h5 file, which counts the
 # layers of each class, and the names that keras.applications gives them.
@@ -130,9 +131,7 @@ def _order(path: str) -> list[tuple[int, str]]:
     """Sort key: numbers by value, a Bidirectional's forward layer first, layers of frames first."""
     path = path.replace('/backward_layer/', '/forward_layer~/')
     framewise = '0' if path.startswith('layers/time_distributed') else '1'
-    return [(0, framewise)] + [
-        (int(part), '') if part.isdigit() else (-1, part) for part in re.split(r'(\d+)', path)
-    ]
+    return [(0, framewise), *natural_key(path)]
 
 
 def _text(name: Any) -> str:

@@ -24,7 +24,7 @@ class _BalancedMixin:
         if self.balanced and class_weight != BALANCED:
             raise ValueError(
                 f"class_weight: expected numbers or 'balanced', got {class_weight!r}; fix: "
-                'write one number a class'
+                'write one number per class'
             )
         super().__init__(loss_weight, None if self.balanced else class_weight)
 

@@ -3,11 +3,11 @@
 import csv
 import io
 import json
+import os
 import os.path as osp
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from os import stat
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,11 @@ def best_classes(scores: Tensor, labels: Sequence[str], topk: int) -> Best:
     ]
 
 
+def is_special(path: str) -> bool:
+    """Whether a path is a device or a pipe, such as /dev/stdout."""
+    return osp.exists(path) and not osp.isfile(path)
+
+
 class AnswerFile:
     """JSON lines ``{"file": ..., "topk": [...]}``, with their settings in a file beside them.
 
@@ -45,8 +50,7 @@ class AnswerFile:
 
     def __init__(self, path: str | None, settings: dict[str, Any]) -> None:
         self.path, self.settings = path, settings
-        # A device or a pipe, such as /dev/stdout, is written once.
-        self.special = path is not None and osp.exists(path) and not osp.isfile(path)
+        self.special = path is not None and is_special(path)  # it is written once
         self.answers: dict[str, Best] = {}
         self._new, self._due = False, time.monotonic() + SECONDS
         if path is not None and osp.isfile(path):
@@ -83,7 +87,7 @@ class AnswerFile:
                     f'({error}); fix: remove that line'
                 ) from None
             with suppress(OSError):  # the answer of a file that is gone stays
-                if stat(name).st_ctime_ns >= written:
+                if os.stat(name).st_ctime_ns >= written:
                     self._new = True
                     continue
             self.answers[name] = best
@@ -112,7 +116,7 @@ class AnswerFile:
 
 
 def write_csv(path: str, answers: dict[str, Best], topk: int) -> None:
-    """Write ``file, rank1_class, rank1_score, rank2_class, ...``, a file a line."""
+    """Write ``file, rank1_class, rank1_score, rank2_class, ...``, one line per file."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator='\n')
     columns = [f'rank{rank}_{key}' for rank in range(1, topk + 1) for key in ('class', 'score')]

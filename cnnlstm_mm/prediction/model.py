@@ -66,7 +66,7 @@ def build_model(cfg: Config, checkpoint: str, device: str) -> nn.Module:
 
     Raises:
         FileNotFoundError, RuntimeError, ValueError: If the checkpoint is missing or lacks weights
-            of the model, or the config cannot give one score a class, or there is no such device.
+            of the model, the config cannot give one score per class, or the device does not exist.
     """
     check_fit(cfg.get('model'))
     if '://' not in checkpoint and not osp.isfile(checkpoint):

@@ -53,7 +53,7 @@ class BaseStreamingRecognizer:
         """Recognize the next frame of each stream.
 
         Args:
-            frames: one a stream: uint8 RGB [N, H, W, 3] or N arrays [H, W, 3] of any sizes, or
+            frames: one per stream: uint8 RGB [N, H, W, 3] or N arrays [H, W, 3] of any sizes, or
                 prepared ones, floating point [N, 3, h, w] (:meth:`prepare`).
             state: the streams before this frame; None begins new ones. It is left as it is.
 

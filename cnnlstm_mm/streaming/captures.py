@@ -10,6 +10,8 @@ from urllib.parse import urlparse
 import cv2
 import numpy as np
 
+from cnnlstm_mm.text import natural_key
+
 VIDEO_FILES = ('.mp4', '.avi', '.mkv', '.mov', '.webm', '.m4v')
 PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 WEBCAM_CURE = 'check that the webcam is plugged in and free, and its name (ls /dev/video*)'
@@ -36,7 +38,7 @@ class ImageFolder:
                 f'{", ".join(PICTURES)}; fix: name a video file, or the folder of the pictures '
                 'themselves'
             )
-        self.files = sorted(files, key=lambda file: _natural(file.name))
+        self.files = sorted(files, key=lambda file: natural_key(file.name))
         self.next = 0
 
     def isOpened(self) -> bool:  # noqa: N802
@@ -55,7 +57,7 @@ class ImageFolder:
         if image is None:
             raise SourceError(
                 f'expected a picture, got {file}, which cannot be decoded; fix: '
-                'remove it from the folder, or write it anew'
+                'remove it from the folder, or write it again'
             )
         return True, image
 
@@ -170,7 +172,3 @@ def mask_password(text: str) -> str:
 def is_device(address: str) -> bool:
     """Whether a path is a character device, or would be one if it were there."""
     return address.startswith(('/dev/video', '/dev/v4l/')) or Path(address).is_char_device()
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    return [(int(part), '') if part.isdigit() else (-1, part) for part in re.split(r'(\d+)', name)]

@@ -42,7 +42,7 @@ class EventLog:
         self._told: list[set[tuple[float, str]]] = [set() for _ in names]
 
     def update(self, stream: int, scores: Any, frame: Frame) -> None:
-        """Take the scores of a frame, probabilities [classes]; another session begins anew."""
+        """Take the scores of a frame, probabilities [classes]; another session starts over."""
         if frame.session != self._sessions[stream]:
             self.finish(stream)
             self._sessions[stream] = frame.session
@@ -65,13 +65,13 @@ class EventLog:
     def _tell(self, stream: int, found: list[Event]) -> None:
         told = self._told[stream]
         for event in self.detectors[stream].ongoing:
-            if event[::2] not in told:
-                told.add(event[::2])
+            if (event.start, event.label) not in told:
+                told.add((event.start, event.label))
                 self._send(stream, 'began', event, self.both)
         for event in found:
-            if event[::2] not in told:
+            if (event.start, event.label) not in told:
                 self._send(stream, 'began', event, self.both)
-            told.discard(event[::2])
+            told.discard((event.start, event.label))
             self.count += 1
             self._send(stream, 'ended', event, [*self.both, *self.ended])
 

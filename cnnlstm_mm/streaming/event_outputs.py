@@ -140,9 +140,9 @@ class Webhook:
 
     def _deliver(self, body: bytes) -> str:
         # '' or why it could not be delivered.
-        why, pause = '', FIRST_PAUSE
+        why = ''
         for attempt in range(self.retries + 1):
-            if attempt and self._stop.wait(pause * 2 ** (attempt - 1)):
+            if attempt and self._stop.wait(FIRST_PAUSE * 2 ** (attempt - 1)):
                 break
             request = urllib.request.Request(self._address, body, self._headers, method='POST')
             try:

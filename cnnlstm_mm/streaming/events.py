@@ -56,7 +56,7 @@ class EventDetector:
 
     Args:
         labels: names of the classes.
-        high: threshold that confirms an event, one number or one a class.
+        high: threshold that confirms an event, one number, or one per class.
         low: threshold at which it begins and ends.
         smoothing: time constant in seconds of exponential smoothing; 0 for none.
         window: seconds over which scores are averaged instead; 0 for none.
@@ -64,7 +64,7 @@ class EventDetector:
         merge_gap: seconds. An event that begins again before they are over goes on.
         none_class: name or number of the class for "nothing is happening", which has no events;
             without it that is the answer wherever all scores are low.
-        longest_step: seconds between two frames beyond which events end and smoothing begins anew.
+        longest_step: seconds between two frames beyond which events end and smoothing starts over.
 
     Raises:
         ValueError: for options out of range.
@@ -112,11 +112,7 @@ class EventDetector:
         """Events that count already and have not ended; their ``end`` is that so far."""
         if self._time is None:
             return []
-        found = [
-            self._event(k, run, self._time if run.active else run.end)
-            for k, run in self._runs.items()
-        ]
-        return sorted(event for event in found if event is not None)
+        return sorted(self._events(self._runs, self._time))
 
     def update(self, scores: Any, time: float) -> list[Event]:
         """Take the scores of the next frame.
@@ -134,15 +130,15 @@ class EventDetector:
         scores = np.asarray(scores, float)
         if scores.shape != (len(self.labels),) or not np.isfinite(scores).all():
             raise ValueError(
-                f'expected {len(self.labels)} finite scores, one a class, got {scores.tolist()}'
+                f'expected {len(self.labels)} finite scores, one per class, got {scores.tolist()}'
             )
         time = float(time)
         if not math.isfinite(time) or (self._time is not None and time < self._time):
             raise ValueError(
                 f'expected time stamps that do not decrease, got {time} s after {self._time} s; '
-                'fix: call finish() where a stream begins anew'
+                'fix: call finish() where a stream starts over'
             )
-        ended = []
+        ended: list[Event] = []
         if self._time is not None and time - self._time > self.longest_step:
             ended = self._close(self._time + self._step)
         elif self._time is not None:
@@ -160,13 +156,13 @@ class EventDetector:
             if not run.active:
                 gap = time - run.end
                 if gap >= self.merge_gap:
-                    ended.append(self._event(k, self._runs.pop(k), run.end))
+                    ended += self._events({k: self._runs.pop(k)}, time)
                 elif active[k]:
                     run.active = True
         for k in np.flatnonzero(active).tolist():
             run = self._runs.setdefault(k, _Run(time))
             run.score = max(run.score, float(smooth[k]))
-        return sorted(event for event in ended if event is not None)
+        return sorted(ended)
 
     def finish(self) -> list[Event]:
         """End the stream, and be ready for another one, which may begin at any time.
@@ -176,17 +172,15 @@ class EventDetector:
         """
         ended = [] if self._time is None else self._close(self._time + self._step)
         self._time, self._step = None, 0.0
-        return sorted(event for event in ended if event is not None)
+        return sorted(ended)
 
     def _begin(self) -> None:
         self._runs: dict[int, _Run] = {}
         self._smoothed: np.ndarray | None = None
         self._recent: deque[tuple[float, np.ndarray]] = deque()
 
-    def _close(self, end: float) -> list[Event | None]:
-        ended = [
-            self._event(k, run, end if run.active else run.end) for k, run in self._runs.items()
-        ]
+    def _close(self, end: float) -> list[Event]:
+        ended = self._events(self._runs, end)
         self._begin()
         return ended
 
@@ -203,10 +197,14 @@ class EventDetector:
             self._smoothed = self._smoothed + share * (scores - self._smoothed)
         return self._smoothed
 
-    def _event(self, k: int, run: _Run, end: float) -> Event | None:
-        if run.score < self.high[k] or end - run.start < self.min_length:
-            return None
-        return Event(run.start, end, self.labels[k], run.score)
+    def _events(self, runs: dict[int, _Run], end: float) -> list[Event]:
+        # Those that count; active runs last until ``end``.
+        found = []
+        for k, run in runs.items():
+            last = end if run.active else run.end
+            if run.score >= self.high[k] and last - run.start >= self.min_length:
+                found.append(Event(run.start, last, self.labels[k], run.score))
+        return found
 
     def _number(self, none_class: str | int) -> int:
         if none_class in self.labels:

@@ -71,12 +71,12 @@ class VideoSource:
             known length.
         retries: how many times in a row a lost source is opened again without getting a frame,
             after 0.5 s at first, then up to 5 s.
-        fps: frames a second of a folder of pictures, and of files without time stamps; None for
+        fps: frames per second of a folder of pictures, and of files without time stamps; None for
             what the source declares, else 25.
         timeout: seconds to open an address, and to get its next frame, before it counts as lost.
 
     Attributes:
-        fps (float): frames a second.
+        fps (float): frames per second.
         frames (int): its length, 0 if unknown.
         name (str): the source without its password.
         dropped (int): frames that came too fast for a live source.
@@ -86,7 +86,7 @@ class VideoSource:
     Raises:
         SourceError: if it cannot be opened, and during iteration if a live source is lost for
             good or gives no frame, or a file holds none.
-        ValueError: if ``every`` is below 1.
+        ValueError: if ``every``, ``fps`` or ``timeout`` is out of range.
     """
 
     def __init__(

@@ -95,13 +95,13 @@ class StreamBatch:
         self._streams: dict[int, tuple[Any, Any]] = {}
 
     def reset(self, number: int) -> None:
-        """Let a stream begin anew with its next frame."""
+        """Let a stream start over with its next frame."""
         self._streams.pop(number, None)
 
     def step(self, frames: dict[int, Frame]) -> dict[int, Any]:
         """Recognize a frame of some of the streams.
 
-        A stream begins anew with another session, and with another size of prepared frames.
+        A stream starts over with another session, and with another size of prepared frames.
 
         Args:
             frames: by the number of the stream.

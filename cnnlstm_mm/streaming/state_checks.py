@@ -35,7 +35,7 @@ def check_state(
         state: the state before the frames.
         kind: the class that the recognizer uses.
         model: fingerprint of the recognizer's weights.
-        batch: number of frames, one a stream.
+        batch: number of frames, one per stream.
         wanted: layout of a state for frames of this size.
 
     Raises:

@@ -13,7 +13,7 @@ class VideoOut:
 
     Args:
         path: the mp4 file; its folder is made.
-        fps: its frames a second.
+        fps: its frames per second.
     """
 
     def __init__(self, path: str | Path, fps: float) -> None:

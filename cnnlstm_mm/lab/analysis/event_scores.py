@@ -20,7 +20,7 @@ def read_segments(path: str | Path) -> list[Segment]:
     """Read segments or events.
 
     Args:
-        path: .csv with a header, .json with a list of objects, or .jsonl with one a line. Columns
+        path: .csv with a header, .json with a list of objects, or .jsonl with one per line. Columns
             or keys: start, end, label, and source or video where there are several.
 
     Raises:

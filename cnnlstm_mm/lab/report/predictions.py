@@ -36,7 +36,7 @@ class Predictions(NamedTuple):
         """
         if self.several or (self.labels < 0).any():
             kind = 'several' if self.several else 'no'
-            raise ValueError(f'expected one label a clip for a confusion matrix, got {kind}')
+            raise ValueError(f'expected one label per clip for a confusion matrix, got {kind}')
         counts = np.zeros((self.scores.shape[1],) * 2, int)
         np.add.at(counts, (self.labels, self.scores.argmax(1)), 1)
         return counts
@@ -49,23 +49,20 @@ class Predictions(NamedTuple):
         if self.several:
             from mmaction.evaluation import mean_average_precision
 
-            found = [
-                mean_average_precision(list(self.scores[:, [k]]), list(self.labels[:, [k]]))
+            return [
+                float(mean_average_precision(list(self.scores[:, [k]]), list(self.labels[:, [k]])))
                 if self.labels[:, k].any()
                 else None
                 for k in range(self.scores.shape[1])
             ]
-            return [None if value is None else float(value) for value in found]
-        return [float(row[k] / row.sum()) if row.sum() else None for k, row in self._rows()]
+        rows = enumerate(self.confusion())
+        return [float(row[k] / row.sum()) if row.sum() else None for k, row in rows]
 
     def clips(self) -> list[int]:
         """Clips of each class."""
         if self.several:
             return self.labels.astype(int).sum(0).tolist()
-        return [int(row.sum()) for _, row in self._rows()]
-
-    def _rows(self) -> list[tuple[int, np.ndarray]]:
-        return list(enumerate(self.confusion()))
+        return self.confusion().sum(1).tolist()
 
 
 def confusion_table(counts: np.ndarray, classes: list[str]) -> str:

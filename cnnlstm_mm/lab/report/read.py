@@ -43,12 +43,12 @@ def read_run(
             'tools/train.py, such as work_dirs/CONFIG_NAME'
         )
     notes: list[str] = []
-    logs, identity = _logs_of_one_run(logs, notes)
+    logs, trainings, identity = _logs_of_one_run(logs, notes)
     run = identity.get('run')
     path = configs / (identity.get('config_file') or dumped[-1].name)
     train, val = _scalars(logs, notes)
     metrics, test_cfg, tested_facts = _newest_test(work_dir, notes)
-    cfg = _training_config(logs) or _config(dumped[-1])
+    cfg = _training_config(trainings) or _config(dumped[-1])
     if 'test_dataloader' in test_cfg:
         cfg.test_dataloader = test_cfg.test_dataloader
     cfg = run_facts.on_videos(cfg)
@@ -153,30 +153,33 @@ def _config(path: Path) -> Config:
     return Config.fromfile(path, import_custom_modules=False)
 
 
-def _training_config(logs: list[Path]) -> Config | None:
+def _training_config(trainings: list[Path]) -> Config | None:
     """Of the newest training: tests overwrite the one beside the logs."""
-    configs = [log.with_name('config.py') for log in logs if _has_losses(log)]
+    configs = [log.with_name('config.py') for log in trainings]
     configs = [path for path in configs if path.is_file()]
     return _config(configs[-1]) if configs else None
 
 
-def _logs_of_one_run(logs: list[Path], notes: list[str]) -> tuple[list[Path], dict]:
+def _logs_of_one_run(logs: list[Path], notes: list[str]) -> tuple[list[Path], list[Path], dict]:
     """The logs of the newest training, over all of its restarts, and its identity.
+
+    The logs come twice: with those of tests, and without.
 
     A folder may hold several trainings. Logs of earlier versions do not say whose they are, and
     stay.
     """
-    found = {log: _identity(log.parents[1]) for log in logs if _has_losses(log)}
+    found = {
+        log: _identity(log.parents[1])
+        for log in logs
+        if '"loss"' in log.read_text(errors='replace')
+    }
     newest = next((one for one in reversed(found.values()) if one.get('run')), {})
     others = [log for log, one in found.items() if one.get('run') not in (None, newest.get('run'))]
     if others:
         count = len(others)
         notes.append(f'{count} log{"s" * (count > 1)} of another training {LEFT_OUT}')
-    return [log for log in logs if log not in others], newest
-
-
-def _has_losses(log: Path) -> bool:
-    return '"loss"' in log.read_text(errors='replace')
+    kept, trainings = ([log for log in some if log not in others] for some in (logs, found))
+    return kept, trainings, newest
 
 
 def _identity(folder: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from cnnlstm_mm.storage import write_json
 
-# Metrics that a run is judged by, in this order: one label a video, or several.
+# Metrics that a run is judged by, in this order: one label per video, or several.
 SCORES = ('acc/top1', 'acc/mean_average_precision', 'acc/mmit_mean_average_precision')
 
 
@@ -36,7 +36,7 @@ class RunResult:
     top1: float | None = None  # shares; None if not tested
     top5: float | None = None
     mean_class: float | None = None
-    mean_ap: float | None = None  # of several labels a video
+    mean_ap: float | None = None  # of several labels per video
     flops: int | None = None  # multiply-adds of a view
     params: int | None = None
     checkpoint: str | None = None  # names of files

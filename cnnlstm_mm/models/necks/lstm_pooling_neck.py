@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from cnnlstm_mm.layers import ConvLSTM
+from cnnlstm_mm.layers import ConvLSTM, MinConvLSTM
 from cnnlstm_mm.layers.fused import must_be_plain
 from cnnlstm_mm.layers.geometry import pair
 from cnnlstm_mm.models.stepping import Size, State
@@ -18,12 +18,13 @@ from mmaction.registry import MODELS
 from .recurrent_neck import RecurrentNeck
 
 PYTORCH = dict(activation='tanh', recurrent_activation='sigmoid')  # what nn.LSTM has
+CONVOLUTIONAL = (ConvLSTM, MinConvLSTM)  # with 1x1 kernels
 SPATIAL_POOLS = ('avg', 'max', 'flatten')
 
 
 @MODELS.register_module()
 class LSTMPoolingNeck(RecurrentNeck):
-    """One vector a frame, an LSTM over time, then pooling over time.
+    """One vector per frame, an LSTM over time, then pooling over time.
 
     Args:
         in_channels: Channels C of the backbone's feature; None takes the backbone's.
@@ -138,7 +139,7 @@ class LSTMPoolingNeck(RecurrentNeck):
 
     def init_recurrence(self) -> None:
         """Initialize :attr:`lstm`."""
-        if isinstance(self.lstm, ConvLSTM):  # which starts as Keras's does
+        if isinstance(self.lstm, CONVOLUTIONAL):  # which initialize themselves
             self.lstm.reset_parameters()
             return
         for name, parameter in self.lstm.named_parameters():
@@ -164,7 +165,7 @@ class LSTMPoolingNeck(RecurrentNeck):
 
     def initial(self, batch: int, size: Size) -> State:
         """Zeros: ``h`` and ``c`` [N, layers, hidden], or [N, 1, sum(hidden)]."""
-        if isinstance(self.lstm, ConvLSTM):
+        if isinstance(self.lstm, CONVOLUTIONAL):
             blocks, batch, channels = self.lstm.states.shape(batch)
             shape = (batch, blocks, channels)
         else:

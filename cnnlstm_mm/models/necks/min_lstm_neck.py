@@ -1,8 +1,7 @@
-"""minLSTM over one vector a frame, pooled over time."""
+"""minLSTM over one vector per frame, pooled over time."""
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from cnnlstm_mm.layers import MinConvLSTM
@@ -14,11 +13,11 @@ from .lstm_pooling_neck import PYTORCH, LSTMPoolingNeck
 
 @MODELS.register_module()
 class MinLSTMNeck(LSTMPoolingNeck):
-    """One vector a frame, a minLSTM over time, then pooling over time.
+    """One vector per frame, a minLSTM over time, then pooling over time.
 
     Arguments and errors are those of :class:`LSTMPoolingNeck`, without ``activation`` and
-    ``recurrent_activation``; no gate reads the hidden state, so
-    that all frames are one matrix product.
+    ``recurrent_activation``; no gate reads the hidden state, so that all frames are one matrix
+    product.
 
     Source: Feng et al., "Were RNNs All We Needed?", 2024.
     """
@@ -34,14 +33,9 @@ class MinLSTMNeck(LSTMPoolingNeck):
                 raise ValueError(f'MinLSTMNeck: expected no {name}, got one; fix: leave it out')
         return MinConvLSTM(size, hidden, 1, dropout=dropout, **options)
 
-    def init_recurrence(self) -> None:
-        """Initialize :attr:`lstm`."""
-        self.lstm.reset_parameters()
-
     def initial(self, batch: int, size: Size) -> State:
-        """Zeros: ``h`` [N, layers, hidden], or [N, 1, sum(hidden)]."""
-        blocks, batch, channels = self.lstm.states.shape(batch)
-        return dict(h=torch.zeros(batch, blocks, channels))
+        """Zeros: ``h`` as that of :class:`LSTMPoolingNeck`."""
+        return dict(h=super().initial(batch, size)['h'])
 
     def recur(self, x: Tensor, state: State | None, lengths: Tensor | None) -> tuple[Tensor, State]:
         """Run the layer on x [N, T, size]; the outputs and the state after the last."""
