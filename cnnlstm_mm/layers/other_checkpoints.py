@@ -10,6 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from cnnlstm_mm.text import natural_key
+
 from .conv_lstm import ConvLSTM
 
 OURS = 'ifgo'
@@ -95,7 +97,7 @@ def _find_cells(state: dict[str, Tensor], order: str | None) -> list[Cell]:
                 f'{key[: -len("0.weight")]}1: expected gates without normalization, got a layer '
                 'after the convolution (GroupNorm), which ConvLSTM lacks'
             )
-    return [found[name] for name in sorted(found, key=_natural)]
+    return [found[name] for name in sorted(found, key=natural_key)]
 
 
 def _read_joint(state: dict, name: str, kind: str, order: str | None) -> Cell | None:
@@ -183,8 +185,3 @@ def _fill(layer: ConvLSTM, k: int, cell: Cell) -> None:
         value = getattr(cell, name)
         if parameter is not None:
             parameter.copy_(value.view_as(parameter)) if value is not None else parameter.zero_()
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    parts = re.split(r'(\d+)', name)
-    return [(int(part), '') if part.isdigit() else (-1, part) for part in parts]
