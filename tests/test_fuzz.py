@@ -10,7 +10,14 @@ from helpers.fuzzing.child import Child
 from helpers.fuzzing.judge import Fault, judged
 
 COUNTS = dict(
-    configs=60, lists=50, checkpoints=20, states=40, videos=20, containers=20, archives=40
+    configs=60,
+    lists=50,
+    checkpoints=20,
+    states=40,
+    videos=20,
+    containers=20,
+    archives=40,
+    tables=40,
 )
 
 

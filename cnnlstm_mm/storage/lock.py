@@ -1,7 +1,6 @@
 """Locks of folders and files, which name the process that holds them."""
 
 import contextlib
-import hashlib
 import json
 import os
 import socket
@@ -50,10 +49,9 @@ def locked(path: str | Path, tool: str, active: bool = True, file: bool = False)
     new = not record.parent.exists()
     record.parent.mkdir(parents=True, exist_ok=True)
     mine = dict(_me(), tool=tool, since=time.strftime('%Y-%m-%d %H:%M:%S'))
-    # Only processes of this host take over, so the folder of its temporary files serves all.
-    name = hashlib.sha256(os.fsencode(record)).hexdigest()[:16]
-    guard = Path(tempfile.gettempdir(), f'cnnlstm_mm_{_user()}_{name}.lock')
-    with FileLock(guard):
+    # Only processes of this host take over, so the folder of its temporary files serves all. One
+    # file for all locks: it is held for as long as it takes to read and write a record.
+    with FileLock(Path(tempfile.gettempdir(), f'cnnlstm_mm_{_user()}.lock')):
         _acquire(record, path, mine)
     try:
         if file:

@@ -17,16 +17,18 @@ from test_report import write_run
 from cnnlstm_mm.engine.checkpoint_files import save_checkpoint
 from cnnlstm_mm.storage import atomic_path
 
-sys.path.insert(0, str(ROOT / 'tools' / 'data'))
+sys.path[:0] = [str(ROOT / 'tools' / 'data'), str(ROOT / 'benchmarks')]
 SIZE = 1 << 20
+LARGE = 64 << 20
 
 
 @pytest.fixture
-def disk(tmp_path):
-    """A disk of a megabyte."""
+def disk(tmp_path, request):
+    """A small disk; a test may name its bytes."""
     place = tmp_path / 'disk'
     place.mkdir()
-    command = ['mount', '-t', 'tmpfs', '-o', f'size={SIZE}', 'tmpfs', str(place)]
+    size = getattr(request, 'param', SIZE)
+    command = ['mount', '-t', 'tmpfs', '-o', f'size={size}', 'tmpfs', str(place)]
     if os.name != 'posix' or os.getuid() or subprocess.run(command, capture_output=True).returncode:
         pytest.skip('needs the right to mount a tmpfs')
     yield place
@@ -159,3 +161,104 @@ def test_converted_and_merged_checkpoints(disk):
     with pytest.raises(OSError, match='could not be written.*fix: free some space'):
         save_checkpoint(dict(state_dict=dict(w=torch.zeros(100_000))), path)
     assert snapshot(path) == before and set(os.listdir(disk)) == {'a.pth', 'filler'}
+
+
+@pytest.fixture(scope='module')
+def jobs(tmp_path_factory):
+    """The commands of benchmarks/kill_anywhere.py, and the training that they use."""
+    import kill_anywhere
+
+    root = tmp_path_factory.mktemp('jobs')
+    return {job.name: job for job in kill_anywhere.make_jobs(root)[0]}, root
+
+
+@pytest.mark.parametrize('disk', [LARGE], indirect=True)
+@pytest.mark.parametrize('name, left', [('ucf101', 0), ('ucf101', 65536), ('extract', 32768)])
+def test_goes_on_when_there_is_room(disk, tmp_path, jobs, name, left):
+    """What a full disk stopped ends, with room, as if nothing had been."""
+    import kill_anywhere
+
+    job = jobs[0][name]
+
+    def run(out):
+        return run_tool(job.tool, *(arg.replace('{out}', str(out)) for arg in job.args))
+
+    assert run(tmp_path / 'whole').returncode == 0
+    (disk / 'mine.txt').write_text('mine')
+    filler = fill(disk, left)
+    check_full(run(disk / 'out'))
+    assert (disk / 'mine.txt').read_text() == 'mine'
+    filler.unlink()
+    done = run(disk / 'out')
+    assert done.returncode == 0, done.stderr
+    assert kill_anywhere.result(disk / 'out') == kill_anywhere.result(tmp_path / 'whole')
+
+
+@pytest.mark.parametrize('disk', [LARGE], indirect=True)
+def test_export_keeps_the_last_model(disk, jobs):
+    job = jobs[0]['export']
+    args = [arg.replace('{out}', str(disk)) for arg in job.args]
+    assert run_tool(job.tool, *args).returncode == 0
+    before = snapshot(disk)
+    filler = fill(disk, 8192)
+    check_full(run_tool(job.tool, *args))
+    filler.unlink()
+    after = snapshot(disk)
+    assert {k: v for k, v in after.items() if k != '.'} == {
+        k: v for k, v in before.items() if k != '.'
+    }
+
+
+@pytest.mark.parametrize('disk', [LARGE], indirect=True)
+def test_training_keeps_the_last_checkpoint(disk, jobs, tmp_path):
+    config = jobs[1] / 'tiny.py'
+    args = [config, '--work-dir', disk / 'run', '--seed', 0, '--no-validate', '--resume']
+    assert run_tool('tools/train.py', *args).returncode == 0
+    last = disk / 'run/epoch_1.pth'
+    before = snapshot(last)
+    filler = fill(disk, 262144)
+    more = ['--cfg-options', 'train_cfg.max_epochs=2', '--allow-changed', 'epochs']
+    check_full(run_tool('tools/train.py', *args, *more))
+    assert snapshot(last) == before
+    assert (disk / 'run/last_checkpoint').read_text() == str(last)
+    filler.unlink()
+    done = run_tool('tools/train.py', *args, *more)
+    assert done.returncode == 0, done.stderr
+    assert (disk / 'run/epoch_2.pth').is_file()
+
+
+def test_hmdb51(disk, tmp_path, quickstart_data):
+    clips = sorted((quickstart_data / 'videos').rglob('*.avi'))[:2]
+    videos, splits = tmp_path / 'hmdb51_org', tmp_path / 'splits'
+    splits.mkdir()
+    for number, (name, clip) in enumerate(zip(('wave', 'run'), clips)):
+        (videos / name).mkdir(parents=True)
+        shutil.copy(clip, videos / name / 'a.avi')
+        for split in (1, 2, 3):
+            (splits / f'{name}_test_split{split}.txt').write_text(f'a.avi {number + 1}\n')
+    args = [videos, splits, '--out', disk / 'out', '--workers', 1]
+    assert run_tool('tools/data/prepare_hmdb51.py', *args).returncode == 0
+    before = snapshot(disk / 'out', times=False)
+    filler = fill(disk, 4096)
+    shutil.copy(clips[1], videos / 'wave/b.avi')
+    check_full(run_tool('tools/data/prepare_hmdb51.py', *args))
+    filler.unlink()
+    (videos / 'wave/b.avi').unlink()
+    assert run_tool('tools/data/prepare_hmdb51.py', *args).returncode == 0
+    assert snapshot(disk / 'out', times=False) == before
+
+
+@pytest.mark.parametrize('disk', [LARGE], indirect=True)
+def test_web_page(disk, tmp_path):
+    from helpers.onnx_models import exported
+
+    exported('conv_mean', tmp_path / 'step.onnx')
+    args = [tmp_path / 'step.onnx', '--out', disk / 'page']
+    done = run_tool('tools/export_web.py', *args)
+    if 'npm' in done.stderr:
+        pytest.skip('needs npm, which fetches onnxruntime-web')
+    assert done.returncode == 0, done.stderr
+    before = snapshot(disk / 'page', times=False)
+    fill(disk, 8192)
+    check_full(run_tool('tools/export_web.py', *args))
+    assert snapshot(disk / 'page', times=False) == before
