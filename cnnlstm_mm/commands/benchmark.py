@@ -31,6 +31,7 @@ from cnnlstm_mm.lab.benchmark import (
     read_state,
     stop_on_signals,
 )
+from cnnlstm_mm.resources import resource_root
 
 
 def argument_parser() -> argparse.ArgumentParser:
@@ -133,7 +134,7 @@ def report(runs: list[Run], args: argparse.Namespace) -> int:
     out = args.work_root
     command = [
         sys.executable,
-        str(Path(__file__).with_name('report.py')),
+        str(resource_root() / 'tools/report.py'),
         *begun,
         '--planned',
         *map(str, args.lists),
@@ -204,7 +205,3 @@ def job_devices(args: argparse.Namespace) -> list[str] | None:
 
 def main(argv: list[str] | None = None) -> int:
     return run_command(run_lists, argument_parser(), argv)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

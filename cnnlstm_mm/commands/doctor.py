@@ -11,10 +11,11 @@ if a check fails.
 
 import argparse
 import json
-import sys
+from collections.abc import Callable
+from functools import partial
 
-from doctor_checks import environment, machine, package
-from doctor_checks.result import Result
+from .doctor_checks import environment, machine, package
+from .doctor_checks.result import Result
 
 STYLES = dict(ok='green', warning='yellow', failed='bold red')
 
@@ -40,7 +41,7 @@ def argument_parser() -> argparse.ArgumentParser:
 
 def examine(args: argparse.Namespace) -> list[Result]:
     """Run all checks in order; none of them raises."""
-    checks = [
+    checks: list[Callable[[], list[Result]]] = [
         environment.python,
         environment.versions,
         environment.opencv,
@@ -55,12 +56,8 @@ def examine(args: argparse.Namespace) -> list[Result]:
     ]
     if args.config:
         checks.append(lambda: package.config_files(args.config))
-    for ann_file in args.ann_file:
-        checks.append(
-            lambda path=ann_file: package.list_file(
-                path, args.videos, args.delimiter, args.multi_class, args.label_file
-            )
-        )
+    options = (args.videos, args.delimiter, args.multi_class, args.label_file)
+    checks += [partial(package.list_file, path, *options) for path in args.ann_file]
     results: list[Result] = []
     for check in checks:
         try:
@@ -116,7 +113,3 @@ def main(argv: list[str] | None = None) -> int:
         warned = sum(r.state == 'warning' for r in results)
         print(f'{len(failed)} failed, {warned} warnings, {len(results) - len(failed) - warned} ok.')
     return int(bool(failed))
-
-
-if __name__ == '__main__':
-    sys.exit(main())

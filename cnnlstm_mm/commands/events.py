@@ -8,7 +8,6 @@ paired one to one, the greatest overlaps first.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 from cnnlstm_mm.cli import run_command
@@ -55,7 +54,3 @@ def score(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     return run_command(score, argument_parser(), argv)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -12,7 +12,6 @@ preprocessing and the initial state of a stream.
 
 import argparse
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -49,6 +48,7 @@ from cnnlstm_mm.export.half import step_cost, to_half
 from cnnlstm_mm.export.parity import prepared
 from cnnlstm_mm.export.samples import one_view
 from cnnlstm_mm.options import check_int
+from cnnlstm_mm.resources import find_config
 from cnnlstm_mm.run_identity import KEY, checkpoint_facts
 from cnnlstm_mm.storage import atomic_path, locked
 from cnnlstm_mm.streaming import FrameTransform, OnnxStreamingRecognizer, StreamingRecognizer
@@ -117,7 +117,7 @@ class Exporter:
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
-        self.cfg = Config.fromfile(args.config)
+        self.cfg = Config.fromfile(find_config(args.config))
         self.cfg.merge_from_dict(args.cfg_options or {})
         init_default_scope(self.cfg.get('default_scope', 'mmaction'))
         self.model: nn.Module = MODELS.build(self.cfg.model)
@@ -137,8 +137,8 @@ class Exporter:
         size = self.args.frame_size or rec.transform.size
         if size is None:
             raise ValueError(
-                'expected a frame size in the test pipeline or --frame-size, got neither; fix: pass '
-                '--frame-size H W'
+                'expected a frame size in the test pipeline or --frame-size, got neither; fix: '
+                'pass --frame-size H W'
             )
         graph = StepGraph(rec, tuple(size))
         model = to_onnx(graph, self.args.opset)
@@ -354,7 +354,3 @@ def write(args: argparse.Namespace, out: Path) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     return run_command(export, argument_parser(), argv)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -22,11 +22,12 @@ from typing import Any
 import onnx
 
 from cnnlstm_mm.cli import add_label_file, run_command
+from cnnlstm_mm.resources import resource_root
 from cnnlstm_mm.storage import atomic_path, locked, write_json
 
 ORT_VERSION = '1.30.0'
 ORT_FILES = ('ort.wasm.min.js', 'ort-wasm-simd-threaded.mjs', 'ort-wasm-simd-threaded.wasm')
-TOOLS = Path(__file__).resolve().parent
+PAGE = Path(__file__).with_name('web')
 
 
 def argument_parser() -> argparse.ArgumentParser:
@@ -142,7 +143,7 @@ def write(args: argparse.Namespace) -> Path:
         done = subprocess.run(
             [
                 sys.executable,
-                str(TOOLS / 'export_onnx.py'),
+                str(resource_root() / 'tools/export_onnx.py'),
                 args.model,
                 args.checkpoint,
                 '--mode',
@@ -162,7 +163,7 @@ def write(args: argparse.Namespace) -> Path:
             copy(Path(args.model), model)
     facts = dict(read_facts(model), title=Path(args.model).stem)
     write_json(out / 'model.json', facts)
-    for file in (TOOLS / 'web').iterdir():
+    for file in PAGE.iterdir():
         copy(file, out / file.name)
     if args.ort_dir:
         copy_ort(out / 'ort', Path(args.ort_dir))
@@ -177,8 +178,8 @@ def export(args: argparse.Namespace) -> None:
         raise ValueError('expected either a step model (.onnx) or CONFIG CHECKPOINT')
     if args.label_file and not args.checkpoint:
         raise ValueError(
-            'expected CONFIG CHECKPOINT with --label-file, got an .onnx file, which holds its labels; '
-            'fix: drop --label-file'
+            'expected CONFIG CHECKPOINT with --label-file, got an .onnx file, which holds its '
+            'labels; fix: drop --label-file'
         )
     with locked(args.out, 'export_web'):
         out = write(args)
@@ -192,7 +193,3 @@ def export(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     return run_command(export, argument_parser(), argv)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

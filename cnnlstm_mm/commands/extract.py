@@ -10,13 +10,7 @@ same files, byte for byte. Several processes share the work:
 """
 
 import argparse
-import os
-import sys
 import time
-
-if __name__ == '__main__':
-    # Set before torch starts its threads: waiting ones would take cores from the decoding workers.
-    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
 import torch
 from mmengine.config import Config
@@ -151,7 +145,3 @@ def write_store(cfg: Config, args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     return run_command(extract, argument_parser(), argv)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -5,7 +5,6 @@ python tools/test.py CONFIG FULL.pth
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 from mmengine.config import Config
@@ -18,6 +17,7 @@ from cnnlstm_mm.cli import run_command
 from cnnlstm_mm.engine.checkpoint_files import save_checkpoint
 from cnnlstm_mm.features.config import check_fingerprint
 from cnnlstm_mm.features.store import BACKBONE, read_manifest
+from cnnlstm_mm.resources import find_config
 from cnnlstm_mm.run_identity import KEY
 from cnnlstm_mm.weights import check_no_nan
 from mmaction.registry import MODELS
@@ -43,8 +43,8 @@ def merge(cfg: Config, checkpoint: str, store: str) -> dict:
     state = dict(loaded.get('state_dict', loaded))
     if any(key.startswith('backbone.') for key in state):
         raise ValueError(
-            f'expected a checkpoint trained on features, got {checkpoint}, which has a backbone; fix: '
-            'test it as it is'
+            f'expected a checkpoint trained on features, got {checkpoint}, which has a backbone; '
+            'fix: test it as it is'
         )
     for key, value in load_file(str(Path(store) / BACKBONE)).items():
         state[f'backbone.{key}'] = value
@@ -77,7 +77,7 @@ def argument_parser() -> argparse.ArgumentParser:
 
 def write(args: argparse.Namespace) -> None:
     """Merge and save."""
-    cfg = Config.fromfile(args.config)
+    cfg = Config.fromfile(find_config(args.config))
     init_default_scope(cfg.get('default_scope', 'mmaction'))
     merged = merge(cfg, args.checkpoint, args.features)
     save_checkpoint(merged, args.out)
@@ -86,7 +86,3 @@ def write(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     return run_command(write, argument_parser(), argv)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

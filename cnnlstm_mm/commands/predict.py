@@ -49,7 +49,8 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument('--csv', help='write file, rank1_class, rank1_score, ... here')
     parser.add_argument(
         '--jsonl',
-        help='write a JSON object a file here, and its settings beside it; a later run goes on with it',
+        help='write a JSON object a file here, and its settings beside it; a later run goes on '
+        'with it',
     )
     parser.add_argument('--batch-size', type=int, help="videos a batch; default: the config's")
     parser.add_argument('--workers', type=int, help="decoding processes; default: the config's")
@@ -136,7 +137,3 @@ def compute(args: argparse.Namespace) -> tuple[dict, dict[str, str]]:
 
 def main(argv: list[str] | None = None) -> int:
     return run_command(answer, argument_parser(), argv)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -35,6 +35,7 @@ from cnnlstm_mm.lab.report import (
     write_readme,
 )
 from cnnlstm_mm.lab.report.run_facts import data_name, list_of
+from cnnlstm_mm.resources import resource_root
 from cnnlstm_mm.storage import locked, write_text
 
 
@@ -68,7 +69,7 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--configs',
         type=Path,
-        default=Path('configs'),
+        default=Path('configs') if Path('configs').is_dir() else resource_root() / 'configs',
         help='the config files to compare with; default: %(default)s',
     )
     parser.add_argument('--json', type=Path, help='write the facts here')
@@ -101,8 +102,8 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise ValueError('expected either work directories or --from RESULTS_JSON')
     if args.stored and (args.html or args.plot or args.pictures):
         raise ValueError(
-            'expected work directories with --html, --plot and --pictures, got --from: a results file '
-            'holds no curves'
+            'expected work directories with --html, --plot and --pictures, got --from: a results '
+            'file holds no curves'
         )
     if args.check and not args.readme:
         raise ValueError('expected --readme FILE with --check')
@@ -124,8 +125,8 @@ def planned_rows(lists: list[Path], done: list[str]) -> list[dict[str, Any]]:
         for config in read_benchmark(path).configs:
             if config.stem not in done:
                 cfg = read_config(config)
-                lists = [list_of(dataset) for dataset in datasets_of(cfg, 'test')]
-                found.setdefault(data_name(lists), []).append(config.stem)
+                tested = [list_of(dataset) for dataset in datasets_of(cfg, 'test')]
+                found.setdefault(data_name(tested), []).append(config.stem)
         rows += [
             dict(
                 data=data,
@@ -211,7 +212,3 @@ def write(args: argparse.Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     return run_command(report, argument_parser(), argv)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

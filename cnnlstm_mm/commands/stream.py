@@ -32,6 +32,7 @@ from rich.console import Console
 
 import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
 from cnnlstm_mm.cli import add_cfg_options, add_label_file, run_command
+from cnnlstm_mm.resources import find_config
 from cnnlstm_mm.streaming import (
     ActivityGate,
     EventDetector,
@@ -224,7 +225,7 @@ class Demo:
 
     def __init__(self, args: argparse.Namespace, stdout: IO[str], stack: ExitStack) -> None:
         self.args, self.stdout, self.stack = args, stdout, stack
-        cfg = Config.fromfile(args.config)
+        cfg = Config.fromfile(find_config(args.config))
         cfg.merge_from_dict(args.cfg_options or {})
         if args.threads:
             torch.set_num_threads(args.threads)
@@ -232,7 +233,8 @@ class Demo:
         rec = StreamingRecognizer(
             cfg, args.checkpoint, args.device, torch.bfloat16 if args.bf16 else torch.float32
         )
-        self.rec, self.streams, self.latencies = rec, StreamBatch(rec), []
+        self.rec, self.streams = rec, StreamBatch(rec)
+        self.latencies: list[float] = []
         self.labels = read_labels(cfg, rec.num_classes, args.label_file)
         if args.none_class is None:
             args.none_class = cfg.get('none_class')
@@ -388,7 +390,7 @@ def recognize(args: argparse.Namespace, console: Console, stdout: IO[str]) -> di
         except KeyboardInterrupt:
             pass
         except BrokenPipeError:  # the reader of --json - has left
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         seconds = time.perf_counter() - start
     names = ', '.join(source.name for source in demo.sources)
     if not demo.latencies and not demo.group.stopped:
@@ -436,7 +438,3 @@ def demo(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     return run_command(demo, argument_parser(), argv)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -2,7 +2,6 @@
 
 import argparse
 import os.path as osp
-import sys
 from pathlib import Path
 
 from mmengine.config import Config
@@ -119,7 +118,3 @@ def test(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     return run_command(test, argument_parser(), argv)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

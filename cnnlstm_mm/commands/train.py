@@ -1,7 +1,6 @@
 """Train a recognizer with MMAction2's runner: on a CPU, a GPU or several."""
 
 import argparse
-import sys
 
 import torch
 from mmengine.config import Config
@@ -131,7 +130,3 @@ def train(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     return run_command(train, argument_parser(), argv)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,10 +13,10 @@ from helpers.tree import snapshot
 from safetensors.torch import save_file
 from test_report import write_run
 
+from cnnlstm_mm.commands.prepare import preparation, quickstart
 from cnnlstm_mm.engine.checkpoint_files import save_checkpoint
 from cnnlstm_mm.storage import atomic_path
 
-sys.path.insert(0, str(ROOT / 'tools' / 'data'))
 SIZE = 1 << 20
 
 
@@ -59,13 +58,11 @@ QUICKSTART = '--size 64 --frames 8 --train-per-class 16 --val-per-class 8 --work
 def test_quickstart(disk):
     done = run_tool('tools/data/make_quickstart.py', '--out', disk / 'out', *QUICKSTART)
     check_full(done)
-    import make_quickstart
-    import preparation
 
     videos = list((disk / 'out').rglob('*.avi'))
     assert videos and not [path for path in videos if path.name.startswith('.')]
     assert all(preparation.probe(str(path))['frames'] == 8 for path in videos)
-    assert len(make_quickstart.CLASSES) * 24 > len(videos)
+    assert len(quickstart.CLASSES) * 24 > len(videos)
 
 
 def test_embeddings(disk):

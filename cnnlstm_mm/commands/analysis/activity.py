@@ -9,7 +9,6 @@ people who do something else are not: train a class for them.
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 from rich.progress import track
@@ -38,7 +37,3 @@ def measure(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     return run_command(measure, argument_parser(), argv)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

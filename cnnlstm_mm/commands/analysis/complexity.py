@@ -11,7 +11,6 @@ for models that run frame by frame. Weights are random and no data is read.
 """
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from cnnlstm_mm.lab.analysis.complexity import complexity
 from cnnlstm_mm.lab.analysis.latency import latency
 from cnnlstm_mm.lab.markdown import markdown_table
 from cnnlstm_mm.memory import keep_freed_memory
+from cnnlstm_mm.resources import find_config
 from cnnlstm_mm.storage import write_json
 
 COLUMNS = ('part', 'parameters', 'of them trained', 'G multiply-adds a view', 'M a frame')
@@ -69,7 +69,7 @@ def measure(config: str, args: argparse.Namespace) -> dict[str, Any]:
         dict: ``config``, the values of :func:`complexity` and, under
         ``latency``, those of :func:`latency`.
     """
-    cfg = Config.fromfile(config)
+    cfg = Config.fromfile(find_config(config))
     cfg.merge_from_dict(args.cfg_options or {})
     size = dict(shape=args.shape, video_size=tuple(args.video_size))
     result = dict(config=config, **complexity(cfg, **size))
@@ -144,7 +144,3 @@ def report(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     return run_command(report, argument_parser(), argv)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -11,7 +11,6 @@ the config's frame_interval, and predicts after each part. Any other model
 
 import argparse
 import copy
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -222,7 +221,8 @@ def compare(args: argparse.Namespace) -> None:
     modes = args.modes * len(pairs) if len(args.modes) == 1 else args.modes
     if len(modes) != len(pairs):
         raise ValueError(
-            f'expected --modes for {len(pairs)} models, got {len(modes)}; fix: name one, or one per model'
+            f'expected --modes for {len(pairs)} models, got {len(modes)}; fix: name one, or '
+            'one per model'
         )
     if not all(0 < part <= 100 for part in args.parts):
         raise ValueError(f'expected --parts in percent, above 0 and up to 100, got {args.parts}')
@@ -237,7 +237,3 @@ def compare(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     return run_command(compare, argument_parser(), argv)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

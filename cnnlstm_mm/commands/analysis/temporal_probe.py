@@ -10,7 +10,6 @@ first three. The table of classes shows which ones depend on the order.
 """
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +149,7 @@ def plot(models: list[dict], path: str) -> None:
         )
         for cls in models[0]['per_class']
     }
-    classes = sorted(needs, key=needs.get, reverse=True)[:MAX_CLASSES]
+    classes = sorted(needs, key=needs.__getitem__, reverse=True)[:MAX_CLASSES]
     for k, m in enumerate(models):
         shift = (k - (len(models) - 1) / 2) * width
         left.bar(
@@ -192,7 +191,3 @@ def probe(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     return run_command(probe, argument_parser(), argv)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

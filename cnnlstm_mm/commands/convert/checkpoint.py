@@ -4,7 +4,6 @@ python tools/convert_checkpoint.py theirs.pth convlstm.pth --prefix encoder.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import torch
@@ -59,7 +58,3 @@ def convert(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     return run_command(convert, argument_parser(), argv)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -1,7 +1,6 @@
 """Convert weights that Keras saved into a checkpoint for this package."""
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from mmengine.config import Config
 from cnnlstm_mm.cli import run_command
 from cnnlstm_mm.engine.checkpoint_files import save_checkpoint
 from cnnlstm_mm.keras_weights import convert
+from cnnlstm_mm.resources import find_config
 
 CONFIGS = Path('configs')
 CONFIG_OF_NECK = dict(
@@ -53,8 +53,7 @@ def how_to_load(model: dict, output: Path) -> str:
             f"init_cfg=dict(type='Pretrained', checkpoint='{output}'))"
         )
     name = CONFIG_OF_NECK[model['neck']['type']]
-    root = Path(__file__).resolve().parent.parent / CONFIGS
-    options = differences(Config.fromfile(root / name).model.to_dict(), model)
+    options = differences(Config.fromfile(find_config(name)).model.to_dict(), model)
     command = f'python tools/test.py {CONFIGS / name} {output}'
     if options:
         values = ' '.join(f'"model.{k}={str(v).replace(" ", "")}"' for k, v in options.items())
@@ -90,7 +89,3 @@ def convert_file(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     return run_command(convert_file, argument_parser(), argv)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -1,1 +1,1 @@
-"""The checks of tools/doctor.py; they import the standard library alone."""
+"""The checks of ``cnnlstm-mm doctor``; they import the standard library alone."""

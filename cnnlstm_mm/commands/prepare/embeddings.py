@@ -12,13 +12,13 @@ over words is at chance. Reviews have 10 to 26 words::
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
-from preparation import prepared_folder, text_of
 
 from cnnlstm_mm.storage import OutputFolder, atomic_path
+
+from .preparation import prepared_folder, text_of
 
 GOOD = 'good great lovely clever moving funny'.split()
 BAD = 'bad dull weak silly boring noisy'.split()
@@ -102,7 +102,8 @@ def write_reviews(args: argparse.Namespace, output: OutputFolder) -> list[str]:
     vectors = {word: rng.standard_normal(args.dims).astype(np.float32) for word in WORDS}
     reviews: list[str] = []
     for part, pairs in (('train', args.train_pairs), ('val', args.val_pairs)):
-        lines, reviews = [], []
+        lines: list[str] = []
+        reviews = []
         for _ in range(pairs):
             for label, words in enumerate(pair(rng)):
                 name = f'{part}_{len(lines):05d}.npy'
@@ -124,7 +125,3 @@ def main(argv: list[str] | None = None) -> int:
     from cnnlstm_mm.cli import run_command
 
     return run_command(write, argument_parser(), argv)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -15,11 +15,13 @@ broken are left out of the lists and named in the report.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-from archives import add_max_size, unpack
-from preparation import (
+from cnnlstm_mm.cli import run_command
+from cnnlstm_mm.video_files import find_videos
+
+from .archives import add_max_size, unpack
+from .preparation import (
     OutputFolder,
     add_workers,
     link_videos,
@@ -30,9 +32,6 @@ from preparation import (
     write_report,
     write_splits,
 )
-
-from cnnlstm_mm.cli import run_command
-from cnnlstm_mm.video_files import find_videos
 
 PARTS = {1: 'train', 2: 'val'}
 SPLITS = (1, 2, 3)
@@ -130,7 +129,3 @@ def write(args: argparse.Namespace, output: OutputFolder) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     return run_command(prepare, argument_parser(), argv)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -25,12 +25,17 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from preparation import (
+from rich.progress import track
+
+from cnnlstm_mm.cli import run_command
+from cnnlstm_mm.storage import atomic_path, is_below
+from cnnlstm_mm.video_files import find_videos
+
+from .preparation import (
     OutputFolder,
     add_workers,
     check_there,
@@ -44,11 +49,6 @@ from preparation import (
     write_lists,
     write_report,
 )
-from rich.progress import track
-
-from cnnlstm_mm.cli import run_command
-from cnnlstm_mm.storage import atomic_path, is_below
-from cnnlstm_mm.video_files import find_videos
 
 PARTS = ('train', 'val', 'test')
 CLASSES = dict(kinetics400=400, kinetics600=600, kinetics700=700)
@@ -356,13 +356,13 @@ def write(args: argparse.Namespace, clips: list[Clip], output: OutputFolder) -> 
     report = summarize(wanted, by_clip, sorted(set(videos) - set(files.values())))
     rows, facts = [], {}
     for clip in clips:
-        name = files.get(clip)
-        if name is not None and probed[name]['state'] != 'broken':
-            path = written_name(name) if args.short_side else name
+        found = files.get(clip)
+        if found is not None and probed[found]['state'] != 'broken':
+            path = written_name(found) if args.short_side else found
             if ' ' in path:
                 path = class_folder(path)
             rows.append((path, label[clip.label]))
-            facts[path] = dict(probed[name])
+            facts[path] = dict(probed[found])
             if args.short_side:  # of the copy they are others
                 for key in ('width', 'height', 'codec', 'rotation'):
                     facts[path].pop(key, None)
@@ -374,7 +374,3 @@ def write(args: argparse.Namespace, clips: list[Clip], output: OutputFolder) -> 
 
 def main(argv: list[str] | None = None) -> int:
     return run_command(prepare, argument_parser(), argv)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

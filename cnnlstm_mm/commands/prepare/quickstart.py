@@ -24,7 +24,6 @@ import errno
 import json
 import os
 import shutil
-import sys
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -32,10 +31,11 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from preparation import check_workers, text_of
 from rich.progress import track
 
 from cnnlstm_mm.storage import OutputFolder, atomic_path, differing_settings, locked
+
+from .preparation import check_workers, text_of
 
 STEPS = dict(Right=(0, 1), Left=(0, -1), Up=(-1, 0), Down=(1, 0))  # (y, x)
 CLASSES = [
@@ -141,10 +141,10 @@ def shape(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
     else:
         thickness = -1 if kind == 'disc' else int(radius * 0.5)
         cv2.circle(mask, (centre, centre), int(radius * 0.85), 255, thickness)
-    mask = cv2.resize(mask, (size, size), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(mask, (size, size), interpolation=cv2.INTER_AREA)
     place = rng.integers(size, size=2)
-    mask = np.roll(mask, place, axis=(0, 1))[..., None] / np.float32(255)
-    return mask, mask * texture(rng, size, *LIGHT)
+    alpha = np.roll(small, place, axis=(0, 1))[..., None] / np.float32(255)
+    return alpha, alpha * texture(rng, size, *LIGHT)
 
 
 def offsets(class_name: str, settings: Settings) -> list[tuple[int, int]]:
@@ -228,7 +228,7 @@ def write_video(path: Path, pictures: list[np.ndarray]) -> None:
         writer = cv2.VideoWriter(
             str(part),
             cv2.CAP_OPENCV_MJPEG,
-            cv2.VideoWriter_fourcc(*'MJPG'),
+            cv2.VideoWriter.fourcc(*'MJPG'),
             FPS,
             pictures[0].shape[1::-1],
         )
@@ -400,7 +400,3 @@ def main(argv: list[str] | None = None) -> int:
     from cnnlstm_mm.cli import run_command
 
     return run_command(make, argument_parser(), argv)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -15,13 +15,16 @@ count from 0.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from archives import add_max_size, unpack
-from preparation import (
+
+from cnnlstm_mm.cli import run_command
+from cnnlstm_mm.video_files import find_videos
+
+from .archives import add_max_size, unpack
+from .preparation import (
     OutputFolder,
     add_workers,
     link_videos,
@@ -32,9 +35,6 @@ from preparation import (
     write_report,
     write_splits,
 )
-
-from cnnlstm_mm.cli import run_command
-from cnnlstm_mm.video_files import find_videos
 
 PARTS = dict(train='train', test='val')
 SPLITS = (1, 2, 3)
@@ -167,7 +167,3 @@ def write(args: argparse.Namespace, output: OutputFolder) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     return run_command(prepare, argument_parser(), argv)
-
-
-if __name__ == '__main__':
-    sys.exit(main())
