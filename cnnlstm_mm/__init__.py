@@ -18,7 +18,8 @@ from cnnlstm_mm.version import __version__
 
 __all__ = ['__version__', 'compat', 'datasets', 'engine', 'features', 'models', 'visualization']
 PARTS = tuple(__all__[1:])
-LIGHT = ('cli', 'layers', 'options', 'storage', 'text', 'version')  # import PyTorch at most
+# These import PyTorch at most.
+LIGHT = set('__main__ cli commands layers options resources storage text version'.split())
 OPENMMLAB = ('mmengine', 'mmcv', 'mmaction')
 
 

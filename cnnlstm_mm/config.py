@@ -12,6 +12,8 @@ from typing import Any
 
 from mmengine.config import Config
 
+from cnnlstm_mm.resources import find_config
+
 # Environment variable by which configs choose their lists while they are read.
 SPLIT_VARIABLE = 'CNNLSTM_MM_SPLIT'
 # Data sets whose ann_file has 'path label' lines.
@@ -25,7 +27,7 @@ def read_config(
 ) -> Config:
     """Read a config as tools/train.py does with ``--cfg-options``; modules are not imported."""
     with split_variable(split):
-        cfg = Config.fromfile(path, import_custom_modules=False)
+        cfg = Config.fromfile(find_config(str(path)), import_custom_modules=False)
     cfg.merge_from_dict({**(cfg_options or {}), **({} if split is None else {'split': split})})
     return cfg
 

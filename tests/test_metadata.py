@@ -11,6 +11,8 @@ from helpers.support import ROOT
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from cnnlstm_mm.commands.doctor_checks import environment
+
 VERSIONS = ('3.10', '3.11', '3.12', '3.13')
 SETUP = configparser.ConfigParser()
 SETUP.read(ROOT / 'setup.cfg')
@@ -47,9 +49,6 @@ def test_python_versions_agree():
 
 @pytest.mark.parametrize('minor, accepted', [(9, 0), (10, 1), (13, 1), (14, 0)])
 def test_the_tools_accept_these_versions(minor, accepted, tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / 'tools')
-    from doctor_checks import environment
-
     monkeypatch.setattr(environment.sys, 'version', f'3.{minor}.1 (main, Jan 1 2025)')
     assert [r.state for r in environment.python()] == ['ok' if accepted else 'failed']
     # The function of the script, with a Python that says it is of this version.

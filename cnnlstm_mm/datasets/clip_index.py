@@ -8,7 +8,7 @@ every database tool.
 import os
 import os.path as osp
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
@@ -43,7 +43,10 @@ create table stage.entries (name text, row integer, root text, path text, label 
 
 
 def write_index(
-    path: str | Path, root: str, lists: dict[str, Iterable[tuple[str, int]]], facts: dict[str, dict]
+    path: str | Path,
+    root: str,
+    lists: Mapping[str, Iterable[tuple[str, int]]],
+    facts: dict[str, dict],
 ) -> None:
     """Add lists that stand beside the index, or replace them; others in it stay.
 

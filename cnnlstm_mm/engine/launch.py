@@ -34,6 +34,7 @@ from cnnlstm_mm.datasets.path_decord_init import apply_path_readers
 from cnnlstm_mm.features.config import use_features
 from cnnlstm_mm.mirrored_classes import flip_warning, resolve_flips
 from cnnlstm_mm.models.fit import check_channels, check_fit
+from cnnlstm_mm.resources import find_config
 from cnnlstm_mm.storage import locked
 from cnnlstm_mm.weights import unwrap_model
 from mmaction.registry import RUNNERS
@@ -82,7 +83,7 @@ def load_config(args: argparse.Namespace) -> Config:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     options = args.cfg_options or {}
     with split_variable(options.get('split', os.environ.get(SPLIT_VARIABLE))):
-        cfg = Config.fromfile(args.config)
+        cfg = Config.fromfile(find_config(args.config))
     cfg.merge_from_dict(options)
     drop_worker_options(cfg)
     init_default_scope(cfg.get('default_scope', 'mmaction'))

@@ -1,6 +1,6 @@
 """Events, (start, end, class, score), from the scores of a stream.
 
-Needs numpy alone. ``tools/web/events.js`` is the same in JavaScript.
+Needs numpy alone. ``commands/web/events.js`` is the same in JavaScript.
 """
 
 import math

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from cnnlstm_mm.config import normalization, test_pipeline
 from cnnlstm_mm.layers.gpu.cuda_graphs import GraphCache
 from cnnlstm_mm.models.fit import check_channels
+from cnnlstm_mm.resources import find_config
 from cnnlstm_mm.weights import load_complete, model_id
 from mmaction.registry import MODELS
 
@@ -63,7 +64,7 @@ class StreamingRecognizer(BaseStreamingRecognizer):
         check: str = 'always',
         cuda_graph: bool = False,
     ) -> None:
-        cfg = config if isinstance(config, Config) else Config.fromfile(config)
+        cfg = config if isinstance(config, Config) else Config.fromfile(find_config(str(config)))
         init_default_scope(cfg.get('default_scope', 'mmaction'))
         model = MODELS.build(cfg.model)
         if checkpoint is not None:

@@ -5,19 +5,14 @@ import os
 import pickle
 import shutil
 import sqlite3
-import sys
 
 import pytest
-from helpers.support import ROOT
 from helpers.video_files import PIPELINE
 from torch.utils.data import DataLoader
 
+from cnnlstm_mm.commands.prepare import indexing, preparation
 from cnnlstm_mm.datasets import CheckedVideoDataset, clip_index
 from cnnlstm_mm.storage import OutputFolder
-
-sys.path.insert(0, str(ROOT / 'tools' / 'data'))
-import indexing
-import preparation
 
 
 @pytest.fixture

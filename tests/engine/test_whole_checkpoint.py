@@ -1,12 +1,11 @@
 """Checkpoints that fit in part, or hold NaN or infinity."""
 
-import runpy
 from argparse import Namespace
 from pathlib import Path
 
 import pytest
 import torch
-from helpers.support import ROOT
+from helpers.support import ROOT, load_tool
 from helpers.toy_training import runner
 from mmengine.config import Config
 from mmengine.runner import EpochBasedTrainLoop
@@ -116,7 +115,7 @@ def test_the_tools_refuse_nan(quickstart_data, tmp_path, tool):
         if tool == 'extract_features':
             FeatureExtractor(cfg, tmp_path / 'out', ['val'], checkpoint=bad)
             return
-        module = runpy.run_path(str(ROOT / f'tools/analysis/{tool}.py'))
+        module = load_tool(f'tools/analysis/{tool}.py')
         args = Namespace(cfg_options=None, device='cpu', max_videos=1, parts=[1.0])
         more = ['clip'] if tool == 'early_recognition' else []
-        module['measure'](str(tmp_path / 'config.py'), bad, *more, args)
+        module.measure(str(tmp_path / 'config.py'), bad, *more, args)

@@ -1,7 +1,7 @@
-// tools/web/app.js on a document of stubs: node page.js, what to do from standard input.
+// cnnlstm_mm/commands/web/app.js on a document of stubs: node page.js, what to do from standard input.
 const fs = require('fs');
 const vm = require('vm');
-const web = `${__dirname}/../../tools/web`;
+const web = `${__dirname}/../../cnnlstm_mm/commands/web`;
 const setup = JSON.parse(fs.readFileSync(0));
 
 class Element {

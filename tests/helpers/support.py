@@ -119,7 +119,11 @@ def call_tool(path, *args) -> int:
 
 @functools.cache
 def load_tool(path: str) -> ModuleType:
-    """Import a tool, once; its folder is on ``sys.path`` meanwhile, as for a script."""
+    """Import a tool, once: the module that holds its ``main``.
+
+    That of a file in tools/ lies in the package. The folder is on ``sys.path`` meanwhile, as for a
+    script.
+    """
     file = ROOT / path
     name = f'tool_{file.stem}'  # a module of Python's is named test, too
     spec = importlib.util.spec_from_file_location(name, file)
@@ -129,7 +133,7 @@ def load_tool(path: str) -> ModuleType:
         spec.loader.exec_module(module)
     finally:
         sys.path.remove(str(file.parent))
-    return module
+    return sys.modules[module.main.__module__]
 
 
 @contextlib.contextmanager

@@ -174,7 +174,7 @@ def test_javascript_finds_the_same():
         options = {k: 3 if v == 'none' else v for k, v in options.items()}
         cases.append(dict(scores=scores.tolist(), times=times.tolist(), options=options))
     program = """
-    const {EventDetector} = require('./tools/web/events.js');
+    const {EventDetector} = require('./cnnlstm_mm/commands/web/events.js');
     const cases = JSON.parse(require('fs').readFileSync(0));
     console.log(JSON.stringify(cases.map(({scores, times, options}) => {
       const detector = new EventDetector(%s, options);

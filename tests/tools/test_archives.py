@@ -2,7 +2,6 @@
 
 import io
 import os
-import sys
 import tarfile
 import time
 import zipfile
@@ -10,10 +9,8 @@ from pathlib import Path
 
 import pytest
 from helpers.rar_files import make_rar, needs_rar
-from helpers.support import ROOT
 
-sys.path.insert(0, str(ROOT / 'tools' / 'data'))
-import archives
+from cnnlstm_mm.commands.prepare import archives
 
 DATA = bytes(range(256)) * 9
 

@@ -2,14 +2,12 @@
 
 import json
 import re
-import sys
 
 import pytest
-from helpers.support import ROOT, run_python
+from helpers.support import run_python
 
-sys.path.insert(0, str(ROOT / 'tools'))
-from doctor_checks import environment, machine, package
-from doctor_checks.result import tried
+from cnnlstm_mm.commands.doctor_checks import environment, machine, package
+from cnnlstm_mm.commands.doctor_checks.result import tried
 
 
 def test_this_machine_is_fine(quickstart_data, tmp_path):

@@ -4,20 +4,19 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from helpers.support import ROOT, run_tool
+from helpers.support import ROOT, load_tool, run_tool
 from helpers.tree import snapshot
 from safetensors.torch import save_file
 from test_report import write_run
 
+from cnnlstm_mm.commands.prepare import preparation, quickstart
 from cnnlstm_mm.engine.checkpoint_files import save_checkpoint
 from cnnlstm_mm.storage import atomic_path
 
-sys.path[:0] = [str(ROOT / 'tools' / 'data'), str(ROOT / 'benchmarks')]
 SIZE = 1 << 20
 LARGE = 64 << 20
 
@@ -61,13 +60,11 @@ QUICKSTART = '--size 64 --frames 8 --train-per-class 16 --val-per-class 8 --work
 def test_quickstart(disk):
     done = run_tool('tools/data/make_quickstart.py', '--out', disk / 'out', *QUICKSTART)
     check_full(done)
-    import make_quickstart
-    import preparation
 
     videos = list((disk / 'out').rglob('*.avi'))
     assert videos and not [path for path in videos if path.name.startswith('.')]
     assert all(preparation.probe(str(path))['frames'] == 8 for path in videos)
-    assert len(make_quickstart.CLASSES) * 24 > len(videos)
+    assert len(quickstart.CLASSES) * 24 > len(videos)
 
 
 def test_embeddings(disk):
@@ -166,8 +163,7 @@ def test_converted_and_merged_checkpoints(disk):
 @pytest.fixture(scope='module')
 def jobs(tmp_path_factory):
     """The commands of benchmarks/kill_anywhere.py, and the training that they use."""
-    import kill_anywhere
-
+    kill_anywhere = load_tool('benchmarks/kill_anywhere.py')
     root = tmp_path_factory.mktemp('jobs')
     return {job.name: job for job in kill_anywhere.make_jobs(root)[0]}, root
 
@@ -176,8 +172,7 @@ def jobs(tmp_path_factory):
 @pytest.mark.parametrize('name, left', [('ucf101', 0), ('ucf101', 65536), ('extract', 32768)])
 def test_goes_on_when_there_is_room(disk, tmp_path, jobs, name, left):
     """What a full disk stopped ends, with room, as if nothing had been."""
-    import kill_anywhere
-
+    kill_anywhere = load_tool('benchmarks/kill_anywhere.py')
     job = jobs[0][name]
 
     def run(out):

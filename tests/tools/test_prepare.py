@@ -14,11 +14,9 @@ import pytest
 from helpers.support import ROOT, run_tool
 from helpers.tree import snapshot
 
+from cnnlstm_mm.commands.prepare import preparation
 from cnnlstm_mm.storage import OutputFolder
 from cnnlstm_mm.video_files import find_videos
-
-sys.path.insert(0, str(ROOT / 'tools' / 'data'))
-import preparation
 
 
 @pytest.fixture(scope='module')

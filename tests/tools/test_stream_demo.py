@@ -17,6 +17,7 @@ from helpers.support import ROOT, run_tool
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from cnnlstm_mm.commands import stream
 from cnnlstm_mm.streaming import StreamingRecognizer, find_events
 
 CONFIG = 'configs/mobilenet_convlstm_stream_quickstart.py'
@@ -211,8 +212,6 @@ def test_signals_end_it_with_whole_files(names, camera, checkpoint, tmp_path):
 
 def test_ignored_signals_stay_ignored(monkeypatch):
     """SIGHUP under nohup; and the handlers of before come back."""
-    monkeypatch.syspath_prepend(str(ROOT / 'tools'))
-    import stream_demo
 
     class Source:
         stops = 0
@@ -225,7 +224,7 @@ def test_ignored_signals_stay_ignored(monkeypatch):
     # Shells start background jobs with SIGINT ignored.
     interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with stream_demo.stopped_by_signals(source):
+        with stream.stopped_by_signals(source):
             os.kill(os.getpid(), signal.SIGHUP)
             assert source.stops == 0
             os.kill(os.getpid(), signal.SIGINT)

@@ -11,6 +11,7 @@ from cnnlstm_mm.datasets.annotation_list import check_labels
 from cnnlstm_mm.datasets.path_decord_init import apply_path_readers
 from cnnlstm_mm.engine.launch import check_files
 from cnnlstm_mm.memory import keep_freed_memory
+from cnnlstm_mm.resources import find_config
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +46,7 @@ def load_test_config(path: str, options: dict | None) -> Config:
         ValueError: If the list has several labels a video.
     """
     keep_freed_memory()
-    cfg = Config.fromfile(path)
+    cfg = Config.fromfile(find_config(path))
     cfg.merge_from_dict(options or {})
     drop_worker_options(cfg)
     check_files(Config(dict(cfg, model={})), ['test'])

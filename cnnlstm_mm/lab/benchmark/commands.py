@@ -4,10 +4,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from cnnlstm_mm.resources import resource_root
+
 from .plan import Run
 from .run_state import PREDICTIONS
 
-TOOLS = Path(__file__).resolve().parents[3] / 'tools'
+TOOLS = resource_root() / 'tools'
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from cnnlstm_mm.config import read_config
+from cnnlstm_mm.resources import find_config
 
 KEYS = ('configs', 'splits', 'seeds', 'cfg_options')
 
@@ -71,13 +72,10 @@ def read_benchmark(path: Path) -> BenchmarkList:
     unknown = sorted(set(content) - set(KEYS))
     if unknown:
         raise ValueError(f'{path}: expected the keys {", ".join(KEYS)}, got {unknown[0]!r}')
-    configs = [Path(config) for config in content['configs']]
-    for config in configs:
-        if not config.is_file():
-            raise FileNotFoundError(
-                f'{path}: expected an existing config, got {config}; fix: paths start from the '
-                'current directory.'
-            )
+    try:
+        configs = [Path(find_config(config)) for config in content['configs']]
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f'{path}: {error}') from error
     twice = {str(c) for c in configs if configs.count(c) > 1}
     if twice:
         raise ValueError(f'{path}: expected each config once, got {min(twice)} twice')

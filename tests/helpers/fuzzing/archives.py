@@ -2,7 +2,6 @@
 
 import io
 import shutil
-import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -84,10 +83,7 @@ def check(case, place):
 
 def unpack(path, root):
     """Nothing outside of out may change, and no more than the limit may be written."""
-    tools = str(Path(__file__).resolve().parents[3] / 'tools/data')
-    if tools not in sys.path:
-        sys.path.insert(0, tools)
-    import archives
+    from cnnlstm_mm.commands.prepare import archives
 
     out = root / 'out'
     try:

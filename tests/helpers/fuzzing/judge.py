@@ -4,10 +4,7 @@ from pathlib import Path
 
 import cnnlstm_mm
 
-OURS = (
-    str(Path(cnnlstm_mm.__file__).parent),
-    str(Path(cnnlstm_mm.__file__).parent.parent / 'tools'),
-)
+OURS = str(Path(cnnlstm_mm.__file__).parent)
 KINDS = (
     ValueError,
     TypeError,

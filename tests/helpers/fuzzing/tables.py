@@ -1,7 +1,6 @@
 """Files of the user's that hold csv or JSON: annotation tables, logs, manifests."""
 
 import json
-import sys
 from pathlib import Path
 
 from hypothesis import strategies as st
@@ -76,18 +75,15 @@ def check(case, place):
 
 
 def tool(name):
-    """A module of tools/data."""
+    """A module of the preparations."""
     import importlib
 
-    tools = str(Path(__file__).resolve().parents[3] / 'tools/data')
-    if tools not in sys.path:
-        sys.path.insert(0, tools)
-    return importlib.import_module(name)
+    return importlib.import_module(f'cnnlstm_mm.commands.prepare.{name}')
 
 
 def read_csv(path):
     """The annotation table of Kinetics."""
-    for clip in tool('prepare_kinetics').read_csv(path):
+    for clip in tool('kinetics').read_csv(path):
         if not isinstance(clip.start, int) or not isinstance(clip.end, int):
             raise Fault(f'{path.read_bytes()!r} gives {clip}')
 

@@ -224,12 +224,7 @@ def by_stream(path):
 
 def by_prepare(path):
     """The way of the tools that prepare data."""
-    import sys
-
-    tools = str(Path(__file__).resolve().parents[3] / 'tools/data')
-    if tools not in sys.path:
-        sys.path.insert(0, tools)
-    from preparation import probe
+    from cnnlstm_mm.commands.prepare.preparation import probe
 
     try:
         found = probe(str(path))

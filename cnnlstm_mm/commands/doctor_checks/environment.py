@@ -5,6 +5,8 @@ import re
 import sys
 from importlib import metadata
 
+from cnnlstm_mm.resources import resource_root
+
 from .result import ROOT, Result, tried
 
 # Optional packages, and what needs them.
@@ -43,7 +45,7 @@ def python() -> list[Result]:
 
 def tested() -> dict[str, str]:
     """Tested version of each package, from tools/constraints.txt."""
-    text = (ROOT / 'tools/constraints.txt').read_text()
+    text = (resource_root() / 'tools/constraints.txt').read_text()
     return dict(re.findall(r'^([\w.-]+)==([\w.]+)', text, re.M))
 
 

@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from indexing import second_look, video_facts, write_list_index
 from rich.progress import track
 
 from cnnlstm_mm.storage import OutputFolder, check_stamp, locked, write_text
+
+from .indexing import second_look, video_facts, write_list_index
 
 STATES = ('ok', 'short', 'broken', 'missing')
 SECONDS = 300  # that a video may take to decode
@@ -278,7 +279,7 @@ def _probe_alone(path: Path, seconds: float) -> dict:
     places = [os.environ.get('PYTHONPATH'), *sys.path]
     try:
         done = subprocess.run(
-            [sys.executable, __file__, str(path)],
+            [sys.executable, '-m', __spec__.name, str(path)],
             capture_output=True,
             text=True,
             timeout=seconds,

@@ -121,8 +121,9 @@ def _unpack_zip(source: Path, out: Path, limit: int) -> None:
 
 def _set_time(path: Path, date: tuple[int, ...]) -> None:
     """Set a file's time as unzip does: unpacked again it is the same file."""
+    year, month, day, hour, minute, second = date
     try:
-        seconds = time.mktime((*date, 0, 0, -1))
+        seconds = time.mktime((year, month, day, hour, minute, second, 0, 0, -1))
         os.utime(path, (seconds, seconds))
     except (OverflowError, ValueError):  # a date that cannot be
         return

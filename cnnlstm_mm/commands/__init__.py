@@ -1,0 +1,1 @@
+"""The subcommands of ``cnnlstm-mm``, a module with ``main(argv)`` each."""

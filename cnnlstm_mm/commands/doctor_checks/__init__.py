@@ -1,0 +1,1 @@
+"""The checks of ``cnnlstm-mm doctor``; they import the standard library alone."""

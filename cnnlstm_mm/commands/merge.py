@@ -1,0 +1,88 @@
+"""Merge a neck and a head that were trained on stored features with their backbone.
+
+python tools/merge_checkpoint.py CONFIG CHECKPOINT --features DIR --out FULL.pth
+python tools/test.py CONFIG FULL.pth
+"""
+
+import argparse
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner.checkpoint import _load_checkpoint
+from safetensors.torch import load_file
+
+import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
+from cnnlstm_mm.cli import run_command
+from cnnlstm_mm.engine.checkpoint_files import save_checkpoint
+from cnnlstm_mm.features.config import check_fingerprint
+from cnnlstm_mm.features.store import BACKBONE, read_manifest
+from cnnlstm_mm.resources import find_config
+from cnnlstm_mm.run_identity import KEY
+from cnnlstm_mm.weights import check_no_nan
+from mmaction.registry import MODELS
+
+
+def merge(cfg: Config, checkpoint: str, store: str) -> dict:
+    """Join a checkpoint of neck and head with the backbone of a store.
+
+    Args:
+        cfg (Config): The config that the store was made with.
+        checkpoint (str): A checkpoint trained on the store.
+        store (str): Folder written by ``tools/extract_features.py``.
+
+    Returns:
+        dict: ``state_dict`` of the whole recognizer, and ``meta``.
+
+    Raises:
+        ValueError: If the store, the config and the checkpoint do not belong
+            together; names the differences.
+    """
+    check_fingerprint(cfg, read_manifest(store), store)
+    loaded = _load_checkpoint(checkpoint, map_location='cpu')
+    state = dict(loaded.get('state_dict', loaded))
+    if any(key.startswith('backbone.') for key in state):
+        raise ValueError(
+            f'expected a checkpoint trained on features, got {checkpoint}, which has a backbone; '
+            'fix: test it as it is'
+        )
+    for key, value in load_file(str(Path(store) / BACKBONE)).items():
+        state[f'backbone.{key}'] = value
+    model = MODELS.build(cfg.model)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(
+            f'expected a checkpoint of this config, got {checkpoint}: {error}'
+        ) from None
+    check_no_nan(model, checkpoint)
+    meta = {
+        key: loaded['meta'][key]
+        for key in ('epoch', 'iter', 'seed', 'dataset_meta', KEY)
+        if key in loaded.get('meta', {})
+    }
+    return dict(state_dict=state, meta=meta)
+
+
+def argument_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description='Make a full checkpoint from one trained on stored features'
+    )
+    parser.add_argument('config', help='config that reads videos')
+    parser.add_argument('checkpoint', help='checkpoint trained with --features')
+    parser.add_argument('--features', required=True, help='folder of the feature store')
+    parser.add_argument('--out', required=True, help='the file to write')
+    return parser
+
+
+def write(args: argparse.Namespace) -> None:
+    """Merge and save."""
+    cfg = Config.fromfile(find_config(args.config))
+    init_default_scope(cfg.get('default_scope', 'mmaction'))
+    merged = merge(cfg, args.checkpoint, args.features)
+    save_checkpoint(merged, args.out)
+    print(f'{args.out}: python tools/test.py {args.config} {args.out}')
+
+
+def main(argv: list[str] | None = None) -> int:
+    return run_command(write, argument_parser(), argv)

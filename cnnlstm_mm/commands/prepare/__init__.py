@@ -1,0 +1,1 @@
+"""Data sets: what is downloaded or generated becomes checked lists."""

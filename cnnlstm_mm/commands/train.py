@@ -1,0 +1,132 @@
+"""Train a recognizer with MMAction2's runner: on a CPU, a GPU or several."""
+
+import argparse
+
+import torch
+from mmengine.config import Config
+
+import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
+from cnnlstm_mm.cli import run_command
+from cnnlstm_mm.datasets.decoder_guard import name_dead_decoders
+from cnnlstm_mm.engine.launch import (
+    add_common_arguments,
+    build_runner,
+    leave_process_group,
+    load_config,
+    lock_work_dir,
+)
+from cnnlstm_mm.engine.schedule_hook import extend_schedule
+
+
+def argument_parser() -> argparse.ArgumentParser:
+    """MMAction2's train flags."""
+    parser = argparse.ArgumentParser(description='Train an action recognizer')
+    parser.add_argument('config', help='train config file path')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        help='resume from the given checkpoint, or, without one, from the '
+        'latest in the work directory',
+    )
+    parser.add_argument(
+        '--allow-changed',
+        nargs='+',
+        metavar='KEY',
+        default=[],
+        help='with --resume: settings that may differ from those of the checkpoint, such as lr or '
+        'optim_wrapper.optimizer.lr',
+    )
+    parser.add_argument(
+        '--amp', action='store_true', help='automatic mixed precision; bfloat16 on a CPU'
+    )
+    parser.add_argument(
+        '--no-validate', action='store_true', help='do not evaluate the checkpoints during training'
+    )
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate by the actual batch size over auto_scale_lr.base_batch_size',
+    )
+    parser.add_argument('--seed', type=int, help='random seed')
+    parser.add_argument(
+        '--diff-rank-seed', action='store_true', help='set different seeds for different ranks'
+    )
+    parser.add_argument(
+        '--deterministic',
+        action='store_true',
+        help='set deterministic options for the cuDNN backend',
+    )
+    parser.add_argument(
+        '--extend-schedule',
+        action='store_true',
+        help='stretch the schedule of the learning rate to max_epochs, when resuming with more',
+    )
+    add_common_arguments(parser)
+    return parser
+
+
+def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
+    """Merge the training flags into the config.
+
+    Args:
+        cfg (Config): Config of the run, changed in place and returned.
+        args (Namespace): Arguments of the tool.
+
+    Raises:
+        ValueError: If --amp cannot replace the optimizer wrapper, or --extend-schedule finds no
+            schedule.
+    """
+    if args.no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if args.amp:
+        wrapper = cfg.optim_wrapper.get('type', 'OptimWrapper')
+        if wrapper not in ('OptimWrapper', 'AmpOptimWrapper'):
+            raise ValueError(
+                f'expected optim_wrapper.type=OptimWrapper with --amp, got {wrapper}; fix: drop '
+                '--amp, or set optim_wrapper.type=OptimWrapper'
+            )
+        if torch.cuda.is_available():
+            cfg.optim_wrapper.type = 'AmpOptimWrapper'
+            cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+        else:
+            cfg.optim_wrapper.type = 'CPUAmpOptimWrapper'
+    if args.resume == 'auto':
+        cfg.resume, cfg.load_from = True, None
+    elif args.resume is not None:
+        cfg.resume, cfg.load_from = True, args.resume
+    if args.allow_changed:
+        if args.resume is None:
+            raise ValueError('--allow-changed goes with --resume')
+        cfg.allow_changed = args.allow_changed
+    if args.extend_schedule:
+        extend_schedule(cfg)
+        hooks = cfg.setdefault('default_hooks', {})
+        hooks['schedule'] = dict(type='ScheduleHook', extend=True)
+        cfg.allow_changed = [*cfg.get('allow_changed', []), 'param_scheduler']
+    if args.auto_scale_lr:
+        cfg.auto_scale_lr.enable = True
+    randomness = dict(cfg.get('randomness') or dict(seed=None))
+    if args.seed is not None:
+        randomness['seed'] = args.seed
+    if args.diff_rank_seed:
+        randomness['diff_rank_seed'] = True
+    if args.deterministic:
+        randomness['deterministic'] = True
+    cfg.randomness = randomness
+    return cfg
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train the model."""
+    cfg = merge_args(load_config(args), args)
+    modes = ['train'] if cfg.get('val_cfg') is None else ['train', 'val']
+    with lock_work_dir(cfg):
+        runner = build_runner(cfg, modes)
+        with name_dead_decoders():
+            runner.train()
+        leave_process_group()
+
+
+def main(argv: list[str] | None = None) -> int:
+    return run_command(train, argument_parser(), argv)

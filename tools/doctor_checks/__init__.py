@@ -1,1 +1,0 @@
-"""The checks of tools/doctor.py; they import the standard library alone."""
