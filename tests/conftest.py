@@ -1,5 +1,7 @@
 """Seeds, threads, markers, real clips and a small built-in data set for the tests."""
 
+import functools
+import gc
 import os
 import signal
 from pathlib import Path
@@ -16,6 +18,7 @@ import pytest
 import torch
 from helpers.camera import Camera
 from helpers.support import SHARED, run_tool
+from mmengine.config import config as mmengine_config
 from mmengine.registry import init_default_scope
 
 import cnnlstm_mm  # noqa: F401
@@ -24,6 +27,11 @@ torch.set_num_threads(1)
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background jobs
     signal.signal(signal.SIGINT, signal.default_int_handler)
 cv2.setNumThreads(1)  # its threads are lost in a fork, which then waits for them for ever
+
+# Each run formats its config three times, which takes longer than a tiny training.
+format_code = mmengine_config.FormatCode
+formatted = functools.cache(lambda text, style: format_code(text, style_config=dict(style)))
+mmengine_config.FormatCode = lambda text, style_config: formatted(text, (*style_config.items(),))
 
 
 def pytest_configure(config):
@@ -44,6 +52,12 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if item.get_closest_marker('gpu'):
                 item.add_marker(pytest.mark.skip(reason='needs CUDA'))
+
+
+def pytest_collection_finish():
+    """Exempt what was imported from garbage collection, which each data set of mmengine starts."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
