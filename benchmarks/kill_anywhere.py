@@ -84,8 +84,13 @@ def run(job: Job, out: Path) -> float:
     return time.perf_counter() - began
 
 
-def make_jobs(root: Path) -> tuple[list[Job], list[Path]]:
-    """Make tiny data and a tiny trained model; the jobs on them, and the user's folders."""
+def make_jobs(root: Path, names: list[str] | None = None) -> tuple[list[Job], list[Path]]:
+    """Make tiny data and a tiny trained model; the jobs on them, and the user's folders.
+
+    Args:
+        root: Folder for all of them.
+        names: The jobs that are wanted; None for all. A model is trained for those that need one.
+    """
     user = root / 'user'
     subprocess.run(
         [
@@ -102,7 +107,8 @@ def make_jobs(root: Path) -> tuple[list[Job], list[Path]]:
     clips = sorted((user / 'quickstart/videos').rglob('*.avi'))
     make_ucf(user, clips)
     make_kinetics(user, clips)
-    config, checkpoint, run_dir = make_training(root, user)
+    models = names is None or set(names) & {'extract', 'export', 'report'}
+    config, checkpoint, run_dir = make_training(root, user) if models else ('', '', '')
     kinetics = ['train', f'{user}/VIDEOS', f'{user}/train.csv', '--data', 'kinetics400']
     common = ['--out', '{out}', '--workers', '1']
     jobs = [
@@ -155,7 +161,8 @@ def make_jobs(root: Path) -> tuple[list[Job], list[Path]]:
             HEAVY,
         ),
     ]
-    return jobs, [user, Path(run_dir)]
+    jobs = [job for job in jobs if names is None or job.name in names]
+    return jobs, [user, *([Path(run_dir)] if run_dir else [])]
 
 
 def make_ucf(user: Path, clips: list[Path]) -> None:
@@ -281,8 +288,7 @@ def main(argv: list[str] | None = None) -> int:
     root, draw = args.work_dir.resolve(), random.Random(args.seed)
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
-    jobs, mine = make_jobs(root)
-    jobs = [job for job in jobs if not args.only or job.name in args.only]
+    jobs, mine = make_jobs(root, args.only)
     before = [snapshot(folder) for folder in mine]
     whole, seconds = {}, {}
     for job in jobs:
