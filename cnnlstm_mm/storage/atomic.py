@@ -45,7 +45,7 @@ def atomic_path(
             verify(temporary)
         os.replace(temporary, target)
     except Exception as error:
-        if not _is_full(error, target.parent):
+        if not is_full(error, target.parent):
             raise
         code = getattr(error, 'errno', None) or errno.ENOSPC
         reason = f'{os.strerror(code)}, what was there before is intact'
@@ -79,8 +79,11 @@ def remove_parts(folder: str | Path, target: str | None = None) -> None:
             Path(folder, name).unlink(missing_ok=True)
 
 
-def _is_full(error: Exception, folder: Path) -> bool:
-    # Libraries such as safetensors and torch have errors of their own.
+def is_full(error: Exception, folder: Path) -> bool:
+    """Whether an error comes from a full disk, or a quota; ``folder`` was written to.
+
+    Libraries such as safetensors and torch, and other programs, have errors of their own.
+    """
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in FULL
     return os.strerror(errno.ENOSPC) in str(error) or not shutil.disk_usage(folder).free

@@ -1,12 +1,15 @@
 """The checked index beside lists: rows, checks, duplicates, and a training that reads it."""
 
 import copy
+import json
 import os
 import pickle
 import shutil
 import sqlite3
 
 import pytest
+import torch.distributed as dist
+from helpers.support import free_port
 from helpers.video_files import PIPELINE
 from torch.utils.data import DataLoader
 
@@ -82,6 +85,40 @@ def test_a_changed_list_is_read_itself(data):
     with (data / 'toy_train_split_1.txt').open('a') as file:
         file.write('6.avi 2\n')
     assert len(dataset(data)) == 7 and isinstance(dataset(data).data_list, list)
+
+
+@pytest.mark.parametrize('fault', [False, True])
+def test_rank_0_checks_and_the_others_receive(data, tmp_path, fault):
+    """Two processes: the second one reads neither list nor files, and gets the same error."""
+    if fault:
+        (data / 'videos/2.avi').write_bytes(b'other')
+    port, children = free_port(), []
+    for rank in (0, 1):
+        child = os.fork()
+        if not child:
+            try:
+                address = f'tcp://127.0.0.1:{port}'
+                dist.init_process_group('gloo', init_method=address, rank=rank, world_size=2)
+                looked_up, stat = [], os.stat
+                os.stat = lambda path, *a, **k: looked_up.append(str(path)) or stat(path, *a, **k)
+                try:
+                    built = dataset(data)
+                    found = [built.get_data_info(k)['filename'] for k in range(len(built))]
+                except ValueError as error:
+                    found = str(error)
+                clips = sum(path.endswith('.avi') for path in looked_up)
+                (tmp_path / f'{rank}.json').write_text(json.dumps([found, clips]))
+                dist.destroy_process_group()
+            finally:
+                os._exit(0)
+        children.append(child)
+    for child in children:
+        os.waitpid(child, 0)
+    (one, clips), (two, others) = (
+        json.loads((tmp_path / f'{rank}.json').read_text()) for rank in (0, 1)
+    )
+    assert one == two and clips and not others
+    assert 'has 5 bytes' in one if fault else one == [f'{data}/videos/{k}.avi' for k in range(6)]
 
 
 def test_changed_and_missing_files_are_named(data):

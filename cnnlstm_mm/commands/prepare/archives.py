@@ -1,6 +1,7 @@
 """Archives of strangers: unpacked inside of one folder, up to a size, or refused by name."""
 
 import argparse
+import errno
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from rich.progress import track
 
 from cnnlstm_mm.storage import write_text
+from cnnlstm_mm.storage.atomic import is_full
 
 GIGABYTE = 10**9
 # Videos do not shrink in archives: what unpacks to far more than that is a bomb.
@@ -116,7 +118,7 @@ def _unpack_zip(source: Path, out: Path, limit: int) -> None:
         OSError,
         UnicodeError,  # of names
     ) as error:
-        raise _damaged(source, error) from None
+        raise _damaged(source, out, error) from None
 
 
 def _set_time(path: Path, date: tuple[int, ...]) -> None:
@@ -148,7 +150,7 @@ def _unpack_tar(source: Path, out: Path, limit: int) -> None:
     except (tarfile.TarError, zlib.error, EOFError, KeyError, OSError, ValueError) as error:
         if type(error) is ValueError and str(source) in str(error):
             raise
-        raise _damaged(source, error) from None
+        raise _damaged(source, out, error) from None
 
 
 def unpack_commands(source: Path, out: Path) -> list[list[str]]:
@@ -196,7 +198,7 @@ def _unpack_with_program(source: Path, out: Path, limit: int) -> None:
         if PASSWORD.search(text):
             raise _encrypted(source)
         errors.append(f'{command[0]}: {text[-300:].strip()}')
-    raise _damaged(source, '; '.join(errors))
+    raise _damaged(source, out, RuntimeError('; '.join(errors)))
 
 
 def _run(command: list[str], source: Path, place: Path, limit: int) -> tuple[int, str]:
@@ -278,7 +280,9 @@ def _encrypted(source: Path) -> ValueError:
     )
 
 
-def _damaged(source: Path, error: object) -> RuntimeError:
+def _damaged(source: Path, out: Path, error: Exception) -> Exception:
+    if is_full(error, out):
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(out))
     return RuntimeError(
         f'expected a sound archive with all of its volumes, got {source}, which cannot be '
         f'unpacked ({error}); fix: download it again'
