@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from helpers.support import run_tool
+from helpers.support import examine_configs_alone, run_tool
 from mmengine.config import Config
 
 from cnnlstm_mm.engine import launch
@@ -115,7 +115,7 @@ def test_a_store_of_features_belongs_to_the_config_as_it_is_written(tmp_path):
     assert json.dumps(fingerprint(cfg))  # a manifest
 
 
-def test_the_doctor_warns(tmp_path):
+def test_the_doctor_warns(tmp_path, monkeypatch):
     cfg = config(tmp_path, flip_ratio=0.5)
     (tmp_path / 'a.mp4').write_bytes(b'not read')
     cfg.train_dataloader.dataset.dataset.data_prefix = dict(video=str(tmp_path))
@@ -123,6 +123,7 @@ def test_the_doctor_warns(tmp_path):
     cfg.train_dataloader.dataset.dataset.pipeline = [dict(type='mmaction.Flip', flip_ratio=0.5)]
     cfg.model = dict(type='Recognizer3D')
     cfg.dump(tmp_path / 'config.py')
+    examine_configs_alone(monkeypatch)
     done = run_tool('tools/doctor.py', tmp_path / 'config.py', '--json')
     results = json.loads(done.stdout[: done.stdout.rindex(']') + 1])
     (row,) = [r for r in results if r['name'].startswith('flips of')]

@@ -38,8 +38,6 @@ from mmaction.structures import ActionDataSample
 if os.getenv('RANK') == '0' and int(os.getenv('TORCHELASTIC_RESTART_COUNT', 0)):
     # The others must not take the address that it had before it was lost.
     time.sleep(10)  # longer than gloo tries
-# Each run formats its config three times, which takes longer than its training.
-mmengine_config.FormatCode = lambda text, style_config: (text, True)
 # mmengine shares log histories between runs of one name and second.
 NUMBER = itertools.count()
 CHANNELS, STEPS, SIDE, CLASSES = 6, 4, 4, 5
@@ -520,4 +518,6 @@ def main():
 
 
 if __name__ == '__main__':
+    # Each run formats its config three times, which takes longer than its training.
+    mmengine_config.FormatCode = lambda text, style_config: (text, True)
     main()

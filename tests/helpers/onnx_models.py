@@ -10,11 +10,11 @@ from cnnlstm_mm.streaming import OnnxStreamingRecognizer, StreamingRecognizer
 LABELS = ['run', 'jump', 'sit', 'wave', 'fall']
 
 
-def exported(option, path):
+def exported(option, path, backbone=None):
     """PyTorch's and onnxruntime's recognizer with the same weights."""
     init_default_scope('mmaction')  # a fixture of a module comes first
     torch.manual_seed(0)
-    cfg = config(*OPTIONS[option])
+    cfg = config(*OPTIONS[option], backbone)
     rec = StreamingRecognizer.from_model(build(cfg), cfg)
     graph = StepGraph(rec, (32, 32))
     save(to_onnx(graph), step_facts(rec, graph, LABELS), path)

@@ -14,6 +14,7 @@ from helpers.support import run_python
 from cnnlstm_mm.export import ClipGraph, check_step, quantize, to_onnx
 from cnnlstm_mm.streaming import OnnxStreamingRecognizer, OnnxStreamState
 
+SMALL = dict(type='OneConvolution')
 ALONE = """
 import sys
 BLOCKED = ('torch', 'mmaction', 'mmengine', 'mmcv', 'decord')
@@ -76,21 +77,21 @@ def test_streams_of_a_batch_are_those_of_pytorch(conv, frames):
     'option', ['lstm_attention', 'conv_keras2', 'conv_relu', 'lstm_keras2', 'lstm_relu']
 )
 def test_options_are_exported(option, tmp_path, frames):
-    rec, onnx = exported(option, tmp_path / 'm.onnx')
+    rec, onnx = exported(option, tmp_path / 'm.onnx', SMALL)
     assert check_step(rec, onnx, frames) < 1e-5
 
 
 @pytest.mark.parametrize('option', ['mean_residual', 'sequence'])
 @pytest.mark.parametrize('name', NECKS)
 def test_every_neck_is_exported_step_by_step(name, option, tmp_path, frames):
-    rec, onnx = exported(f'{name}_{option}', tmp_path / 'm.onnx')
+    rec, onnx = exported(f'{name}_{option}', tmp_path / 'm.onnx', SMALL)
     assert check_step(rec, onnx, frames) < 1e-5
 
 
 @pytest.mark.parametrize('name', NECKS)
 def test_every_neck_is_exported_with_its_clip(name, tmp_path):
     """Also with a residual that is no longer at zero."""
-    model = build(config(*OPTIONS[f'{name}_mean_residual']))
+    model = build(config(*OPTIONS[f'{name}_mean_residual'], SMALL))
     assert model.neck.projection.weight.any()
     exported = to_onnx(ClipGraph(model, (4, 32, 32)))
     clips = torch.randn(2, 2, 3, 4, 32, 32)

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
-from helpers.support import ROOT, load_tool, run_python, run_tool
+from helpers.support import ROOT, load_tool, run_forked, run_script, run_tool
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 
@@ -64,7 +64,7 @@ def test_an_import_does_no_work(path, capfd, monkeypatch):
     'path', [p for p in TOOLS if not re.search(f'/({"|".join(STARTED)}).py', p)]
 )
 def test_help_of_the_script(path):
-    done = run_python(path, '--help')
+    done = run_forked(path, '--help', call=run_script)
     assert done.returncode == 0, done.stderr
     assert 'usage: ' in done.stdout and '--traceback' in done.stdout
     assert not done.stderr
