@@ -4,6 +4,7 @@ import functools
 import gc
 import os
 import signal
+from collections import Counter
 from pathlib import Path
 
 # Before PyTorch and numpy start their threads. The processes that tests start inherit it, and
@@ -42,12 +43,12 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """Files with slow tests first; skip tests of the marker gpu without a CUDA device.
+    """Files with most slow tests first; skip tests of the marker gpu without a CUDA device.
 
     A worker that begins a long file last would keep the other ones waiting.
     """
-    slow = {item.path for item in items if item.get_closest_marker('slow')}
-    items.sort(key=lambda item: item.path not in slow)
+    slow = Counter(item.path for item in items if item.get_closest_marker('slow'))
+    items.sort(key=lambda item: -slow[item.path])
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker('gpu'):

@@ -45,6 +45,7 @@ def requirements():
     return {r.name: r for r in found}
 
 
+@pytest.mark.slow
 def test_models_import_only_with_the_stub():
     broken = python('import mmaction.models')
     if broken.returncode == 0:
@@ -61,6 +62,7 @@ def test_drn_stub_says_where_drn_is():
         MODELS.build(dict(type='DRN'))
 
 
+@pytest.mark.slow
 def test_the_stand_in_leaves_a_whole_mmaction_alone(tmp_path):
     folder = tmp_path / 'mmaction' / 'models' / 'localizers' / 'drn'
     folder.mkdir(parents=True)
@@ -79,6 +81,7 @@ def test_the_stand_in_leaves_a_whole_mmaction_alone(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_importlib_metadata_is_required_because_mmaction_imports_it():
     broken = python("""
         import sys
@@ -89,6 +92,7 @@ def test_importlib_metadata_is_required_because_mmaction_imports_it():
     assert 'importlib_metadata' in requirements()
 
 
+@pytest.mark.slow
 def test_mmcv_range_is_the_one_mmaction_accepts():
     broken = python("""
         import mmcv
@@ -114,6 +118,7 @@ def test_no_config_needs_pkg_resources(tmp_path):
         assert not re.search(r"['\"]mmaction::", config.read_text()), config
 
 
+@pytest.mark.slow
 def test_init_dist_needs_cuda_without_the_fix():
     if torch.cuda.is_available():
         pytest.skip('this machine has CUDA, where init_dist works')
@@ -228,6 +233,7 @@ def test_moviepy_editor_is_there(tmp_path):
     assert (tmp_path / 'clip.gif').read_bytes()[:3] == b'GIF'
 
 
+@pytest.mark.slow
 def test_stand_ins_are_modules_like_others():
     """They have specs, are imported on use alone, and give way to the real ones."""
     done = python("""
@@ -246,6 +252,7 @@ def test_stand_ins_are_modules_like_others():
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_only_upstream_warnings_are_silenced():
     done = python("""
         import warnings
@@ -294,6 +301,7 @@ def test_names_that_numpy_dropped(kind, tmp_path):
         assert metric.compute_metrics(metric.results) == {'Recall@1': 50, 'Recall@2': 100}
 
 
+@pytest.mark.slow
 def test_names_that_python_dropped():
     """pkgutil.find_loader, of which Python 3.14 knows nothing, is deleted before anything asks."""
     code = """

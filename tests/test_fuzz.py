@@ -9,6 +9,8 @@ from helpers.fuzzing.campaign import run
 from helpers.fuzzing.child import Child
 from helpers.fuzzing.judge import Fault, judged
 
+pytestmark = pytest.mark.slow
+
 COUNTS = dict(
     configs=60,
     lists=50,

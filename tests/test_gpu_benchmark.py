@@ -21,6 +21,7 @@ def bench():
     return module
 
 
+@pytest.mark.slow
 def test_a_step_that_fails_or_hangs_is_written_down_and_the_next_runs(bench, tmp_path, monkeypatch):
     scripts = dict(
         fails='open(PATH, "w").write("[1]"); raise SystemExit("no such card")',

@@ -98,6 +98,7 @@ def test_downloaded_mobilenet(shared, tmp_path):
     assert relative_error(features(ours, x), keras_output(theirs, x)) <= TOLERANCE
 
 
+@pytest.mark.slow
 def test_the_seed_itself_in_its_config(tmp_path):
     # Not 32 frames, for which Keras takes a minute: the weights are the same.
     clip = (3, 224, 224)

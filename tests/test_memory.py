@@ -9,6 +9,8 @@ import pytest
 
 from cnnlstm_mm import memory
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = """
 import resource, runpy, sys
 memory = runpy.run_path(sys.argv[2])  # alone, not the whole package

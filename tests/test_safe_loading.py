@@ -31,6 +31,7 @@ def save_runner_like_checkpoint(path):
     )
 
 
+@pytest.mark.slow
 def test_runner_checkpoint_loads_only_with_the_allow_list(tmp_path):
     path = tmp_path / 'runner.pth'
     save_runner_like_checkpoint(path)
@@ -80,6 +81,7 @@ def test_getattr_in_a_checkpoint_reaches_log_statistics_only(owner, name):
         safe_loading.history_statistic(owner, name)
 
 
+@pytest.mark.slow
 def test_getattr_that_the_user_allowed_works():
     """Two entries of the allow-list have its name then, in no order."""
     done = run_python(
@@ -188,6 +190,7 @@ def cut_short(whole):
         yield whole[:length]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('damaged', [with_flipped_bits, cut_short])
 @pytest.mark.parametrize('of_zip', [True, False])
 def test_damage_is_named_whatever_it_breaks(tmp_path, damaged, of_zip):

@@ -126,6 +126,7 @@ def test_the_readme_names_every_recipe_and_no_other():
     assert named == set(RECIPES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('data', ['ucf101', 'hmdb51', 'kinetics400', 'weizmann'])
 def test_recipes_of_one_data_set_differ_in_the_model_alone(data, monkeypatch):
     monkeypatch.setenv('CNNLSTM_MM_SPLIT', '2')

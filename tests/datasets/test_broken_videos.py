@@ -6,6 +6,8 @@ import shutil
 import pytest
 from helpers.support import ROOT, run_forked, run_tool
 
+pytestmark = pytest.mark.slow
+
 CONFIG = 'configs/mobilenet_convlstm_quickstart.py'
 BREAKS = ('cut', 'empty', 'text')
 

@@ -85,6 +85,7 @@ def contents(store):
     }
 
 
+@pytest.mark.slow
 def test_killed_and_started_again_gives_the_same_bytes(config, store, tmp_path):
     out = tmp_path / 'store'
     process = subprocess.Popen(
@@ -119,6 +120,7 @@ def test_killed_and_started_again_gives_the_same_bytes(config, store, tmp_path):
     assert all(after[name] == data for name, data in partial.items() if name in after)
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_bytes(config, store, tmp_path):
     args = (config, '--out', tmp_path / 'store', '--shard-clips', 4, '--train-views', 2)
     listed = FeatureExtractor.todo

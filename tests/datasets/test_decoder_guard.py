@@ -13,6 +13,8 @@ from cnnlstm_mm.datasets.decoder_guard import FOLDER_VARIABLE, name_dead_decoder
 from cnnlstm_mm.datasets.replacing import BrokenSampleError
 from mmaction.registry import TRANSFORMS
 
+pytestmark = pytest.mark.slow
+
 
 @TRANSFORMS.register_module()
 class BadDecoder:

@@ -3,9 +3,12 @@
 from collections import Counter
 
 import numpy as np
+import pytest
 from helpers.support import ROOT, run_tool
 from mmengine.config import Config
 from mmengine.runner import Runner
+
+pytestmark = pytest.mark.slow
 
 
 def test_order_alone_decides_and_is_learnt(tmp_path):

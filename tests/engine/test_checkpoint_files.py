@@ -90,6 +90,7 @@ def test_old_files_are_checked_by_their_checksums(tmp_path):
     assert 'cut short' in files.find_damage(str(path))
 
 
+@pytest.mark.slow
 def test_no_flipped_bit_ends_the_check_of_an_old_file(tmp_path):
     """zipfile raises UnicodeDecodeError, NotImplementedError and others for some."""
     path = write(tmp_path / 'a.pth', 1.0, hashed=False)

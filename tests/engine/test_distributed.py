@@ -16,6 +16,8 @@ from mmengine.config import Config
 
 from cnnlstm_mm.engine.launch import check_sync_bn
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope='module')
 def results(tmp_path_factory):

@@ -280,6 +280,7 @@ def test_other_loops_and_hooks_are_left_alone(tmp_path):
     assert find_damage(str(tmp_path / 'iter_2.pth')) is None
 
 
+@pytest.mark.slow
 def test_killed_at_random_and_resumed(tmp_path):
     """The script with few kills; the README has the table of fifty."""
     done = run_python(

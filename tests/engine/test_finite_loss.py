@@ -21,6 +21,7 @@ def logged(work_dir):
     return next(Path(work_dir).glob('*/*.log')).read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('value', [NAN, INF, NO_GRADIENT])
 def test_it_stops_before_the_weights_change(tmp_path, value):
     keep = Keep()
@@ -133,6 +134,7 @@ def test_scores_of_a_test_must_be_numbers(tmp_path):
         hook.after_test_iter(run, 0, batch, outputs)
 
 
+@pytest.mark.slow
 def test_two_processes_agree(tmp_path):
     done = subprocess.run(
         [

@@ -229,6 +229,7 @@ def test_layer_equals_the_plain_loop(name, device, options, monkeypatch):
         assert a.shape == b.shape and (a - b).norm() <= 1e-10 * b.norm()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('convolved', [False, True])
 @pytest.mark.parametrize('save', [False, True])
 @pytest.mark.parametrize(('name', 'device'), KERNELS[:4])

@@ -3,6 +3,8 @@
 import pytest
 from helpers.support import ROOT, run_python
 
+pytestmark = pytest.mark.slow
+
 REGISTERED = """
 from mmaction.registry import DATASETS, HOOKS, MODELS
 assert 'ConvLSTMNeck' in MODELS.module_dict and 'CachedFeatureDataset' in DATASETS.module_dict

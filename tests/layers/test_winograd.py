@@ -225,6 +225,7 @@ print(resident() - before)
 """
 
 
+@pytest.mark.slow
 def test_memory_is_given_back():
     """The transformed weight alone is 42 MB a thread."""
     done = run_python('-c', MEMORY, env={'MALLOC_MMAP_THRESHOLD_': '65536', 'OMP_NUM_THREADS': '1'})

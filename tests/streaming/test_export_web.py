@@ -16,6 +16,8 @@ from helpers.support import ROOT, load_tool, run_tool
 from cnnlstm_mm.export import made_video, read_frames
 from cnnlstm_mm.streaming import OnnxStreamingRecognizer
 
+pytestmark = pytest.mark.slow
+
 PIXELS = """
 const {data, width, height} = app.frames[arguments[0]].image;
 let text = '';

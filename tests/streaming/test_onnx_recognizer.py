@@ -14,6 +14,8 @@ from helpers.support import run_python
 from cnnlstm_mm.export import ClipGraph, check_step, quantize, to_onnx
 from cnnlstm_mm.streaming import OnnxStreamingRecognizer, OnnxStreamState
 
+pytestmark = pytest.mark.slow
+
 SMALL = dict(type='OneConvolution')
 ALONE = """
 import sys

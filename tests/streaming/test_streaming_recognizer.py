@@ -78,6 +78,7 @@ def test_the_mean_in_the_neck_is_the_average_of_the_head():
     torch.testing.assert_close(model(x, mode='tensor', stage='head')[0], want, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_every_config_of_ours_runs_or_says_why_not():
     for path in sorted((ROOT / 'configs').glob('*.py')):
         cfg = Config.fromfile(path)
@@ -116,6 +117,7 @@ def test_checkpoint_of_another_model_is_refused(tmp_path):
         StreamingRecognizer(cfg, str(path))
 
 
+@pytest.mark.slow
 def test_a_state_goes_on_in_another_process(tmp_path):
     torch.manual_seed(1)
     cfg = config(*OPTIONS['conv_mean'])

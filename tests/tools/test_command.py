@@ -95,6 +95,7 @@ def test_recipes_are_found_by_name(tmp_path, monkeypatch):
         find_config('xyz')
 
 
+@pytest.mark.slow
 def test_as_a_module_and_as_a_script():
     usages = []
     for script in (('tools/analysis/events.py',), ('-m', 'cnnlstm_mm', 'events')):

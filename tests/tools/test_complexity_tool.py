@@ -14,6 +14,7 @@ STREAM = 'configs/mobilenet_convlstm_stream_quickstart.py'
 AVERAGE = 'configs/mobilenet_avgpool_quickstart.py'
 
 
+@pytest.mark.slow
 def test_table_json_and_time(tmp_path):
     path = tmp_path / 'new' / 'cost.json'
     done = run_tool(

@@ -63,6 +63,7 @@ def test_all_formats_hold_the_same(build, tmp_path):
     MODELS.build(results[0][1]).load_state_dict(results[0][0])
 
 
+@pytest.mark.slow
 def test_a_trained_model(tmp_path):
     model = lstm_model()
     expected, _ = convert(save(model, tmp_path / 'model.weights.h5'))
@@ -333,6 +334,7 @@ def test_the_printed_command_replaces_a_head_of_another_type(tmp_path):
     model.load_state_dict(torch.load(tmp_path / 'm.pth', weights_only=True)['state_dict'])
 
 
+@pytest.mark.slow
 def test_dropout_is_carried_over_or_logged(tmp_path, caplog):
     tail = [layers.Flatten(), layers.Dropout(0.1), layers.Dense(7, activation='relu')]
     tail += [layers.Dropout(0.2), layers.Dense(5, activation='softmax')]

@@ -10,6 +10,7 @@ from cnnlstm_mm.commands.doctor_checks import environment, machine, package
 from cnnlstm_mm.commands.doctor_checks.result import tried
 
 
+@pytest.mark.slow
 def test_this_machine_is_fine(quickstart_data, tmp_path):
     videos = quickstart_data / 'videos'
     good = quickstart_data / 'quickstart_val_split_1_videos.txt'
@@ -61,6 +62,7 @@ def test_a_decoder_that_ends_its_process(patient):
 LIBGL = 'libGL.so.1: cannot open shared object file: No such file or directory'
 
 
+@pytest.mark.slow
 def test_a_server_without_libgl(patient):
     """Every row gives one advice: no other build of opencv-python can help."""
     patient('cv2', f'raise ImportError({LIBGL!r})')
@@ -94,6 +96,7 @@ def test_two_versions_of_opencv(monkeypatch):
     assert environment.opencv()[0].state == 'ok'
 
 
+@pytest.mark.slow
 def test_a_missing_mmaction(patient, monkeypatch):
     patient(
         'mmaction', 'raise ModuleNotFoundError("No module named \'mmaction\'", name="mmaction")'

@@ -11,6 +11,8 @@ from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import init_default_scope
 
+pytestmark = pytest.mark.slow
+
 CLIP = 'configs/mobilenet_convlstm_quickstart.py'
 STREAM = 'configs/mobilenet_convlstm_stream_quickstart.py'
 TOOL = 'tools/analysis/early_recognition.py'

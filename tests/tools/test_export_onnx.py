@@ -36,6 +36,7 @@ def largest(text):
     return float(re.search(r'difference .*: (\S+)', text)[1])
 
 
+@pytest.mark.slow
 def test_step_and_int8(checkpoint, quickstart_data, tmp_path):
     """One run checks, writes what a caller must know, and quantizes."""
     lists = sorted(quickstart_data.glob('*val*.txt'))
@@ -66,6 +67,7 @@ def test_step_and_int8(checkpoint, quickstart_data, tmp_path):
     assert sorted(f.name for f in tmp_path.iterdir()) == ['s.onnx', 's_int8.onnx']
 
 
+@pytest.mark.slow
 def test_clip(checkpoint, tmp_path):
     """Any number of videos and views."""
     out = tmp_path / 'c.onnx'
@@ -85,6 +87,7 @@ def test_clip(checkpoint, tmp_path):
         OnnxStreamingRecognizer(out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('mode', ['step', 'clip'])
 def test_fp16_says_what_it_costs(mode, checkpoint, tmp_path):
     video = tmp_path / 'waves.mp4'

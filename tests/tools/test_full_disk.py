@@ -17,6 +17,8 @@ from cnnlstm_mm.commands.prepare import preparation, quickstart
 from cnnlstm_mm.engine.checkpoint_files import save_checkpoint
 from cnnlstm_mm.storage import atomic_path
 
+pytestmark = pytest.mark.slow
+
 SIZE = 1 << 20
 LARGE = 64 << 20
 

@@ -5,8 +5,9 @@ import json
 import pytest
 from helpers.support import run_python
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
 def test_kills_and_pairs(tmp_path):
     done = run_python(
         'benchmarks/kill_anywhere.py',

@@ -6,6 +6,8 @@ import pytest
 from helpers.list_matrix import KINDS, TOOLS, page, run_kind
 from helpers.support import ROOT
 
+pytestmark = pytest.mark.slow
+
 SMALL = ('predict', 'complexity', 'doctor', 'stream_demo', 'export_onnx')
 
 
@@ -24,7 +26,6 @@ def test_lists_go_through_the_tools_that_run_no_epoch(kind, tmp_path):
     assert refused == ({'doctor', 'export_onnx'} if kind == 'no labels' else set())
 
 
-@pytest.mark.slow
 def test_the_matrix_has_no_empty_cell_and_is_that_of_the_docs(tmp_path):
     matrix = {}
     for number, kind in enumerate(KINDS):

@@ -154,6 +154,7 @@ def test_the_index_beside_a_list(checkpoint, quickstart_data, tmp_path):
     check_scores(list(answers(tmp_path / 'a.jsonl').values()), wanted)
 
 
+@pytest.mark.slow
 def test_files_folders_patterns_and_lists(checkpoint, folder, tmp_path):
     names = [str(folder / name) for name in ('b.avi', 'below/a clip.avi', 'c.AVI')]
     (tmp_path / 'bare.txt').write_text('clips/b.avi\nclips/below/a clip.avi\n\nclips/c.AVI\n')
@@ -325,6 +326,7 @@ def test_what_is_refused(config, args, options, words, checkpoint, folder):
     assert done.stderr.count('predict.py: error: ') == 1 and not done.stdout
 
 
+@pytest.mark.slow
 def test_as_a_process(checkpoint, folder):
     """With a decoding process; standard output holds the table alone, or JSON lines."""
     args = (CONFIG, checkpoint, folder / 'b.avi', folder / 'c.AVI', '--workers', 1)

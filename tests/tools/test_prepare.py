@@ -114,6 +114,7 @@ def test_ucf101_lists_are_the_official_ones(ucf, tmp_path, packed):
     assert (tmp_path / 'out/label_map.txt').read_text() == 'Archery\nBowling\nPunch\n'
 
 
+@pytest.mark.slow
 def test_ucf101_names_every_fault(ucf, tmp_path):
     videos = tmp_path / 'UCF-101'
     shutil.copytree(ucf / 'UCF-101', videos)
@@ -171,6 +172,7 @@ def test_ucf101_subset_keeps_groups_apart(ucf, tmp_path):
         }
 
 
+@pytest.mark.slow
 def test_checking_goes_on_after_a_kill(ucf, tmp_path):
     out = tmp_path / 'out'
     args = [

@@ -80,6 +80,7 @@ def cells(text):
     return [dict(zip(rows[0], row)) for row in rows[2:]]
 
 
+@pytest.mark.slow
 def test_table_curves_and_page_of_a_whole_and_a_killed_run(tmp_path):
     write_run(
         tmp_path / 'whole', epochs=5, tested=0.875, answers=[(k % 8, k % 8) for k in range(320)]
@@ -314,6 +315,7 @@ def test_predictions_run_no_code(tmp_path):
     assert not ran.exists() and curves.confusion is None and run.predictions is None
 
 
+@pytest.mark.slow
 def test_a_cut_line_is_left_out_and_counted(tmp_path):
     write_run(tmp_path / 'whole', 5, tested=0.5, seed=0)
     cut = write_run(tmp_path / 'cut', 5, tested=0.5, seed=1)

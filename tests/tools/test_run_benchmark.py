@@ -117,6 +117,7 @@ def test_one_failed_run_stops_no_other(stand_ins, tmp_path):
     assert [o.words for o in outcomes] == ['was done', 'done', 'was done']
 
 
+@pytest.mark.slow
 def test_a_killed_benchmark_goes_on(stand_ins, tmp_path):
     path = write_list(tmp_path)
     (tmp_path / 'out/mine').mkdir(parents=True)
@@ -213,6 +214,7 @@ def test_the_lists_of_the_repository(path, monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_a_real_run_and_its_report(tmp_path, quickstart_data):
     path = write_list(
         tmp_path,

@@ -191,6 +191,7 @@ def start(*arguments, **options):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('names', [['SIGHUP'], ['SIGTERM', 'SIGHUP']])
 def test_signals_end_it_with_whole_files(names, camera, checkpoint, tmp_path):
     server = camera(100_000, 0.02)
@@ -238,6 +239,7 @@ def test_ignored_signals_stay_ignored(monkeypatch):
     assert signal.signal(signal.SIGINT, interrupt) is signal.default_int_handler
 
 
+@pytest.mark.slow
 def test_the_reader_of_the_scores_leaves(camera, checkpoint):
     server = camera(100_000, 0.02)
     demo = start(server.address, CONFIG, checkpoint, '--json', '-', '--threads', 1)
@@ -247,6 +249,7 @@ def test_the_reader_of_the_scores_leaves(camera, checkpoint):
     assert demo.wait(60) == 0 and 'Broken' not in errors and ' frames/s' in errors
 
 
+@pytest.mark.slow
 def test_no_password_is_printed_or_written(camera, checkpoint, tmp_path):
     server = camera(4, 0.02)
     address = server.address.replace('://', '://operator:secret@') + '?password=hidden'

@@ -73,6 +73,7 @@ def test_summary_by_hand():
     assert list(found['per_class']) == ['a', 'b']
 
 
+@pytest.mark.slow
 def test_the_tool(quickstart_data, tmp_path):
     videos = quickstart_data / 'videos'
     ann_file = quickstart_data / 'quickstart_val_split_1_videos.txt'

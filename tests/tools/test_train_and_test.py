@@ -13,6 +13,8 @@ import pytest
 from helpers.support import ROOT, free_port, run_tool
 from mmengine.config import Config
 
+pytestmark = pytest.mark.slow
+
 CONFIG = 'configs/mobilenet_convlstm_quickstart.py'
 EPOCHS = 3
 

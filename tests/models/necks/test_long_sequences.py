@@ -6,6 +6,8 @@ import torch
 from cnnlstm_mm.layers import ConvLSTM
 from cnnlstm_mm.models.necks import LSTMPoolingNeck
 
+pytestmark = pytest.mark.slow
+
 STEPS = 10_000
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 

@@ -16,6 +16,8 @@ from safetensors.torch import load_file
 from cnnlstm_mm.models import fit
 from mmaction.registry import MODELS
 
+pytestmark = pytest.mark.slow
+
 FILE = Path(gru_neck.__file__)
 GRU = "type='GRUNeck', hidden_channels=24"
 
