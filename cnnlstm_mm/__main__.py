@@ -25,6 +25,7 @@ COMMANDS = (
     'benchmark',
     'doctor',
     'configs',
+    'weights',
     'prepare quickstart',
     'prepare embeddings',
     'prepare ucf101',

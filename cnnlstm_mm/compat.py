@@ -21,6 +21,7 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import init_dist, is_distributed, master_only
 
+from cnnlstm_mm.config_hub import provide_configs
 from cnnlstm_mm.safe_loading import allow_runner_checkpoints, explain_refused_checkpoints
 
 
@@ -34,6 +35,7 @@ def apply() -> None:
     fix_color_jitter_hue()
     fix_bfloat16_scores()
     write_test_metrics_once()
+    provide_configs()
 
 
 def silence_upstream_warnings() -> None:

@@ -13,7 +13,7 @@ from packaging.specifiers import SpecifierSet
 
 from cnnlstm_mm.commands.doctor_checks import environment
 
-VERSIONS = ('3.10', '3.11', '3.12', '3.13')
+VERSIONS = ('3.10', '3.11', '3.12', '3.13', '3.14')
 SETUP = configparser.ConfigParser()
 SETUP.read(ROOT / 'setup.cfg')
 FILES = sorted(
@@ -23,7 +23,7 @@ FILES = sorted(
 )
 
 
-@pytest.mark.parametrize('minor', [10, 11, 12, 13])
+@pytest.mark.parametrize('minor', [10, 11, 12, 13, 14])
 def test_syntax(minor):
     """Of the parser at hand, held to that of the version."""
     assert len(FILES) > 100
@@ -33,21 +33,21 @@ def test_syntax(minor):
 
 def test_python_versions_agree():
     required = SpecifierSet(SETUP['options']['python_requires'])
-    for minor in range(8, 15):
+    for minor in range(8, 16):
         assert required.contains(f'3.{minor}.5') == (f'3.{minor}' in VERSIONS), minor
     classifiers = SETUP['metadata']['classifiers']
     assert tuple(re.findall(r'Python :: (3\.\d+)', classifiers)) == VERSIONS
     script = (ROOT / 'tools/setup_env.sh').read_text()
     assert set(re.findall(r'python(3\.\d+)', script)) == set(VERSIONS)
-    assert 'no Python 3.10 to 3.13 found' in script
+    assert 'no Python 3.10 to 3.14 found' in script
     readme = (ROOT / 'README.md').read_text()
-    assert 'With Python 3.10 to 3.13' in readme and 'is checked for 3.10 to 3.13' in readme
+    assert 'With Python 3.10 to 3.14' in readme and 'is checked for 3.10 to 3.14' in readme
     project = (ROOT / 'pyproject.toml').read_text()
     assert 'target-version = "py310"' in project
     assert 'python_version = "3.10"' in project
 
 
-@pytest.mark.parametrize('minor, accepted', [(9, 0), (10, 1), (13, 1), (14, 0)])
+@pytest.mark.parametrize('minor, accepted', [(9, 0), (10, 1), (14, 1), (15, 0)])
 def test_the_tools_accept_these_versions(minor, accepted, tmp_path, monkeypatch):
     monkeypatch.setattr(environment.sys, 'version', f'3.{minor}.1 (main, Jan 1 2025)')
     assert [r.state for r in environment.python()] == ['ok' if accepted else 'failed']

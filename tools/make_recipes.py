@@ -1,6 +1,7 @@
 """Leaf configs from a table of backbones, necks and data sets.
 
     python tools/make_recipes.py            # write configs/{backbone}_{neck}_{data}.py
+                                            # and configs/metafile.yml, the list of all configs
     python tools/make_recipes.py --check    # name the files that differ, exit with 1
 
 A new backbone: configs/_base_/backbones/NAME.py and a row in BACKBONES. A new neck:
@@ -14,6 +15,9 @@ import itertools
 import sys
 from pathlib import Path
 from typing import NamedTuple
+
+if __name__ == '__main__':
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from cnnlstm_mm.cli import run_command
 from cnnlstm_mm.storage import write_text
@@ -33,7 +37,7 @@ class Leaf(NamedTuple):
 
 
 # Frames per clip of each backbone.
-BACKBONES = dict(mobilenet=32, mobilenetv2=32, mobilenetv2tsm=8, resnet50=8)
+BACKBONES = dict(mobilenet=32, mobilenetv2=32, mobilenetv2tsm=8, resnet50=8, efficientnetlite0=8)
 NECKS = ('avgpool', 'lstm', 'convlstm', 'lightconvlstm')
 # Recipe of each data set by frames per clip.
 RECIPES = dict(
@@ -81,11 +85,22 @@ def make_text(leaf: Leaf) -> str:
     return f"{comment}{line}\nmodel = _base_.pop('neck_part') | _base_.pop('recipe_part')\n"
 
 
+def make_metafile() -> str:
+    """The list of all configs, by which mim and mmengine find them."""
+    names = sorted({*make_table(), *(path.stem for path in CONFIGS.glob('*.py'))})
+    lines = ['Collections:', '  - Name: cnnlstm_mm', 'Models:']
+    for name in names:
+        lines += [f'  - Name: {name}', '    In Collection: cnnlstm_mm']
+        lines += [f'    Config: configs/{name}.py']
+    return '\n'.join(lines) + '\n'
+
+
 def make_recipes(args: argparse.Namespace) -> int:
     """Write the configs of the table, or compare them with it; 1 if ``--check`` found a difference."""
     changed = []
-    for name, leaf in make_table().items():
-        path, text = CONFIGS / f'{name}.py', make_text(leaf)
+    files = {f'{name}.py': make_text(leaf) for name, leaf in make_table().items()}
+    for name, text in {**files, 'metafile.yml': make_metafile()}.items():
+        path = CONFIGS / name
         if not path.is_file() or path.read_text() != text:
             changed.append(path)
             if not args.check:

@@ -1,21 +1,33 @@
 #!/usr/bin/env bash
 # Makes the environment if it is missing, then runs the linter, the formatter's check, the type
 # checker and all tests, one worker per core.
-#   bash tools/run_tests.sh                everything
-#   bash tools/run_tests.sh --coverage     and the coverage of the package, as in CI
-#   bash tools/run_tests.sh --fast         no tests marked slow
-#   bash tools/run_tests.sh PYTEST_ARGS    only these tests, in one process
+#   bash tools/run_tests.sh                  everything
+#   bash tools/run_tests.sh --coverage       and the coverage of the package, as in CI
+#   bash tools/run_tests.sh --fast           no tests marked slow
+#   bash tools/run_tests.sh --python 3.13    with another Python, in .venv-3.13
+#   bash tools/run_tests.sh --versions newest   packages: tested, newest or floor, in .venv-newest
+#   bash tools/run_tests.sh PYTEST_ARGS      only these tests, in one process
 set -euo pipefail
-source "$(dirname "$0")/setup_env.sh"
-FAST=() COVERAGE=
+FAST=() COVERAGE= WANTED_PYTHON=
 while [ $# -gt 0 ]; do
     case $1 in
         --fast) FAST=(-m 'not slow') ;;
         --coverage) COVERAGE=yes ;;
+        --python) WANTED_PYTHON=$2; shift ;;
+        --versions) export VERSIONS=$2; shift ;;
         *) break ;;
     esac
     shift
 done
+if [ -n "$WANTED_PYTHON" ]; then
+    # Also those that pyenv has and has not put on the path.
+    PYENV=$(ls -d "${PYENV_ROOT:-$HOME/.pyenv}/versions/$WANTED_PYTHON".*/bin/python 2>/dev/null || true)
+    PYTHON="$PYENV python$WANTED_PYTHON"
+fi
+if [ -n "$WANTED_PYTHON${VERSIONS:-}" ]; then
+    VENV=.venv${WANTED_PYTHON:+-$WANTED_PYTHON}${VERSIONS:+-$VERSIONS}
+fi
+source "$(dirname "$0")/setup_env.sh"
 if [ $# -gt 0 ]; then
     say "Tests"
     exec "$PYTHON" -m pytest "${FAST[@]}" "$@"

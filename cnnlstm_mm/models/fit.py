@@ -23,6 +23,8 @@ FRAME_BACKBONES = {
     'TANet': 'num_segments=T',
 }
 
+SCOPES = ('mmpretrain.', 'mmcls.', 'timm.')  # of libraries of frame backbones
+
 # On clips: as they are. Those that shorten the clip leave fewer steps.
 CLIP_BACKBONES = {
     'C2D': 'halves T',
@@ -109,7 +111,7 @@ def check_fit(model: dict | None) -> None:
         raise ValueError(
             f'{name} takes clips and not single frames: use it without TimeDistributed.'
         )
-    if not wrapped and (name in FRAME_BACKBONES or name.startswith(('mmpretrain.', 'mmcls.'))):
+    if not wrapped and (name in FRAME_BACKBONES or name.startswith(SCOPES)):
         raise ValueError(
             f'{name} takes single frames: backbone=dict('
             f'type="TimeDistributed", backbone=dict(type="{name}", ...)).'

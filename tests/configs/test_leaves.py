@@ -34,6 +34,7 @@ def test_leaves_that_differ_are_named_and_written(tmp_path, monkeypatch, capsys)
     for name in LEAVES:
         shutil.copy(ROOT / f'configs/{name}.py', tmp_path)
     monkeypatch.setattr(make_recipes, 'CONFIGS', tmp_path)
+    (tmp_path / 'metafile.yml').write_text(make_recipes.make_metafile())
     edited, absent = tmp_path / f'{LEAVES[3]}.py', tmp_path / f'{LEAVES[-1]}.py'
     original = edited.read_text()
     edited.write_text(original + "model['neck'] = None\n")
@@ -163,6 +164,7 @@ def test_recipes_of_one_data_set_differ_in_the_model_alone(data, monkeypatch):
             mobilenetv2='MobileNetV2',
             mobilenetv2tsm='MobileNetV2TSM',
             resnet50='ResNet',
+            efficientnetlite0='timm.tf_efficientnet_lite0',
         )
         assert cfg.model.backbone.backbone.type == backbones[backbone]
         split = cfg.train_dataloader.dataset.ann_file

@@ -191,13 +191,8 @@ MMPRETRAIN = {
         32,
         T,
     ),
-    'timm mobilenetv3_small_050': (
-        framewise(
-            type='mmpretrain.TIMMBackbone',
-            model_name='mobilenetv3_small_050',
-            features_only=True,
-            out_indices=(4,),
-        ),
+    'timm.mobilenetv3_small_050': (
+        framewise(type='timm.mobilenetv3_small_050', features_only=True),
         288,
         32,
         T,

@@ -13,7 +13,7 @@ CONFIGS = sorted((ROOT / 'configs').glob('*.py'))
 # That of word vectors trains in test_embeddings_quickstart.py.
 VIDEO_CONFIGS = [path for path in CONFIGS if 'embeddings' not in path.stem]
 CLASSES = dict(ucf101=101, hmdb51=51, kinetics400=400, weizmann=10, mini10=10, quickstart=8)
-BACKBONES = ('mobilenet', 'mobilenetv2', 'mobilenetv2tsm', 'resnet50')
+BACKBONES = ('mobilenet', 'mobilenetv2', 'mobilenetv2tsm', 'resnet50', 'efficientnetlite0')
 RECIPES = list(
     itertools.product(
         BACKBONES,

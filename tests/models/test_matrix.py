@@ -8,9 +8,9 @@ import importlib.util
 import pytest
 import torch
 from helpers.matrix import MMACTION, MMPRETRAIN, T
+from helpers.mmpretrain_import import import_mmpretrain
 from helpers.necks import NECKS, neck_config
 from helpers.support import ROOT
-from helpers.torchvision_stub import import_mmpretrain
 from mmengine.config import Config
 from mmengine.runner import load_checkpoint, save_checkpoint
 

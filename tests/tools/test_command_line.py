@@ -201,7 +201,8 @@ WRONG_ARGUMENTS = [
 
 def test_every_tool_has_a_wrong_argument():
     checked = {path for path, *_ in WRONG_ARGUMENTS}
-    assert set(TOOLS) - checked <= {'tools/doctor.py', 'tools/make_recipes.py'}
+    others = {'tools/doctor.py', 'tools/make_recipes.py', 'tools/run_versions.py'}
+    assert set(TOOLS) - checked <= others
 
 
 @pytest.mark.parametrize('path, line, word', WRONG_ARGUMENTS)

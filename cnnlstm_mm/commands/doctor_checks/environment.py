@@ -36,7 +36,7 @@ MODULES = dict(
 def python() -> list[Result]:
     """The Python version."""
     found = sys.version.split()[0]
-    needed = setup_options()['python_requires']
+    needed = requirements()[0]
     if _fits(found, needed):
         return [Result('Python', 'ok', found)]
     fix = 'PYTHON=/path/to/python bash tools/quickstart.sh makes an environment with it.'
@@ -49,17 +49,21 @@ def tested() -> dict[str, str]:
     return dict(re.findall(r'^([\w.-]+)==([\w.]+)', text, re.M))
 
 
-def setup_options() -> configparser.SectionProxy:
-    """Section [options] of setup.cfg."""
+def requirements() -> tuple[str, list[str]]:
+    """Versions of Python, and the requirements: of setup.cfg, or of the installed package."""
     setup = configparser.ConfigParser()
-    setup.read(ROOT / 'setup.cfg')
-    return setup['options']
+    if setup.read(ROOT / 'setup.cfg') and 'options' in setup:
+        options = setup['options']
+        return options['python_requires'], options['install_requires'].splitlines()
+    installed = metadata.metadata('cnnlstm_mm')
+    lines = installed.get_all('Requires-Dist') or []
+    return installed['Requires-Python'], [line for line in lines if 'extra ==' not in line]
 
 
 def allowed() -> dict[str, str]:
-    """Versions that setup.cfg requires, by package; OpenCV has its own check, :func:`opencv`."""
+    """Versions that are required, by package; OpenCV has its own check, :func:`opencv`."""
     found = {}
-    for line in setup_options()['install_requires'].splitlines():
+    for line in requirements()[1]:
         match = re.match(r'([\w-]+)([^;#]*)', line.strip())
         if match and not line.startswith(('#', 'opencv')):
             found[match[1]] = match[2].strip()

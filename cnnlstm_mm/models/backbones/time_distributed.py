@@ -1,5 +1,6 @@
 """A 2-D backbone on every frame of a clip."""
 
+import contextlib
 from typing import Any
 
 import torch
@@ -12,13 +13,16 @@ from cnnlstm_mm.options import check_bool
 from mmaction.registry import MODELS
 from mmaction.utils import ConfigType
 
+from .timm_backbone import PREFIX, TimmBackbone
+from .torchvision_stand_in import INSTALL, without_torchvision
+
 Features = Tensor | tuple[Tensor, ...]
 
-# Of the libraries that backbones import; torchvision must be of the same release as PyTorch.
+# Of the libraries that backbones import.
 PIP = dict(
-    mmpretrain='mmpretrain',
-    timm='--no-deps timm',
-    torchvision=f'torchvision torch=={torch.__version__.partition("+")[0]}',
+    mmpretrain='python -m pip install mmpretrain',
+    timm='python -m pip install --no-deps timm',
+    torchvision=INSTALL,
 )
 
 
@@ -35,8 +39,11 @@ class TimeDistributed(BaseModule):
     :class:`~cnnlstm_mm.models.acceleration.folded_copy.FoldedCopy`, also for what that costs.
 
     Args:
-        backbone: Config of a 2-D backbone of MMAction2, or of mmpretrain and timm with their scope
-            prefix. It maps [B, 3, H, W] to [B, C, h, w], to [B, C], or to a tuple of these.
+        backbone: Config of a 2-D backbone of MMAction2, or of mmpretrain with its scope prefix
+            (``mmpretrain.MobileNetV3``), or of a model of timm
+            (``dict(type='timm.mobilenetv3_small_100', features_only=True)``, see
+            :class:`TimmBackbone`). It maps [B, 3, H, W] to [B, C, h, w], to [B, C], or to a tuple
+            of these.
         frozen: Keep weights and batch-norm statistics fixed whatever ``train()`` does, and build
             no gradient graph.
         channels_last: Run the backbone in channels_last memory format, 1.7 times as fast for
@@ -177,7 +184,7 @@ class TimeDistributed(BaseModule):
             raise ValueError(
                 'TimeDistributed: expected features [B, C, h, w] or [B, C] from the backbone, got '
                 f"{tuple(feature.shape)}; fix: for a vision transformer set out_type='featmap' or "
-                "'avg_featmap'"
+                "'avg_featmap' (mmpretrain), or features_only=True (timm)"
             )
         # [N*T, C, h, w] -> [N, C, T, h, w]
         # Backbones may pool over time; without clips how far is unknown.
@@ -196,14 +203,19 @@ class TimeDistributed(BaseModule):
 
 
 def _build(config: ConfigType) -> Any:
+    kind = config['type']
     try:
-        return MODELS.build(config)
+        if isinstance(kind, str) and kind.startswith(PREFIX):
+            options = {key: value for key, value in config.items() if key != 'type'}
+            return TimmBackbone(kind.removeprefix(PREFIX), **options)
+        ours = isinstance(kind, type) or kind in MODELS.module_dict
+        with contextlib.nullcontext() if ours else without_torchvision():
+            return MODELS.build(config)
     except ModuleNotFoundError as error:
         package = (error.name or '').partition('.')[0]
         if package not in PIP:
             raise
         raise ModuleNotFoundError(
-            f'{config["type"]}: expected the library {package}, got {error}; fix: python -m pip '
-            f'install {PIP[package]}',
+            f'{kind}: expected the library {package}, got {error}; fix: {PIP[package]}',
             name=error.name,
         ) from error

@@ -8,7 +8,7 @@ import types
 import pytest
 import torch
 from helpers.backbones import V1, V2, backbone_features, build, is_folded, without_copy
-from helpers.torchvision_stub import import_mmpretrain
+from helpers.mmpretrain_import import import_mmpretrain
 from torch import nn
 from torch.nn.utils import parametrizations, prune
 

@@ -1,6 +1,8 @@
 """TimeDistributed against a loop over the frames."""
 
 import copy
+import importlib.util
+import sys
 from importlib import import_module
 
 import pytest
@@ -8,6 +10,7 @@ import torch
 from torch import nn
 
 from cnnlstm_mm.models.backbones import TimeDistributed
+from cnnlstm_mm.models.backbones.torchvision_stand_in import without_torchvision
 from mmaction.registry import MODELS
 
 V2 = dict(type='MobileNetV2', widen_factor=0.25)
@@ -179,3 +182,58 @@ def test_the_seed_alone_makes_the_backbone():
     assert torch.equal(one, two) and not torch.equal(after, other)
     assert not torch.equal(one, start(4, 0, init_from_seed=True)[0])
     assert not torch.equal(start(3, 0)[0], start(3, 5)[0])
+
+
+@pytest.mark.parametrize(
+    'name, options, shape',
+    [
+        ('mobilenetv3_small_050', dict(features_only=True, out_indices=(4,)), (288, 2, 2)),
+        ('mobilenetv3_small_050', {}, (1024, 2, 2)),
+        ('resnet10t', {}, (512, 2, 2)),
+        ('swin_tiny_patch4_window7_224', dict(img_size=64, features_only=True), (768, 2, 2)),
+    ],
+)
+def test_models_of_timm_need_no_mmpretrain(name, options, shape, tmp_path):
+    """Nor torchvision; their features are those of timm's own model, its keys those of its files."""
+    with without_torchvision():
+        timm = pytest.importorskip('timm')
+    plain = {} if options else dict(num_classes=0, global_pool='')
+    reference = timm.create_model(name, **options, **plain).eval()
+    torch.save(reference.state_dict(), tmp_path / 'weights.pth')
+    init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'weights.pth'))
+    backbone = dict(type=f'timm.{name}', init_cfg=init_cfg, **options)
+    module = MODELS.build(dict(type='TimeDistributed', backbone=backbone))
+    module.init_weights()
+
+    def map_of(frame):
+        out = last(reference(frame))
+        return out.permute(0, 3, 1, 2) if name.startswith('swin') else out  # channels at the end
+
+    x = torch.randn(1, 3, 2, 64, 64)
+    with torch.no_grad():
+        got, want = last(module.eval()(x)), frame_by_frame(map_of, x)
+    assert got.shape == (1, shape[0], 2, *shape[1:])
+    torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4)
+
+
+def last(features):
+    return features[-1] if isinstance(features, (list, tuple)) else features
+
+
+def test_a_model_that_timm_lacks_is_named():
+    with without_torchvision():
+        pytest.importorskip('timm')
+    with pytest.raises(ValueError, match=r"got 'mobilenetv3_smal_100'; fix: one of mobilenetv3"):
+        TimeDistributed(dict(type='timm.mobilenetv3_smal_100'))
+
+
+def test_the_stand_in_says_what_is_missing():
+    if importlib.util.find_spec('torchvision') is not None:
+        pytest.skip('torchvision is installed')
+    with without_torchvision():
+        from torchvision.transforms import Resize
+    assert 'torchvision' not in sys.modules
+    with pytest.raises(ModuleNotFoundError, match='fix: python -m pip install torchvision torch='):
+        Resize(3)
+    with pytest.raises(ModuleNotFoundError):
+        import torchvision  # noqa: F401
