@@ -26,6 +26,7 @@ COMMANDS = (
     'doctor',
     'configs',
     'prepare quickstart',
+    'prepare folder',
     'prepare embeddings',
     'prepare ucf101',
     'prepare hmdb51',
