@@ -114,11 +114,11 @@ def load_config(args: argparse.Namespace) -> Config:
         if cfg.get('split', 1) != 1:
             name += f'_split{cfg.split}'
         cfg.work_dir = osp.join('./work_dirs', name)
-    apply_log_backends(cfg, getattr(args, 'log', None) or ())
+    add_log_backends(cfg, getattr(args, 'log', None) or ())
     return cfg
 
 
-def apply_log_backends(cfg: Config, names: Iterable[str]) -> None:
+def add_log_backends(cfg: Config, names: Iterable[str]) -> None:
     """Let the visualizer of a config write to services as well, those of ``LOG_BACKENDS``.
 
     Raises:

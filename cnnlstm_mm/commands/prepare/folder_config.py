@@ -61,7 +61,7 @@ def make_config(
         balanced: Weigh the classes against how often they are in the training list.
         weights: Checkpoint of the backbone; None for the recipe's.
     """
-    own = resource_root() / 'configs/_base_/recipes/own.py'
+    own = resource_root() / 'configs/_base_/own.py'
     bases = [str(path) for path in (*parts_of(recipe), own)]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, 'own.py')

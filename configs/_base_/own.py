@@ -1,6 +1,6 @@
 # Clips of one's own, few of them: a frozen backbone, and 16 frames as far apart as a stream takes
 # them. `cnnlstm-mm prepare folder` adds lists, classes and the interval.
-_base_ = ['../datasets/video_32x2.py', '../schedules/adamw_8e.py', '../default_runtime.py']
+_base_ = ['datasets/video_32x2.py', 'schedules/adamw_8e.py', 'default_runtime.py']
 
 recipe_part = dict(backbone=dict(frozen=True), cls_head=dict(num_classes=1))
 
