@@ -27,6 +27,7 @@ COMMANDS = (
     'configs',
     'weights',
     'prepare quickstart',
+    'prepare folder',
     'prepare embeddings',
     'prepare ucf101',
     'prepare hmdb51',

@@ -11,6 +11,7 @@ same files, byte for byte. Several processes share the work:
 
 import argparse
 import time
+from contextlib import nullcontext
 
 import torch
 from mmengine.config import Config
@@ -20,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 import cnnlstm_mm  # noqa: F401  mends and registers first
 import cnnlstm_mm.compat as compat
 from cnnlstm_mm.cli import run_command
+from cnnlstm_mm.console import quiet, without_noise
 from cnnlstm_mm.engine.launch import (
     add_common_arguments,
     check_files,
@@ -86,12 +88,15 @@ def check_arguments(args: argparse.Namespace) -> None:
 def extract(args: argparse.Namespace) -> None:
     """Extract the features and report broken videos."""
     check_arguments(args)
+    if not args.verbose:
+        quiet()
     keep_freed_memory()  # before the workers start; without effect on a GPU
     cfg = load_config(args)
     resolve_flips(cfg)
     check_files(cfg, args.splits)
     with locked(args.out, 'extract_features', launched_rank(args.launcher) == 0):
-        write_store(cfg, args)
+        with nullcontext() if args.verbose else without_noise():
+            write_store(cfg, args)
 
 
 def write_store(cfg: Config, args: argparse.Namespace) -> None:

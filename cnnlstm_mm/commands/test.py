@@ -11,9 +11,11 @@ import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
 from cnnlstm_mm.cli import run_command
 from cnnlstm_mm.config import datasets_of, read_labels
 from cnnlstm_mm.datasets.decoder_guard import name_dead_decoders
+from cnnlstm_mm.engine.console_hook import shown
 from cnnlstm_mm.engine.dump_predictions import read_predictions
 from cnnlstm_mm.engine.launch import (
     add_common_arguments,
+    add_log_argument,
     build_runner,
     leave_process_group,
     load_config,
@@ -41,6 +43,7 @@ def argument_parser() -> argparse.ArgumentParser:
         '--wait-time', type=float, default=2, help='seconds to show each window for'
     )
     add_common_arguments(parser)
+    add_log_argument(parser)
     return parser
 
 
@@ -108,8 +111,8 @@ def test(args: argparse.Namespace) -> None:
     """Test the checkpoint."""
     cfg = merge_args(load_config(args), args)
     drop_metrics_without_labels(cfg)
-    runner = build_runner(cfg, ['test'])
-    with name_dead_decoders():
+    runner = build_runner(cfg, ['test'], args.verbose)
+    with name_dead_decoders(), shown(runner):
         runner.test()
     if (args.confusion or args.per_class) and get_rank() == 0:
         print_classes(cfg, args)

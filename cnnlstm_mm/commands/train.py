@@ -1,6 +1,8 @@
 """Train a recognizer with MMAction2's runner: on a CPU, a GPU or several."""
 
 import argparse
+import os.path as osp
+from pathlib import Path
 
 import torch
 from mmengine.config import Config
@@ -8,14 +10,20 @@ from mmengine.config import Config
 import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
 from cnnlstm_mm.cli import run_command
 from cnnlstm_mm.datasets.decoder_guard import name_dead_decoders
+from cnnlstm_mm.engine.console_hook import shown
 from cnnlstm_mm.engine.launch import (
     add_common_arguments,
+    add_log_argument,
     build_runner,
     leave_process_group,
     load_config,
     lock_work_dir,
 )
 from cnnlstm_mm.engine.schedule_hook import extend_schedule
+
+from . import extract, merge
+
+VIEWS = 2  # of each training clip that are stored
 
 
 def argument_parser() -> argparse.ArgumentParser:
@@ -62,7 +70,15 @@ def argument_parser() -> argparse.ArgumentParser:
         action='store_true',
         help='stretch the schedule of the learning rate to max_epochs, when resuming with more',
     )
+    parser.add_argument(
+        '--cache-features',
+        action='store_true',
+        help='of a frozen backbone: extract the features once into WORK_DIR/features, with '
+        f'{VIEWS} augmented views of each training clip, train on them, and write the whole model '
+        'to WORK_DIR/model.pth',
+    )
     add_common_arguments(parser)
+    add_log_argument(parser)
     return parser
 
 
@@ -117,14 +133,50 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
     return cfg
 
 
+def cache_features(args: argparse.Namespace) -> None:
+    """Extract the features of the config, or those that are missing; they are ``args.features``.
+
+    Raises:
+        ValueError: With --features, or in a distributed run.
+    """
+    if args.features is not None or args.launcher != 'none':
+        other = '--features' if args.features is not None else '--launcher'
+        raise ValueError(
+            f'--cache-features: expected to be without {other}; fix: extract the features with '
+            'cnnlstm-mm extract, and train with --features'
+        )
+    args.features = osp.join(load_config(args).work_dir, 'features')
+    argv = [args.config, '--out', args.features, '--train-views', str(VIEWS)]
+    options = extract.argument_parser().parse_args(argv)
+    options.cfg_options = args.cfg_options
+    extract.extract(options)
+
+
+def merge_features(args: argparse.Namespace, work_dir: str) -> None:
+    """Write the whole model of the last checkpoint, and say what can be done with it."""
+    last = Path(work_dir, 'last_checkpoint').read_text(encoding='utf-8').strip()
+    out = osp.join(work_dir, 'model.pth')
+    cfg = load_config(argparse.Namespace(**{**vars(args), 'features': None}))
+    merge.save_checkpoint(merge.merge(cfg, last, args.features), out)
+    print(
+        f'Whole model: {out}\n'
+        f'  cnnlstm-mm test {args.config} {out}\n'
+        f'  cnnlstm-mm stream SOURCE {args.config} {out}'
+    )
+
+
 def train(args: argparse.Namespace) -> None:
     """Train the model."""
+    if args.cache_features:
+        cache_features(args)
     cfg = merge_args(load_config(args), args)
     modes = ['train'] if cfg.get('val_cfg') is None else ['train', 'val']
     with lock_work_dir(cfg):
-        runner = build_runner(cfg, modes)
-        with name_dead_decoders():
+        runner = build_runner(cfg, modes, args.verbose)
+        with name_dead_decoders(), shown(runner):
             runner.train()
+        if args.cache_features:
+            merge_features(args, cfg.work_dir)
         leave_process_group()
 
 

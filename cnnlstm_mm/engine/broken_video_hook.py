@@ -8,6 +8,7 @@ from mmengine.dist import all_gather_object, get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from cnnlstm_mm.console import SHOWN
 from cnnlstm_mm.options import check_bool, check_int, check_number
 from mmaction.registry import HOOKS
 
@@ -64,7 +65,8 @@ class BrokenVideoHook(Hook):
             # As info: the logger shows a warning once, and this may not change.
             runner.logger.info(
                 f'{len(self._known)} of {size} training videos ({len(self._known) / size:.1%}) are '
-                'broken and were replaced by others.'
+                'broken and were replaced by others.',
+                extra=SHOWN,
             )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:

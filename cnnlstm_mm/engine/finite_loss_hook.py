@@ -11,6 +11,7 @@ from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
+from cnnlstm_mm.console import SHOWN
 from cnnlstm_mm.options import check_int
 from mmaction.registry import HOOKS
 
@@ -107,7 +108,8 @@ class FiniteLossHook(Hook):
             # As info: the logger shows a warning once, and this may not change.
             runner.logger.info(
                 f'{self.skipped} batches were skipped so far: their loss or gradient was NaN or '
-                'infinite.'
+                'infinite.',
+                extra=SHOWN,
             )
 
     def after_val_iter(

@@ -10,6 +10,7 @@ import os
 import os.path as osp
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -30,6 +31,7 @@ from cnnlstm_mm.config import (
     split_variable,
     type_name,
 )
+from cnnlstm_mm.console import quiet
 from cnnlstm_mm.datasets.path_decord_init import apply_path_readers
 from cnnlstm_mm.features.config import use_features
 from cnnlstm_mm.mirrored_classes import flip_warning, resolve_flips
@@ -39,6 +41,7 @@ from cnnlstm_mm.storage import locked
 from cnnlstm_mm.weights import unwrap_model
 from mmaction.registry import RUNNERS
 
+from .console_hook import QuietRunner, show
 from .list_checks import apply_balanced_weights, check_evaluators, check_lists
 
 DEFAULT_HOOKS = dict(
@@ -48,6 +51,10 @@ DEFAULT_HOOKS = dict(
     run_identity='RunIdentityHook',
     schedule='ScheduleHook',
     whole_checkpoint='WholeCheckpointHook',
+)
+# Services of --log: the module that they need, and mmengine's backend.
+LOG_BACKENDS = dict(
+    tensorboard=('tensorboard', 'TensorboardVisBackend'), wandb=('wandb', 'WandbVisBackend')
 )
 
 
@@ -74,8 +81,18 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         default='none',
         help='job launcher',
     )
+    parser.add_argument(
+        '--verbose', action='store_true', help='print the whole log, which the log file has anyway'
+    )
     # torch.distributed.launch passes the rank as an argument.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def add_log_argument(parser: argparse.ArgumentParser) -> None:
+    """Add --log."""
+    names = sorted(LOG_BACKENDS)
+    text = f'write scalars to {" or ".join(names)} as well'
+    parser.add_argument('--log', nargs='+', choices=names, metavar='SERVICE', help=text)
 
 
 def load_config(args: argparse.Namespace) -> Config:
@@ -97,20 +114,43 @@ def load_config(args: argparse.Namespace) -> Config:
         if cfg.get('split', 1) != 1:
             name += f'_split{cfg.split}'
         cfg.work_dir = osp.join('./work_dirs', name)
+    add_log_backends(cfg, getattr(args, 'log', None) or ())
     return cfg
 
 
-def build_runner(cfg: Config, modes: Iterable[str]) -> Runner:
+def add_log_backends(cfg: Config, names: Iterable[str]) -> None:
+    """Let the visualizer of a config write to services as well, those of ``LOG_BACKENDS``.
+
+    Raises:
+        ImportError: If the package of one is missing.
+    """
+    for name in names:
+        module, backend = LOG_BACKENDS[name]
+        if find_spec(module) is None:
+            raise ImportError(f'--log {name}: expected the package {name}; fix: pip install {name}')
+        visualizer = dict(cfg.get('visualizer') or dict(type='Visualizer'))
+        backends = list(visualizer.get('vis_backends') or [dict(type='LocalVisBackend')])
+        if not any(type_name(one) == backend for one in backends):
+            options = dict(project='cnnlstm_mm', name=osp.basename(osp.normpath(cfg.work_dir)))
+            more = dict(init_kwargs=options) if name == 'wandb' else {}
+            backends.append(dict(type=backend, **more))
+        cfg.visualizer = dict(visualizer, vis_backends=backends)
+
+
+def build_runner(cfg: Config, modes: Iterable[str], verbose: bool = False) -> Runner:
     """Check the config and the files that it needs, then build its Runner.
 
     Args:
         cfg: The config of the run, changed in place.
         modes: Which of 'train', 'val' and 'test' will run.
+        verbose: Show the whole log on the console instead of what is for people.
 
     Raises:
         FileNotFoundError, ValueError: See the steps.
     """
     modes = list(modes)
+    if not verbose:
+        quiet()
     check_fit(cfg.get('model'))  # 1. backbone, neck and head go together
     check_evaluators(cfg, modes)  # 2. metrics go with the labels
     apply_flip_labels(cfg, modes)  # 3. labels of flipped videos
@@ -122,8 +162,11 @@ def build_runner(cfg: Config, modes: Iterable[str]) -> Runner:
     apply_exact_resume(cfg)  # 9. loop and checkpoints that resume bit by bit
     apply_path_readers(cfg)  # 10. MMAction2's video transforms through our decoders
     compat.apply_gloo_without_cuda(cfg)  # 11. the process group of CPUs
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)  # 12.
+    kind = Runner if verbose else QuietRunner
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else kind.from_cfg(cfg)  # 12.
     check_channels(unwrap_model(runner.model))  # 13. the head takes the neck's channels
+    if not verbose:
+        show(runner)  # 14. the console
     return runner
 
 

@@ -8,6 +8,7 @@ from mmengine.dist import broadcast_object_list, get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 
+from cnnlstm_mm.console import SHOWN
 from cnnlstm_mm.run_identity import (
     FILE,
     KEY,
@@ -96,7 +97,8 @@ class RunIdentityHook(Hook):
         if before is None:
             runner.logger.info(
                 'This checkpoint, of an earlier version or another tool, does not say which config '
-                'wrote it: nothing is compared.'
+                'wrote it: nothing is compared.',
+                extra=SHOWN,
             )
             return self._begin(runner)
         identity = make_identity(runner.cfg, get_world_size())
@@ -113,6 +115,6 @@ class RunIdentityHook(Hook):
         said = [*serious.values(), *harmless.values()]
         if said:
             lines = ''.join(f'\n  {words}' for words in said)
-            runner.logger.info(f'Resuming with other settings than before:{lines}')
+            runner.logger.info(f'Resuming with other settings than before:{lines}', extra=SHOWN)
         kept = {key: before.get(key) for key in ('run', 'start_sha256')}
         return dict(identity, **kept, session=before.get('session', 0) + 1)

@@ -9,6 +9,7 @@ from mmengine.dist import all_gather_object, broadcast_object_list, is_main_proc
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import BaseLoop, Runner
 
+from cnnlstm_mm.console import SHOWN
 from cnnlstm_mm.storage import remove_parts
 from mmaction.registry import HOOKS
 
@@ -79,7 +80,9 @@ class VerifiedCheckpointHook(CheckpointHook):
             newest = newest_valid(folder, self.filename_tmpl, runner.work_dir)
             if newest is not None:
                 return True, newest
-            runner.logger.info(f'No checkpoint in {folder} yet: the training starts from scratch.')
+            runner.logger.info(
+                f'No checkpoint in {folder} yet: the training starts from scratch.', extra=SHOWN
+            )
             if not restarted:
                 return False, None
         if path is not None and osp.isfile(path) and has_hash(path):
@@ -119,7 +122,8 @@ class VerifiedCheckpointHook(CheckpointHook):
         if state is None:
             runner.logger.info(
                 'This checkpoint, of an earlier version or another tool, lacks its position in the '
-                'epoch. The training goes on, but not bit by bit.'
+                'epoch. The training goes on, but not bit by bit.',
+                extra=SHOWN,
             )
             return
         runner.train_loop.load_state_dict(state)

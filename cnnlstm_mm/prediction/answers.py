@@ -5,7 +5,6 @@ import io
 import json
 import os
 import os.path as osp
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +17,6 @@ from cnnlstm_mm.storage import differing_settings, write_json, write_text
 from cnnlstm_mm.text import truncate_list
 
 Best = list[dict[str, Any]]  # the best classes of a file, the best one first
-SECONDS = 10  # between writes, or 20 times what one takes: what a killed run loses
 
 
 def best_classes(scores: Tensor, labels: Sequence[str], topk: int) -> Best:
@@ -36,26 +34,31 @@ def is_special(path: str) -> bool:
 
 
 class AnswerFile:
-    """JSON lines ``{"file": ..., "topk": [...]}``, with their settings in a file beside them.
+    """JSON lines ``{"file": ..., KEY: [...]}``, with their settings in a file beside them.
 
-    It is written atomically, now and then. Answers of files that changed since are dropped.
+    A line is added as soon as it is known, so that a killed run loses none. Answers of files that
+    changed since, and of addresses, are dropped when it is opened again.
 
     Args:
         path: The file; None keeps the answers in memory alone.
         settings: What the answers depend on.
+        key: Name of the answers, lists of dicts.
 
     Raises:
         ValueError: If the file is damaged or was made with other settings; with each difference.
     """
 
-    def __init__(self, path: str | None, settings: dict[str, Any]) -> None:
-        self.path, self.settings = path, settings
-        self.special = path is not None and is_special(path)  # it is written once
+    def __init__(self, path: str | None, settings: dict[str, Any], key: str = 'topk') -> None:
+        self.path, self.settings, self.key = path, settings, key
         self.answers: dict[str, Best] = {}
-        self._new, self._due = False, time.monotonic() + SECONDS
-        if path is not None and osp.isfile(path):
+        if path is None or is_special(path):
+            return
+        if osp.isfile(path):
             self._check_settings(Path(self.settings_file))
-            self._read(Path(path))
+            if self._read(Path(path)):
+                write_text(path, ''.join(self._line(*answer) for answer in self.answers.items()))
+        else:
+            write_json(self.settings_file, self.settings, indent=1)
 
     @property
     def settings_file(self) -> str:
@@ -75,44 +78,43 @@ class AnswerFile:
         if differences:
             raise ValueError(f'{self.path} was made with {truncate_list(differences)}; {fix}')
 
-    def _read(self, path: Path) -> None:
-        written = path.stat().st_mtime_ns
-        for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), 1):
+    def _read(self, path: Path) -> bool:
+        """Take the answers; whether a line is dropped."""
+        written, dropped = path.stat().st_mtime_ns, False
+        text = path.read_text(encoding='utf-8', errors='replace')
+        for number, line in enumerate(text.splitlines(keepends=True), 1):
+            if not line.endswith('\n'):  # a kill cut it short
+                return True
             try:
                 answer = json.loads(line)
-                name, best = answer['file'], list(answer['topk'])
+                name, best = answer['file'], list(answer[self.key])
             except (KeyError, TypeError, ValueError) as error:
                 raise ValueError(
-                    f'{path}, line {number}: expected a file and its classes, got {line[:60]!r} '
-                    f'({error}); fix: remove that line'
+                    f'{path}, line {number}: expected a file and its {self.key}, got '
+                    f'{line[:60].strip()!r} ({error}); fix: remove that line'
                 ) from None
-            with suppress(OSError):  # the answer of a file that is gone stays
-                if os.stat(name).st_ctime_ns >= written:
-                    self._new = True
-                    continue
-            self.answers[name] = best
+            dropped |= not self._holds(name, written)
+            if self._holds(name, written):
+                self.answers[name] = best
+        return dropped
+
+    @staticmethod
+    def _holds(name: str, written: int) -> bool:
+        if '://' in name:
+            return False
+        with suppress(OSError):  # the answer of a file that is gone stays
+            return os.stat(name).st_ctime_ns < written
+        return True
+
+    def _line(self, name: str, best: Best) -> str:
+        return json.dumps({'file': name, self.key: best}, ensure_ascii=False) + '\n'
 
     def add(self, name: str, best: Best) -> None:
-        """Keep the answer of a file."""
+        """Keep the answer of a file, and write it."""
         self.answers[name] = best
-        self._new = True
-        if time.monotonic() > self._due and not self.special:
-            self.write()
-
-    def write(self) -> None:
-        """Write what is new."""
-        if self.path is None or not self._new:
-            return
-        began = time.monotonic()
-        if not osp.exists(self.path):
-            write_json(self.settings_file, self.settings, indent=1)
-        lines = [
-            json.dumps(dict(file=name, topk=best), ensure_ascii=False)
-            for name, best in self.answers.items()
-        ]
-        write_text(self.path, '\n'.join([*lines, '']))
-        ended = time.monotonic()
-        self._new, self._due = False, ended + max(SECONDS, 20 * (ended - began))
+        if self.path is not None:
+            with open(self.path, 'a', encoding='utf-8') as file:
+                file.write(self._line(name, best))
 
 
 def write_csv(path: str, answers: dict[str, Best], topk: int) -> None:

@@ -12,8 +12,11 @@ from mmengine.registry import init_default_scope
 from cnnlstm_mm.config import FRAMES, class_names_of, type_name
 from cnnlstm_mm.datasets.annotation_list import read_lines, read_list
 from cnnlstm_mm.datasets.clip_index import find_clips
+from cnnlstm_mm.streaming.captures import mask_password
 from cnnlstm_mm.video_files import VIDEO_SUFFIXES, find_videos
 from mmaction.registry import DATASETS
+
+from .recording import is_address
 
 LISTS = ('.txt', '.csv', '.tsv')
 
@@ -23,12 +26,13 @@ def find_inputs(inputs: Iterable[str], dataset: dict[str, Any]) -> list[dict[str
 
     Args:
         inputs: Video files, folders (searched with all below them), patterns (``**`` for any
-            folders), and lists, whose labels are not looked at.
+            folders), lists, whose labels are not looked at, and addresses of cameras.
         dataset: Innermost test data set of a config; one of frame folders reads folders of frames
             where others read videos.
 
     Returns:
-        What a data set gives to its pipeline; ``filename`` is the file, or the folder of frames.
+        What a data set gives to its pipeline; ``filename`` is the file, or the folder of frames,
+        or the address without its password, which is ``address``.
 
     Raises:
         FileNotFoundError: For an input in which nothing is found.
@@ -59,6 +63,8 @@ def _wanted(dataset: dict[str, Any]) -> str:
 
 
 def _clips_of(name: str, dataset: dict[str, Any]) -> list[dict[str, Any]]:
+    if is_address(name) and not osp.exists(name):
+        return [_clip(mask_password(name), dataset, address=name)]
     if osp.isdir(name):
         return _in_folder(name, dataset)
     if not osp.isfile(name):

@@ -35,6 +35,8 @@ from cnnlstm_mm.version import __version__
 from cnnlstm_mm.weights import compare, extract_state_dict
 from mmaction.registry import MODELS
 
+from .recording import recording_pipeline
+
 Scores = Tensor | str  # [classes], or why there are none
 
 
@@ -105,7 +107,7 @@ def class_names(cfg: Config, num_classes: int, path: str | None = None) -> list[
     return read_labels(cfg, num_classes, given)
 
 
-def settings_of(cfg: Config, checkpoint: str, labels: list[str], topk: int) -> dict[str, Any]:
+def settings_of(cfg: Config, checkpoint: str, labels: list[str], **options: Any) -> dict[str, Any]:
     """What answers depend on: values by name, as JSON gives them back."""
     parts = dict(model=cfg.model, dataset=test_dataset(cfg), test_cfg=cfg.get('test_cfg') or {})
     config = {
@@ -117,17 +119,23 @@ def settings_of(cfg: Config, checkpoint: str, labels: list[str], topk: int) -> d
     weights = file_hash(checkpoint) if osp.isfile(checkpoint) else checkpoint
     digest = hashlib.sha256('\n'.join(labels).encode()).hexdigest()
     names = f'{len(labels)}, SHA-256 {digest[:12]}'
-    return dict(version=__version__, checkpoint_sha256=weights, topk=topk, classes=names, **config)
+    made_of = dict(version=__version__, checkpoint_sha256=weights, classes=names)
+    return {**made_of, **options, **config}
 
 
 class _Clips(CheckedReading, Dataset[Any]):
     """Clips, packed by a test pipeline; (file, reason) for those that cannot be read."""
 
-    def __init__(self, clips: Sequence[dict[str, Any]], cfg: Config) -> None:
+    def __init__(self, clips: Sequence[dict[str, Any]], cfg: Config, seconds: float) -> None:
         dataset = test_dataset(cfg)
         self.clips = clips
-        self.set_decode_timeout(dataset.get('decode_timeout', 120.0))
-        self.pipeline = Compose(read_by_path(test_pipeline(cfg), dataset.get('decoder')))
+        timeout = dataset.get('decode_timeout', 120.0)
+        self.set_decode_timeout(None if timeout is None else timeout + seconds)
+        pipeline = test_pipeline(cfg)
+        self.pipelines = (
+            Compose(read_by_path(pipeline, dataset.get('decoder'))),
+            Compose(recording_pipeline(list(pipeline), seconds)),
+        )
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -137,6 +145,7 @@ class _Clips(CheckedReading, Dataset[Any]):
 
     def __getitem__(self, idx: int) -> tuple[str, Any]:
         name = self.clips[idx]['filename']
+        self.pipeline = self.pipelines['address' in self.clips[idx]]
         try:
             return name, self.read(idx) or 'the test pipeline leaves it out'
         except (ImportError, MemoryError):
@@ -153,6 +162,7 @@ def predict(
     clips: Sequence[dict[str, Any]],
     batch_size: int | None = None,
     workers: int | None = None,
+    seconds: float = 10.0,
 ) -> Iterator[list[tuple[str, Scores]]]:
     """Compute the scores of clips, which are those of a test on the same files.
 
@@ -162,6 +172,7 @@ def predict(
         clips: See :func:`find_inputs`.
         batch_size: Clips a batch; by default the test loader's.
         workers: Decoding processes; by default the test loader's.
+        seconds: How long addresses are recorded.
 
     Yields:
         (file, scores [classes] or the reason why there are none) of each clip of a batch.
@@ -170,7 +181,7 @@ def predict(
     options = dict(loader.get('collate_fn') or dict(type='pseudo_collate'))
     collate = functools.partial(FUNCTIONS.get(options.pop('type')), **options)
     batches = DataLoader(
-        _Clips(clips, cfg),
+        _Clips(clips, cfg, seconds),
         batch_size or loader.get('batch_size', 1),
         num_workers=loader.get('num_workers', 0) if workers is None else workers,
         collate_fn=list,

@@ -64,6 +64,10 @@ class ActivityGate:
         self._last: np.ndarray | None = None
         self._recent: deque[tuple[float, bool]] = deque()
 
+    def is_active(self, motion: float, flicker: float) -> bool:
+        """Whether a change, see :func:`change`, is within the limits."""
+        return self.motion <= motion and flicker <= min(self.flicker, self.grain * motion)
+
     def update(self, image: np.ndarray, time: float) -> bool:
         """Take the next picture, BGR; whether something may be happening.
 
@@ -76,8 +80,7 @@ class ActivityGate:
         small = shrink(image)
         motion, flicker = (0.0, 0.0) if self._last is None else change(self._last, small)
         self._last = small
-        active = self.motion <= motion and flicker <= min(self.flicker, self.grain * motion)
-        self._recent.append((time, active))
+        self._recent.append((time, self.is_active(motion, flicker)))
         while self._recent[0][0] < time - self.hold:
             self._recent.popleft()
         return bool(np.mean([active for _, active in self._recent]) >= SHARE)

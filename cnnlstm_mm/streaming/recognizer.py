@@ -20,7 +20,7 @@ from .base_recognizer import BaseStreamingRecognizer
 from .frames import FrameTransform
 from .state import StreamState
 from .state_checks import Layout, layout
-from .step_model import StepModel
+from .step_model import StepModel, check_streamable
 
 
 class StreamingRecognizer(BaseStreamingRecognizer):
@@ -67,6 +67,7 @@ class StreamingRecognizer(BaseStreamingRecognizer):
         cfg = config if isinstance(config, Config) else Config.fromfile(find_config(str(config)))
         init_default_scope(cfg.get('default_scope', 'mmaction'))
         model = MODELS.build(cfg.model)
+        check_streamable(model)
         if checkpoint is not None:
             load_complete(model, checkpoint)
         self._init(model, cfg, device, dtype, check, cuda_graph)

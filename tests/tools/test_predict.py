@@ -5,8 +5,8 @@ import json
 import os
 import pickle
 import signal
-from types import SimpleNamespace
 
+import cv2
 import pytest
 import torch
 from helpers.list_matrix import prepare
@@ -265,7 +265,10 @@ def test_answers_of_other_settings_are_refused_by_name(checkpoint, folder, tmp_p
         assert word in done.stderr and 'a.jsonl was made with' in done.stderr
     # What only says how a run is done may change.
     predict(checkpoint, *args, '--batch-size', 1, options=['test_dataloader.batch_size=2'])
-    path.write_text(before + '{"file": "b')
+    path.write_text(before + '{"file": "b')  # a kill cut it short
+    predict(checkpoint, *args)
+    assert path.read_text() == before
+    path.write_text(before + '{"file": "b\n')
     assert 'a.jsonl, line 2' in predict(checkpoint, *args, code=2).stderr
     (tmp_path / 'a.jsonl.settings.json').unlink()
     assert 'a.jsonl.settings.json' in predict(checkpoint, *args, code=2).stderr
@@ -307,6 +310,10 @@ def test_class_names(checkpoint, folder, tmp_path):
         (CONFIG, '{folder}/twice.txt', [], 'line 1'),
         (CONFIG, '{folder} --csv {folder}', [], '--csv: expected a file'),
         (CONFIG, '{folder} --label-map absent.txt', [], '--label-map'),
+        (CONFIG, '{folder} --every 0', [], '--every'),
+        (CONFIG, '{folder} --timeline x', [], '--every SECONDS'),
+        (CONFIG, '{folder} --every 1 --none-class walk', [], 'none_class'),
+        (CONFIG, '{folder} --every 1 --activity absent.json', [], '--activity'),
         (CONFIG, '{folder}', ['model.cls_head.average_clips=None'], 'average_clips'),
         (CONFIG, '{folder}', ['model.neck.hidden_channels=8'], 'in_channels'),
         (CONFIG, '{folder}', ['features=store'], 'tools/merge_checkpoint.py'),
@@ -360,21 +367,106 @@ def test_a_decoder_that_ends_its_process_is_named(checkpoint, folder, tmp_path, 
     assert len(answers(tmp_path / 'a.jsonl')) == 3
 
 
-def test_answers_are_written_now_and_then(tmp_path, monkeypatch):
-    """So that a killed run loses little."""
-    clock = [0.0]
-    monkeypatch.setattr(answer_files, 'time', SimpleNamespace(monotonic=lambda: clock[0]))
-    path = tmp_path / 'a.jsonl'
-    (tmp_path / 'a.jsonl.settings.json').write_text('{"topk": 9}')  # of a file that is gone
+def test_answers_are_written_at_once(tmp_path):
+    """So that a killed run loses none."""
+    path = tmp_path / 'new/a.jsonl'
     file = answer_files.AnswerFile(str(path), dict(topk=1))
     best = [{'class': 'a', 'label': 0, 'score': 1.0}]
-    file.add('a', best)
-    assert not path.exists()
-    clock[0] = answer_files.SECONDS + 1
-    file.add('b', best)
-    assert list(answers(path)) == ['a', 'b']
-    file.add('c', best)
-    assert list(answers(path)) == ['a', 'b']
-    file.write()
+    for count, name in enumerate(('a', 'rtsp://camera/s', 'ä b'), 1):
+        file.add(name, best)
+        assert len(answers(path)) == count
+    # An address is asked again.
     again = answer_files.AnswerFile(str(path), dict(topk=1))
-    assert again.answers == file.answers == dict(a=best, b=best, c=best)
+    assert again.answers == {'a': best, 'ä b': best}
+    assert list(answers(path)) == ['a', 'ä b']
+
+
+@pytest.fixture(scope='module')
+def long(videos, tmp_path_factory):
+    """Two videos cut together from clips of 2 s."""
+    folder = tmp_path_factory.mktemp('long')
+    for name, clips in (('one.avi', videos[:4]), ('below/two.avi', videos[3:5])):
+        (folder / name).parent.mkdir(exist_ok=True)
+        code = cv2.VideoWriter_fourcc(*'MJPG')
+        writer = cv2.VideoWriter(str(folder / name), code, 8, (96, 96))
+        for clip in clips:
+            for image in pictures(clip):
+                writer.write(image)
+        writer.release()
+    return folder
+
+
+def pictures(path):
+    capture = cv2.VideoCapture(str(path))
+    images = []
+    while (read := capture.read())[0]:
+        images.append(read[1])
+    return images
+
+
+def test_a_timeline(checkpoint, long, tmp_path):
+    (long / 'broken.mp4').write_bytes(b'no video')
+    args = (long, '--every', 1, '--min-score', 0, '--jsonl', tmp_path / 'a.jsonl')
+    args += ('--timeline', tmp_path / 'segments', '--out', tmp_path / 'drawn')
+    done = predict(checkpoint, *args, '--csv', tmp_path / 'a.csv', code=3)
+    assert f'BROKEN {long}/broken.mp4: ' in done.stderr
+    lines = [json.loads(line) for line in (tmp_path / 'a.jsonl').read_text().splitlines()]
+    assert [line['file'] for line in lines] == [f'{long}/below/two.avi', f'{long}/one.avi']
+    rows = list(csv.DictReader((tmp_path / 'a.csv').read_text().splitlines()))
+    assert [row['file'] for row in rows] == [one['file'] for one in lines for _ in one['segments']]
+    for line, seconds in zip(lines, (4, 8)):
+        segments = line['segments']
+        assert segments[0]['start'] == 0 and segments[-1]['end'] == pytest.approx(seconds)
+        assert all({*s} == {'start', 'end', 'class', 'score'} for s in segments)
+        place = tmp_path / 'segments' / os.path.relpath(line['file'], long)
+        assert json.loads(place.with_name(f'{place.name}.json').read_text()) == line
+        text = place.with_name(f'{place.name}.srt').read_text()
+        assert text.startswith('1\n00:00:00,000 --> 00:00:') and segments[0]['class'] in text
+        assert text.count(' --> ') == len(segments)
+        picture = cv2.imread(str(place.with_name(f'{place.name}.png')))
+        assert picture is not None and picture.std() > 5
+        drawn = pictures(tmp_path / 'drawn' / f'{os.path.relpath(line["file"], long)}.mp4')
+        assert len(drawn) == 8 * seconds and drawn[0].shape == (480, 480, 3)
+        original = cv2.resize(pictures(line['file'])[0], (480, 480))
+        assert abs(drawn[0][:30].astype(int) - original[:30]).max() > 100  # the text
+        assert abs(drawn[0][200:].astype(int) - original[200:]).mean() < 10
+    header, *table = done.stdout.splitlines()[1:]
+    assert header.split() == ['start', 'end', 'class', 'score']
+    assert table[0].startswith('00:00:00.000  00:00:')
+
+    # Started again it computes nothing, and writes what is missing.
+    written = (tmp_path / 'a.jsonl').read_text().replace('"score": 0.', '"score": 0.9')
+    (tmp_path / 'a.jsonl').write_text(written)
+    (tmp_path / 'drawn/one.avi.mp4').unlink()
+    done = predict(checkpoint, *args, code=3)
+    assert '2 of 3 files are answered' in done.stderr and '0.9' in done.stdout
+    assert (tmp_path / 'a.jsonl').read_text() == written
+    assert (tmp_path / 'drawn/one.avi.mp4').is_file()
+    done = predict(checkpoint, *args[:2], 2, *args[3:], code=2)
+    assert 'every=1.0 (wanted: 2.0)' in done.stderr
+
+
+def test_a_timeline_of_a_model_that_needs_whole_clips(checkpoint, long):
+    options = ['model.neck.bidirectional=True']
+    done = predict(checkpoint, long, '--every', 1, options=options, code=2)
+    assert 'bidirectional' in done.stderr
+
+
+def test_videos_with_their_answers(checkpoint, folder, tmp_path):
+    predict(checkpoint, folder / 'b.avi', '--out', tmp_path, '--topk', 2)
+    drawn = pictures(tmp_path / 'b.avi.mp4')
+    assert len(drawn) == len(pictures(folder / 'b.avi'))
+
+
+def test_a_camera(checkpoint, camera, tmp_path):
+    server = camera(200)
+    address = server.address.replace('http://', 'http://me:secret@')
+    args = (address, '--seconds', 0.5, '--jsonl', tmp_path / 'a.jsonl', '--topk', 8)
+    done = predict(checkpoint, *args)
+    assert 'secret' not in done.stdout + done.stderr + (tmp_path / 'a.jsonl').read_text()
+    ((name, best),) = answers(tmp_path / 'a.jsonl').items()
+    assert name == address.replace('secret', '***')
+    assert sum(one['score'] for one in best) == pytest.approx(1, abs=1e-4)
+    predict(checkpoint, *args[:3], '--every', 0.2, '--min-score', 0)
+    done = predict(checkpoint, 'http://127.0.0.1:9/v', '--seconds', 0.5, code=3)
+    assert 'BROKEN http://127.0.0.1:9/v: ' in done.stderr
