@@ -150,6 +150,12 @@ def named_weights(model: Any) -> list[str]:
     ] + [node['pretrained'] for node in nodes if isinstance(node.get('pretrained'), str)]
 
 
+def vocabularies(cfg: Config) -> list[str]:
+    """Files of the vocabulary that a config's caption head names; [] without."""
+    named = ((cfg.get('model') or {}).get('cls_head') or {}).get('vocabulary')
+    return [named] if isinstance(named, str) and not named.lstrip().startswith('{') else []
+
+
 def normalization(preprocessor: Any) -> dict[str, Any]:
     """Normalization of pixels by a built ``ActionDataPreprocessor``.
 
