@@ -18,6 +18,8 @@ from cnnlstm_mm.resources import find_config
 SPLIT_VARIABLE = 'CNNLSTM_MM_SPLIT'
 # Data sets whose ann_file has 'path label' lines.
 LISTED = ('CheckedVideoDataset', 'VideoDataset', 'CachedFeatureDataset')
+# Data sets whose ann_file has videos and captions.
+CAPTIONED = ('CaptionDataset',)
 # Data sets whose ann_file has 'folder frames label' lines.
 FRAMES = ('RawframeDataset', 'CheckedRawframeDataset')
 

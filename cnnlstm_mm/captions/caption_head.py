@@ -51,8 +51,6 @@ class CaptionHead(BaseModule):
     sampling is Bengio et al., NIPS 2015.
     """
 
-    average_clips = None  # there are no class scores
-
     def __init__(
         self,
         vocabulary: str | dict[str, Any],

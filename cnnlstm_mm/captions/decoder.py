@@ -6,8 +6,6 @@ from torch import Tensor, nn
 from cnnlstm_mm.models.stepping import State
 from cnnlstm_mm.options import check_bool, check_fraction, check_int
 
-from .vocabulary import PAD
-
 
 class AttentionDecoder(nn.Module):
     """One word after another, from a memory of the video.
@@ -49,7 +47,7 @@ class AttentionDecoder(nn.Module):
         )
         check_fraction(dropout_ratio=dropout_ratio)
         check_bool(tie_embeddings=tie_embeddings)
-        self.embedding = nn.Embedding(num_words, embed_channels, padding_idx=PAD)
+        self.embedding = nn.Embedding(num_words, embed_channels)
         self.attend_memory = nn.Linear(in_channels, attention_channels)
         self.attend_hidden = nn.Linear(hidden_channels, attention_channels, bias=False)
         self.attend_score = nn.Linear(attention_channels, 1, bias=False)
@@ -66,8 +64,6 @@ class AttentionDecoder(nn.Module):
     def init_weights(self) -> None:
         """Small embeddings, orthogonal recurrence, forget bias 1."""
         nn.init.normal_(self.embedding.weight, std=self.embedding.embedding_dim**-0.5)
-        with torch.no_grad():
-            self.embedding.weight[PAD] = 0
         for part in self.lstm.weight_hh.data.chunk(4):
             nn.init.orthogonal_(part)
         nn.init.zeros_(self.lstm.bias_hh)

@@ -1,23 +1,32 @@
 """Words of a sentence as caption metrics count them, without Java.
 
 The rules are those of Stanford's PTBTokenizer 3.4.1 as pycocoevalcap calls it (lower case,
-punctuation dropped), for what captions hold. It differs in what is listed in docs/captions.md.
+punctuation dropped), for what captions hold. docs/captions.md lists where it differs.
 """
 
 import re
 
 from cnnlstm_mm.text import CJK
 
-PUNCTUATION = set("'' ' `` ` . ? ! , : - -- ... ;".split())  # -lrb- stays, as in pycocoevalcap
+PUNCTUATION = set("'' ' `` ` . ? ! , : - -- ... ; \"".split())  # brackets stay, as in pycocoevalcap
 BRACKETS = {'(': '-lrb-', ')': '-rrb-', '[': '-lsb-', ']': '-rsb-', '{': '-lcb-', '}': '-rcb-'}
-TWO = dict.fromkeys(['cannot', 'gonna', 'gotta', 'lemme', 'gimme', 'wanna'], 3)  # split here
-ABBREVIATION = r'(?:mr|mrs|ms|dr|st|jr|sr|vs|etc|prof|mt|(?:[a-z]\.)+[a-z])\.'
+MONEY = {'£': '#', '€': '$'}
+SPLIT_AT = dict.fromkeys(['cannot', 'gonna', 'gotta', 'lemme', 'gimme', 'wanna'], 3)
+SPLIT_AT |= {"'tis": 2, "'twas": 2, "y'all": 2}
+TITLES = (
+    'mr mrs ms dr st jr sr vs etc prof mt ph.d co inc ltd corp gen gov sen rep lt sgt capt fig '
+    'dept ave blvd ft'
+)
+DATES = 'jan feb mar apr jun jul aug sep sept oct nov dec mon tue tues wed thu thurs fri'
+ABBREVIATION = rf'(?:{"|".join(f"{TITLES} {DATES}".split())}|(?:[a-z]\.)*[a-z])\.'
 TOKEN = re.compile(
     rf"""
-    {ABBREVIATION}(?=[\s,;:?!)]|$)          # mr.
-    | \d+(?:[.,:]\d+)*(?:st|nd|rd|th|s)?(?![\w])      # 1,000  3.5  10:30  2nd  80s
-    | [^\W_]+(?:[&'.@/-][^\W_]+)*            # a-b
-    | \.\.\.+ | --+ | \S
+    {ABBREVIATION}(?=[\s,;:?!)]|$)                  # mr.  u.s.
+    | no\.(?=\s*\d) | \d+:\d+(?=[ap]m\b)
+    | \d+(?:[.,:]\d+)*(?![\w/-]|'s\b)               # 1,000  3.5  10:30
+    | c\+\+ | 'n'(?!\w) | 't(?:is|was)\b | [#@]\w+
+    | \w+(?:[&'.@/-]\w+)*                            # well-known  it's  and/or  site.com
+    | \.\.\.+ | --+ | [?!]{{2,}} | \S
     """,
     re.VERBOSE,
 )
@@ -26,15 +35,16 @@ CLITIC = re.compile(r"^(.+?)(n't|'(?:s|re|ve|ll|d|m))$")
 
 def tokenize(sentence: str) -> list[str]:
     """Words of a sentence, in lower case and without punctuation."""
-    text = sentence.lower().replace('\u2019', "'").replace('\u2018', "'")
+    text = re.sub('[\u2018\u2019]', "'", sentence.lower())
+    text = re.sub('[\u201c\u201d\u2026]', ' ', text)
     text = re.sub(f'([{CJK}])', r' \1 ', text)
     words: list[str] = []
     for token in TOKEN.findall(text):
-        found = CLITIC.match(token)
-        if found:
-            words += found.groups()
-        elif token in TWO:
-            words += [token[: TWO[token]], token[TWO[token] :]]
+        clitic = CLITIC.match(token)
+        if clitic:
+            words += clitic.groups()
+        elif token in SPLIT_AT:
+            words += [token[: SPLIT_AT[token]], token[SPLIT_AT[token] :]]
         else:
-            words.append(BRACKETS.get(token, token))
-    return [word for word in words if word not in PUNCTUATION and word != '"']
+            words.append(BRACKETS.get(token) or MONEY.get(token, token))
+    return [word for word in words if word not in PUNCTUATION and not re.fullmatch('[.-]+', word)]

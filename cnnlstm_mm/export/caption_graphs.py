@@ -1,16 +1,18 @@
 """Captioners as two ONNX files: a step of the encoder, and a step of the decoder."""
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
 from torch import Tensor, nn
 
 from cnnlstm_mm.captions.caption_head import CaptionHead
 from cnnlstm_mm.captions.vocabulary import BOS, EOS, PAD, UNK
-from cnnlstm_mm.streaming import StreamingCaptioner
+from cnnlstm_mm.streaming import OnnxStreamingCaptioner, StreamingCaptioner
 
 from .graphs import StepGraph
 from .onnx_model import convert, save, step_facts, to_onnx
@@ -107,3 +109,26 @@ def export_captioner(
         ),
         f'{stem}_decoder.onnx',
     )
+
+
+def check_captions(
+    captioner: StreamingCaptioner, exported: OnnxStreamingCaptioner, frames: Sequence[np.ndarray]
+) -> float:
+    """Caption a video after each of its frames with both.
+
+    Args:
+        captioner: in PyTorch, with a greedy search.
+        exported: the same in onnxruntime.
+        frames: the video, each frame RGB uint8 [H, W, 3].
+
+    Returns:
+        The largest difference of a log-probability; infinity if a caption differs.
+    """
+    ours, theirs, largest = None, None, 0.0
+    for frame in frames:
+        ours, theirs = captioner.step([frame], ours), exported.step([frame], theirs)
+        want, have = captioner.caption(ours)[0][0], exported.caption(theirs)[0][0]
+        if want['caption'] != have['caption']:
+            return float('inf')
+        largest = max(largest, abs(want['log_prob'] - have['log_prob']))
+    return largest

@@ -2,14 +2,14 @@
 
 Each clip has five captions, such as "a red square moves left and then up". The shape goes once
 around the picture, leaving at one edge and coming in at the opposite one, then once around in a
-perpendicular direction, from anywhere in the picture. A clip of the same scene in another order
-has the very same frames, so that nothing but their order tells "left and then up" from the seven
-other pairs of directions: a model that averages over frames is right in one of eight.
+perpendicular direction, from anywhere in the picture. The eight clips of a scene have the very
+same frames, so that nothing but their order tells "left and then up" from the seven other pairs
+of directions: a model that averages over frames is right in one of eight.
 
 One colour of each shape, two of one, are held out: no training clip shows a red square, though
 there are red circles and green squares::
 
-    OUT/videos/clip_00001.avi
+    OUT/videos/scene_0001_left_then_up.avi
     OUT/captions_{train,val,heldout}.jsonl    a video and its captions a line
     OUT/vocabulary.json, OUT/settings.json
 """
@@ -32,7 +32,7 @@ from cnnlstm_mm.cli import run_command
 from cnnlstm_mm.storage import OutputFolder, differing_settings, locked
 
 from .preparation import check_workers, text_of
-from .quickstart import DARK, offsets, texture, write_video
+from .quickstart import offsets, texture, write_video
 
 COLOURS = dict(  # BGR
     red=(40, 40, 230),
@@ -58,6 +58,7 @@ WORDINGS = (
     'a {thing} moves {second} after it has moved {first}',
 )
 SPLITS = ('train', 'val', 'heldout')
+DARK = (0, 50)  # channel values of the background
 VERSION = 1  # of what is drawn: count up when the pictures change
 
 
@@ -65,11 +66,11 @@ class Settings(NamedTuple):
     """Parameters that, with the library versions, determine every byte of the data set."""
 
     seed: int = 0
-    train_per_combination: int = 10  # clips
-    val_per_combination: int = 2  # clips, of other scenes
-    heldout_per_combination: int = 4  # clips
-    size: int = 96  # height and width in pixels, for decord a multiple of 32
-    frames: int = 12  # length of a video, even
+    train_scenes: int = 10  # of each colour and shape; a scene is eight clips
+    val_scenes: int = 2
+    heldout_scenes: int = 4
+    size: int = 64  # height and width in pixels, for decord a multiple of 32
+    frames: int = 8  # length of a video, even
 
     def check(self) -> None:
         """Raise ``ValueError`` for values out of range."""
@@ -82,16 +83,16 @@ class Settings(NamedTuple):
             )
         if min(self[1:4]) < 1:
             raise ValueError(
-                f'expected at least 1 clip of each combination in each list, got {self[1:4]}'
+                f'expected at least 1 scene of each colour and shape, got {self[1:4]}'
             )
         if self.seed < 0:
             raise ValueError(f'expected a seed of at least 0, got {self.seed}')
 
 
 class Clip(NamedTuple):
-    """A clip: its number, and what it shows."""
+    """A clip: its scene, and what it shows."""
 
-    number: int
+    scene: int
     colour: str
     shape: str
     order: tuple[str, str]
@@ -99,7 +100,7 @@ class Clip(NamedTuple):
     @property
     def path(self) -> str:
         """Path below OUT/videos."""
-        return f'clip_{self.number:05d}.avi'
+        return f'scene_{self.scene:04d}_{"_then_".join(self.order)}.avi'
 
     @property
     def captions(self) -> list[str]:
@@ -115,17 +116,17 @@ def held_out(colour: str, shape: str) -> bool:
 
 
 def make_clips(settings: Settings) -> dict[str, list[Clip]]:
-    """The clips of each list; every combination is as frequent as the others of its list."""
-    combinations = [(c, s, order) for c in COLOURS for s in SHAPES for order in ORDERS]
+    """The clips of each list, scene by scene; the scenes are in random order."""
     clips: dict[str, list[Clip]] = {}
-    number = 0
+    scene = 0
     for split, count in zip(SPLITS, settings[1:4]):
-        chosen = [one for one in combinations if held_out(*one[:2]) == (split == 'heldout')]
+        wanted = split == 'heldout'
+        things = [(c, s) for c in COLOURS for s in SHAPES if held_out(c, s) == wanted] * count
+        np.random.default_rng([settings.seed, SPLITS.index(split)]).shuffle(things)
         clips[split] = []
-        for _ in range(count):
-            for one in chosen:
-                number += 1
-                clips[split].append(Clip(number, *one))
+        for colour, shape in things:
+            scene += 1
+            clips[split] += [Clip(scene, colour, shape, order) for order in ORDERS]
     return clips
 
 
@@ -133,7 +134,7 @@ def draw_shape(rng: np.random.Generator, shape: str, size: int) -> np.ndarray:
     """Coverage in [0, 1] of a shape in the middle, of random size and angle: [size, size, 1]."""
     fine = 4 * size
     mask = np.zeros((fine, fine), np.uint8)
-    centre, radius = fine / 2, fine * rng.uniform(0.14, 0.19)
+    centre, radius = fine / 2, fine * rng.uniform(0.16, 0.21)
     turn = rng.uniform(-0.2, 0.2)
     if shape in ('square', 'triangle'):
         corners, first = (4, np.pi / 4) if shape == 'square' else (3, -np.pi / 2)
@@ -156,7 +157,7 @@ def draw_shape(rng: np.random.Generator, shape: str, size: int) -> np.ndarray:
 def render(clip: Clip, settings: Settings) -> list[np.ndarray]:
     """Draw the frames of a clip, uint8 BGR [size, size, 3] each."""
     size = settings.size
-    rng = np.random.default_rng([settings.seed, clip.number])
+    rng = np.random.default_rng([settings.seed, clip.scene])
     still = texture(rng, size, *DARK)
     mask = draw_shape(rng, clip.shape, size)
     colour = np.float32(COLOURS[clip.colour]) + rng.uniform(-25, 15, 3).astype(np.float32)

@@ -169,7 +169,11 @@ def summarize(
         empty = len(clip.captions) - len(kept[name])
         repeated = sum(count - 1 for count in Counter(kept[name]).values())
         long = max((len(text.split()) for text in kept[name]), default=0)
-        for key, value in (('empty', empty), ('repeated', repeated), ('long', (long > LONG) * long)):
+        for key, value in (
+            ('empty', empty),
+            ('repeated', repeated),
+            ('long', (long > LONG) * long),
+        ):
             if value:
                 report[f'{key}_captions'][name] = value
     return report

@@ -74,7 +74,9 @@ def _read_csv(path: Path, faults: list[str]) -> dict[str, list[str]]:
     return captions
 
 
-def _read_splits(path: Path | None, names: dict[str, list[str]], faults: list[str]) -> dict[str, str]:
+def _read_splits(
+    path: Path | None, names: dict[str, list[str]], faults: list[str]
+) -> dict[str, str]:
     """Split by clip."""
     if path is not None and path.is_dir():
         splits: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Convert VATEX to checked caption lists.
+r"""Convert VATEX to checked caption lists.
 
     cnnlstm-mm prepare vatex VIDEOS --train vatex_training_v1.0.json \\
         --val vatex_validation_v1.0.json --test vatex_public_test_english_v1.1.json
