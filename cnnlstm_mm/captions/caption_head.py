@@ -146,10 +146,9 @@ class CaptionHead(BaseModule):
         """As :meth:`forward`, from the memory."""
         state, keys = self.decoder.start(memory, mask), self.decoder.keys(memory)
         features: list[Tensor] = []
-        for t in range(words.shape[1]):
-            read = words[:, t]
+        for t, read in enumerate(self.decoder.embed(words).unbind(1)):
             if t and self.training and self.scheduled_sampling:
-                read = self._sampled(features[-1], read)
+                read = self.decoder.embed(self._sampled(features[-1], words[:, t]))
             feature, state, _ = self.decoder.recur(read, state, memory, keys, mask)
             features.append(feature)
         return self.decoder.classify(torch.stack(features, 1))
@@ -238,7 +237,7 @@ class CaptionHead(BaseModule):
         rows = [x.repeat_interleave(self.beam_width, 0) for x in (memory, keys, mask)]
 
         def step(words: Tensor, state: State) -> tuple[Tensor, State]:
-            feature, state, _ = self.decoder.recur(words, state, *rows)
+            feature, state, _ = self.decoder.recur(self.decoder.embed(words), state, *rows)
             return self.decoder.classify(feature).float().log_softmax(1), state
 
         return beam_search(
@@ -257,7 +256,7 @@ class CaptionHead(BaseModule):
         """Attention at each word, [N, L, P], for words [N, L] that begin with ``BOS``."""
         state, keys = self.decoder.start(memory, mask), self.decoder.keys(memory)
         weights = []
-        for t in range(words.shape[1]):
-            _, state, now = self.decoder.recur(words[:, t], state, memory, keys, mask)
+        for read in self.decoder.embed(words).unbind(1):
+            _, state, now = self.decoder.recur(read, state, memory, keys, mask)
             weights.append(now)
         return torch.stack(weights, 1)

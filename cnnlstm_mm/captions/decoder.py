@@ -62,8 +62,9 @@ class AttentionDecoder(nn.Module):
             self.classifier.weight = self.embedding.weight
 
     def init_weights(self) -> None:
-        """Small embeddings, orthogonal recurrence, forget bias 1."""
-        nn.init.normal_(self.embedding.weight, std=self.embedding.embedding_dim**-0.5)
+        """Orthogonal recurrence, forget bias 1; small embeddings where they are tied."""
+        if self.tie_embeddings:
+            nn.init.normal_(self.embedding.weight, std=self.embedding.embedding_dim**-0.5)
         for part in self.lstm.weight_hh.data.chunk(4):
             nn.init.orthogonal_(part)
         nn.init.zeros_(self.lstm.bias_hh)
@@ -86,30 +87,32 @@ class AttentionDecoder(nn.Module):
         """The part of the scores that all words share, [N, P, attention_channels]."""
         return self.attend_memory(memory)
 
+    def embed(self, words: Tensor) -> Tensor:
+        """Embeddings of words, [..., embed_channels]."""
+        return self.dropout(self.embedding(words))
+
     def recur(
-        self, words: Tensor, state: State, memory: Tensor, keys: Tensor, mask: Tensor
+        self, read: Tensor, state: State, memory: Tensor, keys: Tensor, mask: Tensor
     ) -> tuple[Tensor, State, Tensor]:
         """Read one word.
 
         Args:
-            words: Numbers of the words, [N].
+            read: Embeddings of the words, [N, embed_channels].
             state: Of :meth:`start` or an earlier call.
             memory: [N, P, C].
             keys: See :meth:`keys`.
             mask: Bool [N, P].
 
         Returns:
-            A feature [N, embed_channels] for :meth:`classify`, the state after the word, and the
+            A feature [N, hidden + C] for :meth:`classify`, the state after the word, and the
             attention [N, P], which sums to 1.
         """
         scores = self.attend_score((keys + self.attend_hidden(state['h'])[:, None]).tanh())
         weights = scores[..., 0].masked_fill(~mask, -torch.inf).softmax(1)
         context = (weights[:, None] @ memory)[:, 0]  # [N, C]
-        read = self.dropout(self.embedding(words))
         h, c = self.lstm(torch.cat([read, context], 1), (state['h'], state['c']))
-        feature = self.output(torch.cat([h, context], 1)).tanh()
-        return feature, dict(h=h, c=c), weights
+        return torch.cat([h, context], 1), dict(h=h, c=c), weights
 
     def classify(self, feature: Tensor) -> Tensor:
         """Scores of the next word before the softmax, [..., num_words]."""
-        return self.classifier(self.dropout(feature))
+        return self.classifier(self.dropout(self.output(feature).tanh()))

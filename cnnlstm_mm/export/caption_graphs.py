@@ -50,7 +50,9 @@ class DecoderGraph(nn.Module):
         start = self.decoder.start(memory, mask)
         state = dict(h=torch.where(begins, start['h'], h), c=torch.where(begins, start['c'], c))
         keys = self.decoder.keys(memory)
-        feature, state, weights = self.decoder.recur(words, state, memory, keys, mask)
+        feature, state, weights = self.decoder.recur(
+            self.decoder.embed(words), state, memory, keys, mask
+        )
         scores = self.decoder.classify(feature).log_softmax(1)
         return scores, state['h'], state['c'], weights
 

@@ -31,7 +31,7 @@ def search(made, memory, mask, width, max_words=4, **options):
     rows = [x.repeat_interleave(width, 0) for x in (memory, keys, mask)]
 
     def step(words, state):
-        feature, state, _ = made.recur(words, state, *rows)
+        feature, state, _ = made.recur(made.embed(words), state, *rows)
         return made.classify(feature).log_softmax(1), state
 
     state = made.start(memory, mask)
@@ -45,7 +45,7 @@ def log_probs(made, memory, mask, sentences):
     memory, mask = memory.expand(len(rows), -1, -1), mask.expand(len(rows), -1)
     state, keys, total = made.start(memory, mask), made.keys(memory), torch.zeros(len(rows))
     for read, wanted in itertools.pairwise(rows.T):
-        feature, state, _ = made.recur(read, state, memory, keys, mask)
+        feature, state, _ = made.recur(made.embed(read), state, memory, keys, mask)
         total = total + made.classify(feature).log_softmax(1).gather(1, wanted[:, None])[:, 0]
     return total.tolist()
 
@@ -89,7 +89,9 @@ def greedy(made, memory, mask, longest):
     state, keys = made.start(memory, mask), made.keys(memory)
     words, total = [BOS], 0.0
     while words[-1] != EOS:
-        feature, state, _ = made.recur(torch.tensor(words[-1:]), state, memory, keys, mask)
+        feature, state, _ = made.recur(
+            made.embed(torch.tensor(words[-1:])), state, memory, keys, mask
+        )
         scores = made.classify(feature).log_softmax(1)[0]
         scores[list(FORBIDDEN)] = -torch.inf
         words.append(EOS if len(words) == longest + 1 else int(scores.argmax()))
@@ -131,7 +133,7 @@ def next_words(made, memory, mask, sentence):
     """Log-probabilities of the word after a sentence."""
     state, keys = made.start(memory, mask), made.keys(memory)
     for word in (BOS, *sentence):
-        feature, state, _ = made.recur(torch.tensor([word]), state, memory, keys, mask)
+        feature, state, _ = made.recur(made.embed(torch.tensor([word])), state, memory, keys, mask)
     return made.classify(feature).log_softmax(1)[0].tolist()
 
 

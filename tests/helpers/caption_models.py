@@ -45,7 +45,8 @@ def vocabulary() -> Vocabulary:
 def head(in_channels=5, **options):
     """A small head with weights large enough for sentences that differ."""
     options = dict(
-        dict(embed_channels=6, hidden_channels=7, attention_channels=4, dropout_ratio=0.0), **options
+        dict(embed_channels=6, hidden_channels=7, attention_channels=4, dropout_ratio=0.0),
+        **options,
     )
     vocab = options.pop('vocabulary', None) or vocabulary().text
     made = MODELS.build(

@@ -82,9 +82,7 @@ class Settings(NamedTuple):
                 f'frames ({self.frames}), got {self.size}'
             )
         if min(self[1:4]) < 1:
-            raise ValueError(
-                f'expected at least 1 scene of each colour and shape, got {self[1:4]}'
-            )
+            raise ValueError(f'expected at least 1 scene of each colour and shape, got {self[1:4]}')
         if self.seed < 0:
             raise ValueError(f'expected a seed of at least 0, got {self.seed}')
 
