@@ -158,6 +158,15 @@ def vocabularies(cfg: Config) -> list[str]:
     return [named] if isinstance(named, str) and not named.lstrip().startswith('{') else []
 
 
+def check_classifier(cfg: Config) -> None:
+    """Raise ValueError for a config that writes captions, with the commands for it."""
+    if type_name((cfg.get('model') or {}).get('cls_head')) == 'CaptionHead':
+        raise ValueError(
+            'expected a config of a recognizer, got a CaptionHead, which writes sentences; fix: '
+            'cnnlstm-mm caption, cnnlstm-mm export-captions, or StreamingCaptioner'
+        )
+
+
 def normalization(preprocessor: Any) -> dict[str, Any]:
     """Normalization of pixels by a built ``ActionDataPreprocessor``.
 

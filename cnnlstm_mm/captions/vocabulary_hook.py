@@ -4,7 +4,7 @@ from typing import Any
 
 from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 
 from cnnlstm_mm.text import truncate_list
 from cnnlstm_mm.weights import unwrap_model
@@ -21,7 +21,8 @@ class VocabularyHook(Hook):
     and how many captions were cut, if there are more of them than before.
 
     Raises:
-        ValueError: When a checkpoint of another vocabulary is loaded.
+        ValueError: When a checkpoint of another vocabulary is resumed or tested, or one of as many
+            other words is trained on.
     """
 
     priority = 'LOW'
@@ -41,6 +42,9 @@ class VocabularyHook(Hook):
         if vocabulary is None or text is None:
             return
         words = Vocabulary(text).words
+        if isinstance(runner._train_loop, BaseLoop) and not runner._resume:
+            if len(words) != len(vocabulary):
+                return  # the embeddings start anew, which WholeCheckpointHook tells
         if words != vocabulary.words:
             pairs = enumerate(zip(words, vocabulary.words))
             other = [f'{n}: {a!r}, here {b!r}' for n, (a, b) in pairs if a != b]

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
 from cnnlstm_mm.cli import add_cfg_options, run_command
+from cnnlstm_mm.config import check_classifier
 from cnnlstm_mm.datasets.decoder_guard import name_dead_decoders
 from cnnlstm_mm.engine.launch import apply_flip_labels, load_config
 from cnnlstm_mm.memory import keep_freed_memory
@@ -99,6 +100,7 @@ def compute(args: argparse.Namespace) -> tuple[dict, dict[str, str]]:
     keep_freed_memory()
     cfg = load_config(args)
     apply_flip_labels(cfg)
+    check_classifier(cfg)
     clips = find_inputs(args.inputs, test_dataset(cfg))
     model = build_model(cfg, args.checkpoint, args.device)
     num_classes = model.cls_head.num_classes

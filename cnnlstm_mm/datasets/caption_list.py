@@ -46,9 +46,7 @@ def read_captions(ann_file: str) -> list[CaptionedClip]:
                 clip.captions.append(text)
             else:
                 faults.append(
-                    Fault(
-                        number, f'{path} has the caption {caption!r}, without a word', 'remove it'
-                    )
+                    Fault(number, f'{path} has the caption {caption!r}, without words', 'remove it')
                 )
     faults += [
         Fault(clip.line, f'{clip.path} has no caption', 'write one, or remove the line')

@@ -233,6 +233,13 @@ def test_a_broken_clip_counts_as_wrong(recipe, trained, data, tmp_path):
     assert second['references'] == json.loads(lines[1])['captions']
 
 
+@pytest.mark.parametrize('name', ['predict', 'export_onnx', 'stream_demo'])
+def test_tools_of_recognizers_name_those_of_captions(recipe, trained, name):
+    mode = dict(export_onnx=['--mode', 'step']).get(name, ['v.avi'])
+    done = tool(name, recipe, trained[0] / 'epoch_2.pth', *mode, code=2)
+    assert 'got a CaptionHead, which writes sentences; fix: cnnlstm-mm caption' in done.stderr
+
+
 def test_a_config_without_captions_is_refused(trained):
     config = ROOT / 'configs/mobilenet_convlstm_quickstart.py'
     done = tool('caption', 'v.avi', config, trained[0] / 'epoch_2.pth', code=2)

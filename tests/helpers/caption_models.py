@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
 from cnnlstm_mm.captions.vocabulary import Vocabulary
 from mmaction.registry import MODELS
@@ -106,6 +107,7 @@ def config(kind='lstm time', **options):
 @torch.no_grad()
 def build(cfg, seed=0):
     """A captioner in evaluation mode whose captions depend on the clip: its memory is whitened."""
+    init_default_scope('mmaction')  # fixtures of a module come before that of the scope
     torch.manual_seed(seed)
     model = MODELS.build(cfg.model)
     decoder, data = model.cls_head.decoder, batch(model, clips(8, seed=99))
