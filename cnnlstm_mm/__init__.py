@@ -16,7 +16,16 @@ from importlib.machinery import ModuleSpec
 
 from cnnlstm_mm.version import __version__
 
-__all__ = ['__version__', 'compat', 'datasets', 'engine', 'features', 'models', 'visualization']
+__all__ = [
+    '__version__',
+    'captions',
+    'compat',
+    'datasets',
+    'engine',
+    'features',
+    'models',
+    'visualization',
+]
 PARTS = tuple(__all__[1:])
 # These import PyTorch at most.
 LIGHT = set('__main__ cli commands layers options resources storage text version'.split())

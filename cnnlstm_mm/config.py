@@ -18,6 +18,8 @@ from cnnlstm_mm.resources import find_config
 SPLIT_VARIABLE = 'CNNLSTM_MM_SPLIT'
 # Data sets whose ann_file has 'path label' lines.
 LISTED = ('CheckedVideoDataset', 'VideoDataset', 'CachedFeatureDataset')
+# Data sets whose ann_file has videos and captions.
+CAPTIONED = ('CaptionDataset',)
 # Data sets whose ann_file has 'folder frames label' lines.
 FRAMES = ('RawframeDataset', 'CheckedRawframeDataset')
 
@@ -148,6 +150,21 @@ def named_weights(model: Any) -> list[str]:
         for node in nodes
         if type_name(node) == 'Pretrained' and node.get('checkpoint')
     ] + [node['pretrained'] for node in nodes if isinstance(node.get('pretrained'), str)]
+
+
+def vocabularies(cfg: Config) -> list[str]:
+    """Files of the vocabulary that a config's caption head names; [] without."""
+    named = ((cfg.get('model') or {}).get('cls_head') or {}).get('vocabulary')
+    return [named] if isinstance(named, str) and not named.lstrip().startswith('{') else []
+
+
+def check_classifier(cfg: Config) -> None:
+    """Raise ValueError for a config that writes captions, with the commands for it."""
+    if type_name((cfg.get('model') or {}).get('cls_head')) == 'CaptionHead':
+        raise ValueError(
+            'expected a config of a recognizer, got a CaptionHead, which writes sentences; fix: '
+            'cnnlstm-mm caption, cnnlstm-mm export-captions, or StreamingCaptioner'
+        )
 
 
 def normalization(preprocessor: Any) -> dict[str, Any]:

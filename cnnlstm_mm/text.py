@@ -1,7 +1,9 @@
-"""Names: lists of them in messages, and their order."""
+"""Names: lists of them in messages, and their order; sentences of words."""
 
 import re
 from collections.abc import Iterable
+
+CJK = '\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff'  # characters without blanks between
 
 
 def truncate_list(names: Iterable[object], most: int = 10, separator: str = ', ') -> str:
@@ -15,3 +17,8 @@ def truncate_list(names: Iterable[object], most: int = 10, separator: str = ', '
 def natural_key(name: str) -> list[tuple[int, str]]:
     """Sort key that puts 2.png before 10.png."""
     return [(int(part), '') if part.isdigit() else (-1, part) for part in re.split(r'(\d+)', name)]
+
+
+def join_words(words: Iterable[str]) -> str:
+    """A sentence of words; no blank before 's and between Chinese or Japanese characters."""
+    return re.sub(f"(?<=[{CJK}]) (?=[{CJK}])| (?='s( |$))", '', ' '.join(words))

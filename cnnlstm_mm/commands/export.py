@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
 from cnnlstm_mm.cli import add_cfg_options, add_label_file, run_command
-from cnnlstm_mm.config import normalization, read_labels, test_pipeline
+from cnnlstm_mm.config import check_classifier, normalization, read_labels, test_pipeline
 from cnnlstm_mm.export import (
     ClipGraph,
     ListSamples,
@@ -120,6 +120,7 @@ class Exporter:
         self.cfg = Config.fromfile(find_config(args.config))
         self.cfg.merge_from_dict(args.cfg_options or {})
         init_default_scope(self.cfg.get('default_scope', 'mmaction'))
+        check_classifier(self.cfg)
         self.model: nn.Module = MODELS.build(self.cfg.model)
         checkpoint = load_complete(self.model, args.checkpoint)
         self.made_of = {KEY: checkpoint_facts(args.checkpoint, checkpoint)}

@@ -58,7 +58,7 @@ def merge(cfg: Config, checkpoint: str, store: str) -> dict:
     check_no_nan(model, checkpoint)
     meta = {
         key: loaded['meta'][key]
-        for key in ('epoch', 'iter', 'seed', 'dataset_meta', KEY)
+        for key in ('epoch', 'iter', 'seed', 'dataset_meta', 'vocabulary', KEY)
         if key in loaded.get('meta', {})
     }
     return dict(state_dict=state, meta=meta)

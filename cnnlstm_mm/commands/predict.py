@@ -27,6 +27,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
 from cnnlstm_mm.cli import add_cfg_options, run_command
+from cnnlstm_mm.config import check_classifier
 from cnnlstm_mm.console import quiet, without_noise
 from cnnlstm_mm.datasets.decoder_guard import name_dead_decoders
 from cnnlstm_mm.engine.launch import apply_flip_labels, load_config
@@ -180,6 +181,7 @@ def compute(args: argparse.Namespace) -> tuple[list[dict[str, Any]], Answers, di
     keep_freed_memory()
     cfg = load_config(args)
     apply_flip_labels(cfg)
+    check_classifier(cfg)
     clips = find_inputs(args.inputs, test_dataset(cfg))
     if args.every is None:
         model = build_model(cfg, args.checkpoint, args.device)

@@ -1,8 +1,15 @@
-"""Video data sets, readers that name broken videos, and pauses."""
+"""Video data sets, readers that name broken videos, windows and pauses."""
 
 from .checked_rawframe_dataset import CheckedRawframeDataset
 from .checked_video_dataset import CheckedVideoDataset
+from .frame_window import FrameWindow
 from .path_decord_init import PathDecordInit
 from .pauses import AddPauses
 
-__all__ = ['AddPauses', 'CheckedRawframeDataset', 'CheckedVideoDataset', 'PathDecordInit']
+__all__ = [
+    'AddPauses',
+    'CheckedRawframeDataset',
+    'CheckedVideoDataset',
+    'FrameWindow',
+    'PathDecordInit',
+]

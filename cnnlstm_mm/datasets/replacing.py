@@ -26,8 +26,8 @@ class ReplacingMixin:
     :class:`BrokenVideoHook` names and counts it.
 
     In training the other sample is drawn at random and keeps its own label. In test mode it only
-    fills the batch: label and file name are those of the broken sample, and the hook stops the
-    test or counts it as wrong.
+    fills the batch: label, captions and file name are those of the broken sample, and the hook
+    stops the test or counts it as wrong.
 
     Classes that mix it in have :meth:`read`, which raises :class:`BrokenSampleError`.
     """
@@ -76,4 +76,6 @@ class ReplacingMixin:
             sample.set_gt_label(info['label'])
             if 'filename' in sample:
                 sample.set_metainfo(dict(filename=info['filename']))
+            if 'captions' in info:
+                sample.set_metainfo(dict(captions=info['captions']))
         sample.set_metainfo(dict(broken=broken))

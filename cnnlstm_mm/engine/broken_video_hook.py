@@ -127,8 +127,7 @@ class _BrokenVideoEvaluator:
             broken = given.metainfo.get('broken')
             if broken is not None:
                 self._broken.update(broken)
-                done.set_pred_score(wrong_score(done))
-                done.set_pred_label(done.pred_score.argmax())
+                set_wrong(done)
         self._evaluator.process(data_samples, data_batch)
 
     def evaluate(self, size: int) -> dict:
@@ -145,6 +144,15 @@ class _BrokenVideoEvaluator:
                 f'{format_broken(broken)}'
             )
         return self._evaluator.evaluate(size)
+
+
+def set_wrong(sample: Any) -> None:
+    """Give a sample a prediction that counts as wrong; to a clip with captions an empty one."""
+    if 'pred_captions' in sample:
+        sample.pred_captions = [dict(caption='', log_prob=0.0, score=0.0)]
+        return
+    sample.set_pred_score(wrong_score(sample))
+    sample.set_pred_label(sample.pred_score.argmax())
 
 
 def wrong_score(sample: Any) -> torch.Tensor:

@@ -30,6 +30,7 @@ from cnnlstm_mm.config import (
     named_weights,
     split_variable,
     type_name,
+    vocabularies,
 )
 from cnnlstm_mm.console import quiet
 from cnnlstm_mm.datasets.path_decord_init import apply_path_readers
@@ -200,7 +201,7 @@ def check_files(cfg: Config, modes: Iterable[str]) -> None:
     """
     modes = list(modes)
     datasets = [dataset for mode in modes for dataset in datasets_of(cfg, mode)]
-    data = [path for dataset in datasets for path in _data_files(dataset)]
+    data = [path for dataset in datasets for path in _data_files(dataset)] + vocabularies(cfg)
     weights = [path for path in _checkpoints(cfg) if '://' not in path]
     messages = [
         _missing_message(kind, missing, cfg.get(f'{kind}_help'))
@@ -228,6 +229,8 @@ def apply_default_hooks(cfg: Config) -> None:
     hooks = dict(cfg.get('default_hooks') or {})
     for name, kind in DEFAULT_HOOKS.items():
         hooks.setdefault(name, dict(type=kind))
+    if type_name((cfg.get('model') or {}).get('cls_head')) == 'CaptionHead':
+        hooks.setdefault('vocabulary', dict(type='VocabularyHook'))
     cfg.default_hooks = hooks
 
 

@@ -41,6 +41,13 @@ def to_onnx(graph: Graph, opset: int = 18) -> onnx.ModelProto:
     else:
         inputs, outputs = ['clips'], ['scores']
         sizes = ({0: batch, 1: torch.export.Dim('views')},)
+    return convert(graph, sizes, inputs, outputs, opset)
+
+
+def convert(
+    graph: Any, sizes: Sequence[Any], inputs: list[str], outputs: list[str], opset: int
+) -> onnx.ModelProto:
+    """Export a module on its ``example`` with dynamic ``sizes`` and named tensors."""
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter('ignore')
         # It warns of each library whose operators it does not find.

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from cnnlstm_mm.datasets.annotation_list import load_files
+from cnnlstm_mm.datasets.drawn_caption import draw_caption
 from cnnlstm_mm.datasets.replacing import BrokenSampleError, ReplacingMixin
 from mmaction.datasets import BaseActionDataset
 from mmaction.registry import DATASETS
@@ -23,9 +24,9 @@ class CachedFeatureDataset(ReplacingMixin, BaseActionDataset):
 
     They come from a store of ``tools/extract_features.py`` (``store`` and ``split``), or from
     one file a sequence (``ann_file``). In training one of the stored views of a clip is drawn at
-    random, with its own label; in test mode all are used. The model needs
-    ``FeatureDataPreprocessor`` and ``PrecomputedFeatures``; :func:`use_features` puts all three
-    into a config of videos.
+    random, with its own label, or with one of its captions; in test mode all are used. The model
+    needs ``FeatureDataPreprocessor`` and ``PrecomputedFeatures``; :func:`use_features` puts all
+    three into a config of videos.
 
     Args:
         ann_file: A list of sequence files, see :func:`read_list` and :func:`read_sequence`.
@@ -97,6 +98,8 @@ class CachedFeatureDataset(ReplacingMixin, BaseActionDataset):
         if self.store is not None:
             row = None if self.test_mode else np.random.randint(self.store.rows(info['index']))
             feature, sample = self.store.read(info['index'], row)
+            if 'captions' in sample and not self.test_mode:
+                draw_caption(sample)
             return dict(inputs=feature, data_samples=sample)
         try:
             feature = read_sequence(info['filename'])

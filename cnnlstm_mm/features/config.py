@@ -138,6 +138,9 @@ def fingerprint(cfg: Config) -> dict[str, Any]:
     neck = model.get('neck') or {}
     kind = neck_class(neck)
     averaged = kind is not None and not kind.reads_maps(neck)
+    head = model.get('cls_head') or {}
+    if not neck and type_name(head) == 'CaptionHead':  # it attends to the features themselves
+        averaged = head.get('attend', 'time') != 'space_time'
     splits = {}
     for split in SPLITS:
         dataset = video_dataset(cfg, split)

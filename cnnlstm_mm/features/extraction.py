@@ -242,6 +242,8 @@ class FeatureExtractor:
         for index, parts in rows.items():
             info = views.dataset.get_data_info(index)
             clip = dict(index=index, filename=info['filename'], label=pack(info['label']))
+            if 'captions' in info:
+                clip['captions'] = info['captions']
             broken = [feature for feature, _ in parts if isinstance(feature, str)]
             if broken:
                 clip['broken'] = broken[-1]

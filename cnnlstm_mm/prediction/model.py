@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from cnnlstm_mm.config import (
+    CAPTIONED,
     FRAMES,
     LISTED,
     class_names_of,
@@ -38,6 +39,7 @@ from mmaction.registry import MODELS
 from .recording import recording_pipeline
 
 Scores = Tensor | str  # [classes], or why there are none
+Captions = list[dict[str, Any]]
 
 
 def test_dataset(cfg: Config) -> dict[str, Any]:
@@ -55,7 +57,7 @@ def test_dataset(cfg: Config) -> dict[str, Any]:
             'expected a config that reads videos, got one of stored features; fix: join backbone '
             'and checkpoint with tools/merge_checkpoint.py and name the config of the videos'
         )
-    if kind not in (*LISTED, *FRAMES):
+    if kind not in (*LISTED, *FRAMES, *CAPTIONED):
         raise ValueError(
             'expected test data of type CheckedVideoDataset or CheckedRawframeDataset, got '
             f'{kind}; fix: name a config that reads videos'
@@ -163,8 +165,8 @@ def predict(
     batch_size: int | None = None,
     workers: int | None = None,
     seconds: float = 10.0,
-) -> Iterator[list[tuple[str, Scores]]]:
-    """Compute the scores of clips, which are those of a test on the same files.
+) -> Iterator[list[tuple[str, Any]]]:
+    """Compute the scores or captions of clips, which are those of a test on the same files.
 
     Args:
         model: See :func:`build_model`.
@@ -175,7 +177,8 @@ def predict(
         seconds: How long addresses are recorded.
 
     Yields:
-        (file, scores [classes] or the reason why there are none) of each clip of a batch.
+        (file, scores [classes], ``pred_captions`` or the reason why there are none) of each clip
+        of a batch, in order.
     """
     loader = cfg.test_dataloader
     options = dict(loader.get('collate_fn') or dict(type='pseudo_collate'))
@@ -189,13 +192,19 @@ def predict(
     )
     half = bool((cfg.get('test_cfg') or {}).get('fp16'))
     for batch in batches:
-        answers: dict[str, Scores] = dict(batch)
-        good = [(name, data) for name, data in batch if not isinstance(data, str)]
+        samples: Iterator[Any] = iter(())
+        good = [data for _, data in batch if not isinstance(data, str)]
         if good:
             with torch.no_grad(), autocast(enabled=half):
-                samples = model.test_step(collate([data for _, data in good]))
-            answers.update((name, s.pred_score.cpu()) for (name, _), s in zip(good, samples))
-        yield list(answers.items())
+                samples = iter(model.test_step(collate(good)))
+        yield [
+            (name, data if isinstance(data, str) else _answer(next(samples)))
+            for name, data in batch
+        ]
+
+
+def _answer(sample: Any) -> Tensor | Captions:
+    return sample.pred_captions if 'pred_captions' in sample else sample.pred_score.cpu()
 
 
 def _start_worker(number: int) -> None:

@@ -8,11 +8,13 @@ from typing import Any
 
 _HOMES = dict(
     ActivityGate='activity',
+    CaptionState='caption_state',
     Event='events',
     EventDetector='events',
     EventLog='event_log',
     Frame='source',
     FrameTransform='frames',
+    OnnxStreamingCaptioner='onnx_captioner',
     OnnxStreamingRecognizer='onnx_recognizer',
     OnnxStreamState='onnx_state',
     ScoreOverlay='overlay',
@@ -20,6 +22,7 @@ _HOMES = dict(
     SourceGroup='source_group',
     StepModel='step_model',
     StreamBatch='source_group',
+    StreamingCaptioner='captioner',
     StreamingRecognizer='recognizer',
     StreamState='state',
     VideoOut='video_out',

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
-from cnnlstm_mm.config import normalization, test_pipeline
+from cnnlstm_mm.config import check_classifier, normalization, test_pipeline
 from cnnlstm_mm.layers.gpu.cuda_graphs import GraphCache
 from cnnlstm_mm.models.fit import check_channels
 from cnnlstm_mm.resources import find_config
@@ -65,6 +65,7 @@ class StreamingRecognizer(BaseStreamingRecognizer):
         cuda_graph: bool = False,
     ) -> None:
         cfg = config if isinstance(config, Config) else Config.fromfile(find_config(str(config)))
+        check_classifier(cfg)
         init_default_scope(cfg.get('default_scope', 'mmaction'))
         model = MODELS.build(cfg.model)
         check_streamable(model)

@@ -9,7 +9,7 @@ from helpers.support import ROOT
 from mmengine.config import Config
 from mmengine.dataset import Compose
 
-from cnnlstm_mm.config import nested_dicts
+from cnnlstm_mm.config import datasets_of, nested_dicts
 from cnnlstm_mm.engine.launch import check_files
 from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
@@ -40,7 +40,8 @@ def test_every_base_file_is_used():
 def test_the_pipelines_of_a_recipe(path):
     cfg = load(path)
     for mode in MODES:
-        Compose(cfg[f'{mode}_dataloader'].dataset.pipeline)
+        for dataset in datasets_of(cfg, mode):
+            Compose(dataset['pipeline'])
 
 
 @pytest.mark.parametrize('path', VIDEO_CONFIGS, ids=lambda path: path.stem)

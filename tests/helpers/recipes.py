@@ -11,7 +11,12 @@ from mmengine.config import Config
 BASE = ROOT / 'configs/_base_'
 CONFIGS = sorted((ROOT / 'configs').glob('*.py'))
 # That of word vectors trains in test_embeddings_quickstart.py.
-VIDEO_CONFIGS = [path for path in CONFIGS if 'embeddings' not in path.stem]
+# Those of captions train in tests/captions/test_caption_training.py.
+CAPTIONED = ('caption_quickstart', 'msvd', 'msrvtt')
+CAPTION_CONFIGS = [path for path in CONFIGS if path.stem.endswith(CAPTIONED)]
+VIDEO_CONFIGS = [
+    path for path in CONFIGS if 'embeddings' not in path.stem and path not in CAPTION_CONFIGS
+]
 CLASSES = dict(ucf101=101, hmdb51=51, kinetics400=400, weizmann=10, mini10=10, quickstart=8)
 BACKBONES = ('mobilenet', 'mobilenetv2', 'mobilenetv2tsm', 'resnet50', 'efficientnetlite0')
 RECIPES = list(

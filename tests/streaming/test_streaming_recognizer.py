@@ -84,6 +84,8 @@ def test_every_config_of_ours_runs_or_says_why_not():
         cfg = Config.fromfile(path)
         if path.stem.endswith(('hmdb51', 'kinetics400', 'weizmann')):
             continue  # the models of UCF101
+        if cfg.model.type == 'VideoCaptioner':
+            continue  # tests/captions/test_caption_streams.py
         if 'embeddings' in path.stem:  # it reads no frames
             with pytest.raises(ValueError, match='expected a test_pipeline'):
                 StreamingRecognizer(cfg)

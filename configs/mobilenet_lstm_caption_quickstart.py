@@ -1,0 +1,19 @@
+# A small MobileNet at stride 8, an LSTM over its 6x6 positions, a decoder that attends to its steps.
+_base_ = [
+    '_base_/backbones/mobilenet_025.py',
+    '_base_/necks/lstm.py',
+    '_base_/recipes/caption_quickstart.py',
+]
+model = (
+    _base_.pop('neck_part')
+    | _base_.pop('recipe_part')
+    | dict(
+        neck=dict(
+            hidden_channels=128,
+            spatial_pool='flatten',
+            spatial_size=6,
+            temporal_pool='sequence',
+        ),
+        cls_head=dict(in_channels=128),
+    )
+)
