@@ -1,6 +1,7 @@
 """Train a recognizer with MMAction2's runner: on a CPU, a GPU or several."""
 
 import argparse
+import sys
 
 import torch
 from mmengine.config import Config
@@ -8,6 +9,7 @@ from mmengine.config import Config
 import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
 from cnnlstm_mm.cli import run_command
 from cnnlstm_mm.datasets.decoder_guard import name_dead_decoders
+from cnnlstm_mm.engine.first_training import apply_first_training
 from cnnlstm_mm.engine.launch import (
     add_common_arguments,
     build_runner,
@@ -16,6 +18,7 @@ from cnnlstm_mm.engine.launch import (
     lock_work_dir,
 )
 from cnnlstm_mm.engine.schedule_hook import extend_schedule
+from cnnlstm_mm.resources import resource_root
 
 
 def argument_parser() -> argparse.ArgumentParser:
@@ -122,6 +125,8 @@ def train(args: argparse.Namespace) -> None:
     cfg = merge_args(load_config(args), args)
     modes = ['train'] if cfg.get('val_cfg') is None else ['train', 'val']
     with lock_work_dir(cfg):
+        script = resource_root() / 'tools' / 'train.py'
+        apply_first_training(cfg, [sys.executable, str(script)])
         runner = build_runner(cfg, modes)
         with name_dead_decoders():
             runner.train()
