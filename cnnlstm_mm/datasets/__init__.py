@@ -2,7 +2,14 @@
 
 from .checked_rawframe_dataset import CheckedRawframeDataset
 from .checked_video_dataset import CheckedVideoDataset
+from .gestures import DrawnGestureDataset
 from .path_decord_init import PathDecordInit
 from .pauses import AddPauses
 
-__all__ = ['AddPauses', 'CheckedRawframeDataset', 'CheckedVideoDataset', 'PathDecordInit']
+__all__ = [
+    'AddPauses',
+    'CheckedRawframeDataset',
+    'CheckedVideoDataset',
+    'DrawnGestureDataset',
+    'PathDecordInit',
+]
