@@ -52,7 +52,9 @@ ORDER_RECIPES = {
 }
 # Drawn gestures, and real ones that start from them: small models with each of these necks.
 GESTURE_RECIPES = dict(gestures={16: 'gestures'}, egogestar={16: 'egogestar'})
-ALL_RECIPES = RECIPES | ORDER_RECIPES | GESTURE_RECIPES
+# Stored features of a frozen backbone: plain necks, and residual ones after the averaging head.
+FEATURE_RECIPES = dict(ucf101_mini10_16={16: 'ucf101_mini10_16', 0: 'ucf101_mini10_16_residual'})
+ALL_RECIPES = RECIPES | ORDER_RECIPES | GESTURE_RECIPES | FEATURE_RECIPES
 # Patterns of config names, and what they replace in a leaf; all that match apply, in order.
 EXCEPTIONS = {
     'mobilenet_convlstm_*': dict(neck='convlstm_flatten'),
@@ -89,6 +91,17 @@ def make_table() -> dict[str, Leaf]:
             16,
             starts_from=f'mobilenet_{neck}_gestures.py' if data == 'egogestar' else '',
         )
+    for neck, data in itertools.product(ORDER_NECKS, FEATURE_RECIPES):
+        file = neck if neck in ('avgpool', 'lstm') else f'{neck}_reduced'
+        table[f'mobilenetv2_{neck}_{data}'] = Leaf('mobilenetv2_frozen3', file, data, 16)
+        if neck != 'avgpool':
+            table[f'mobilenetv2_{neck}_residual_{data}'] = Leaf(
+                'mobilenetv2_frozen3',
+                f'{neck}_residual',
+                data,
+                0,
+                starts_from=f'mobilenetv2_avgpool_{data}.py',
+            )
     return table
 
 

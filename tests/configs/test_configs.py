@@ -21,7 +21,10 @@ from mmaction.structures import ActionDataSample
 def shrink(model):
     """Make a model of 224x224 quick: few hidden channels, and frames of the
     side that is returned, which stride 32 and a 'valid' kernel allow."""
-    if model.get('neck'):
+    if model.get('neck') and model.neck.get('residual'):
+        assert model.cls_head.in_channels == model.neck.in_channels
+        model.neck.hidden_channels = 8
+    elif model.get('neck'):
         assert model.cls_head.in_channels == model.neck.hidden_channels
         model.cls_head.in_channels = model.neck.hidden_channels = 8
     if model.cls_head.type == 'FlattenHead':

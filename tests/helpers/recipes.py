@@ -35,13 +35,25 @@ ORDER_RECIPES += itertools.product(
     ('avgpool', 'lstm', 'convlstm', 'lightconvlstm', 'minconvlstm'),
     ('gestures', 'egogestar'),
 )
+ORDER_RECIPES += itertools.product(
+    ('mobilenetv2',),
+    (
+        'avgpool',
+        *(
+            f'{neck}{kind}'
+            for neck in ('lstm', 'convlstm', 'lightconvlstm', 'minconvlstm')
+            for kind in ('', '_residual')
+        ),
+    ),
+    ('ucf101_mini10_16',),
+)
 LEAVES = ['_'.join(recipe) for recipe in RECIPES + ORDER_RECIPES]
 # Each backbone with each neck, each backbone frozen, and the configs outside the table.
 TRAINED = [
     path
     for path in VIDEO_CONFIGS
     if path.stem not in LEAVES
-    or path.stem.endswith(('_hmdb51', '_rwf2000', '_egogestar', '_gestures'))
+    or path.stem.endswith(('_hmdb51', '_rwf2000', '_egogestar', '_gestures', '_ucf101_mini10_16'))
     or path.stem in [f'{backbone}_lstm_weizmann' for backbone in BACKBONES]
 ]
 MODES = ('train', 'val', 'test')
