@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from pathlib import Path
 
 import torch
 from mmengine.config import Config
@@ -95,7 +96,9 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
         else:
             cfg.optim_wrapper.type = 'CPUAmpOptimWrapper'
     if args.resume == 'auto':
-        cfg.resume, cfg.load_from = True, None
+        # What has not begun has nothing to resume, and starts from its weights.
+        if not cfg.get('load_from') or Path(cfg.work_dir, 'last_checkpoint').is_file():
+            cfg.resume, cfg.load_from = True, None
     elif args.resume is not None:
         cfg.resume, cfg.load_from = True, args.resume
     if args.allow_changed:

@@ -5,6 +5,7 @@ import sys
 import pytest
 from mmengine.config import Config
 
+from cnnlstm_mm.commands.train import argument_parser, merge_args
 from cnnlstm_mm.engine.first_training import apply_first_training
 
 STAND_IN = """
@@ -64,3 +65,14 @@ def test_what_cannot_be_done_is_named(command, tmp_path):
         apply_first_training(config(tmp_path, starts_from='other.py'), command)
     with pytest.raises(RuntimeError, match='first.py, got an error'):
         apply_first_training(config(tmp_path), [sys.executable, '-c', 'import sys; sys.exit(1)'])
+
+
+def test_a_resume_that_finds_nothing_starts_from_load_from(tmp_path):
+    """As run_benchmark.py starts its trainings, the first time and after a kill."""
+    args = argument_parser().parse_args(['config.py', '--resume'])
+    cfg = Config(dict(load_from='weights.pth', work_dir=str(tmp_path)))
+    merge_args(cfg, args)
+    assert cfg.load_from == 'weights.pth' and not cfg.get('resume')
+    (tmp_path / 'last_checkpoint').write_text('epoch_1.pth')
+    merge_args(cfg, args)
+    assert cfg.load_from is None and cfg.resume
