@@ -3,6 +3,8 @@
 import sys
 
 import pytest
+import torch
+from helpers.support import ROOT, run_tool
 from mmengine.config import Config
 
 from cnnlstm_mm.commands.train import argument_parser, merge_args
@@ -76,3 +78,29 @@ def test_a_resume_that_finds_nothing_starts_from_load_from(tmp_path):
     (tmp_path / 'last_checkpoint').write_text('epoch_1.pth')
     merge_args(cfg, args)
     assert cfg.load_from is None and cfg.resume
+
+
+@pytest.mark.slow
+def test_both_trainings_of_a_recipe(tmp_path, monkeypatch):
+    """On drawn clips alone: the second loads all that the first learnt, and resumes by itself."""
+    monkeypatch.chdir(ROOT)
+    base = f"_base_ = '{ROOT}/configs/mobilenet_lstm_gestures.py'\n"
+    small = (
+        'train_cfg = dict(max_epochs=1)\n'
+        'train_dataloader = dict(dataset=dict(length=32), num_workers=0)\n'
+        'val_dataloader = dict(dataset=dict(length=16), num_workers=0)\n'
+    )
+    (tmp_path / 'first.py').write_text(base + small)
+    frozen = 'optim_wrapper = dict(optimizer=dict(lr=0.0))\n'
+    (tmp_path / 'second.py').write_text(base + small + frozen + "starts_from = 'first.py'\n")
+    work = tmp_path / 'work'
+    for resume in ([], ['--resume']):
+        args = [tmp_path / 'second.py', '--seed', 0, '--work-dir', work, *resume]
+        done = run_tool('tools/train.py', *args)
+        assert done.returncode == 0, done.stdout + done.stderr
+    first, second = (
+        torch.load(folder / 'epoch_1.pth', weights_only=False)['state_dict']
+        for folder in (work / 'starts_from', work)
+    )
+    weights = [name for name in first if 'running' not in name and 'num_batches' not in name]
+    assert all(torch.equal(first[name], second[name]) for name in weights)

@@ -53,7 +53,9 @@ TRAINED = [
     path
     for path in VIDEO_CONFIGS
     if path.stem not in LEAVES
-    or path.stem.endswith(('_hmdb51', '_rwf2000', '_egogestar', '_gestures', '_ucf101_mini10_16'))
+    or path.stem.endswith(('_hmdb51', '_egogestar', '_ucf101_mini10_16'))
+    or path.stem in (f'{b}_minconvlstm_rwf2000' for b in ('mobilenetv2', 'efficientnetlite0'))
+    or path.stem == 'efficientnetlite0_avgpool_rwf2000'
     or path.stem in [f'{backbone}_lstm_weizmann' for backbone in BACKBONES]
 ]
 MODES = ('train', 'val', 'test')
