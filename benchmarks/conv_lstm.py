@@ -30,6 +30,7 @@ CASES = [
 ]
 KERAS = {'Keras, torch': 'torch', 'Keras, JAX': 'jax'}
 LIGHT = ('depthwise', 'pooled')
+MINIMAL = 'MinConvLSTM'  # another recurrence: its output is not compared
 PATIENCE = 5  # seconds; slower peers are timed once
 
 
@@ -64,13 +65,15 @@ def build(case: peers.Case, workers: dict, names: list) -> dict:
     if case.name == 'MobileNetV2':
         for gate_conv in LIGHT:
             found[f'ours, {gate_conv}'] = peers.TorchPeer(case, arrays, gate_conv=gate_conv)
+    if case.padding == 'same':
+        found[MINIMAL] = peers.Minimal(case, arrays)
     for name, worker in workers.items():
         worker.ask('build', case, arrays)
         found[name] = worker
     found = {k: v for k, v in found.items() if not names or k in names}
     want = peers.TorchPeer(case, arrays).output()
     for name, peer in found.items():
-        if name == 'matrix product' or name.split(', ')[-1] in LIGHT:
+        if name in ('matrix product', MINIMAL) or name.split(', ')[-1] in LIGHT:
             continue
         got = peer.ask('output') if isinstance(peer, Worker) else peer.output()
         error = np.linalg.norm(got - want) / np.linalg.norm(want)
@@ -121,7 +124,7 @@ def measure(case: peers.Case, found: dict, repeats: int, clock: str) -> list:
             share=None,
             kept_bytes=None,
         )
-        if not any(light in name for light in LIGHT):
+        if not any(other in name for other in (*LIGHT, MINIMAL)):
             operations = case.operations * (3 if mode == 'train' else 1)
             row['share'] = operations / seconds / speed
         if mode == 'train':

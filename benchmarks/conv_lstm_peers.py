@@ -108,6 +108,19 @@ class TorchPeer(Peer):
         return sum(sizes.values())
 
 
+class Minimal(TorchPeer):
+    """MinConvLSTM: gates of the input alone, and a scan over time."""
+
+    def __init__(self, case: Case, arrays: dict) -> None:
+        import torch
+
+        from cnnlstm_mm.layers import MinConvLSTM
+
+        self.layer = MinConvLSTM(case.inputs, case.hidden, padding=case.padding)
+        self.x = torch.from_numpy(arrays['x']).requires_grad_()
+        self.parameters = list(self.layer.parameters())
+
+
 class Bfloat16(TorchPeer):
     """Our layer under autocast."""
 

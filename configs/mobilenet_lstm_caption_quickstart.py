@@ -9,10 +9,7 @@ model = (
     | _base_.pop('recipe_part')
     | dict(
         neck=dict(
-            hidden_channels=128,
-            spatial_pool='flatten',
-            spatial_size=6,
-            temporal_pool='sequence',
+            hidden_channels=128, spatial_pool='flatten', spatial_size=6, temporal_pool='sequence'
         ),
         cls_head=dict(in_channels=128),
     )

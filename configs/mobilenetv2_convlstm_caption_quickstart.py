@@ -7,8 +7,5 @@ _base_ = [
 model = (
     _base_.pop('neck_part')
     | _base_.pop('recipe_part')
-    | dict(
-        neck=dict(hidden_channels=48, return_mode='sequence'),
-        cls_head=dict(in_channels=48),
-    )
+    | dict(neck=dict(hidden_channels=48, return_mode='sequence'), cls_head=dict(in_channels=48))
 )

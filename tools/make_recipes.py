@@ -34,6 +34,7 @@ class Leaf(NamedTuple):
     data: str
     frames: int
     comment: str = ''
+    starts_from: str = ''  # the config whose training comes first
 
 
 # Frames per clip of each backbone.
@@ -46,6 +47,18 @@ RECIPES = dict(
     kinetics400={32: 'kinetics400', 8: 'kinetics400_8'},
     weizmann={32: 'weizmann', 8: 'weizmann'},  # both take 8 frames
 )
+# Data sets that the order of frames decides: these backbones and necks, 8 frames and, by configs
+# that end in _16, 16.
+ORDER_BACKBONES = ('mobilenetv2', 'efficientnetlite0')
+ORDER_NECKS = (*NECKS, 'minconvlstm')
+ORDER_RECIPES = {
+    data: {8: data, 16: f'{data}_16'} for data in ('sthv2', 'jester', 'diving48', 'rwf2000')
+}
+# Drawn gestures, and real ones that start from them: small models with each of these necks.
+GESTURE_RECIPES = dict(gestures={16: 'gestures'}, egogestar={16: 'egogestar'})
+# Stored features of a frozen backbone: plain necks, and residual ones after the averaging head.
+FEATURE_RECIPES = dict(ucf101_mini10_16={16: 'ucf101_mini10_16', 0: 'ucf101_mini10_16_residual'})
+ALL_RECIPES = RECIPES | ORDER_RECIPES | GESTURE_RECIPES | FEATURE_RECIPES
 # Patterns of config names, and what they replace in a leaf; all that match apply, in order.
 EXCEPTIONS = {
     'mobilenet_convlstm_*': dict(neck='convlstm_flatten'),
@@ -60,7 +73,7 @@ EXCEPTIONS = {
 
 
 def make_table() -> dict[str, Leaf]:
-    """Every backbone with every neck on every data set, by config name."""
+    """Every backbone of a table with every neck on every data set of it, by config name."""
     table = {}
     for (backbone, frames), neck, data in itertools.product(BACKBONES.items(), NECKS, RECIPES):
         name = f'{backbone}_{neck}_{data}'
@@ -68,6 +81,31 @@ def make_table() -> dict[str, Leaf]:
         for pattern, fields in EXCEPTIONS.items():
             if fnmatch.fnmatchcase(name, pattern):
                 table[name] = table[name]._replace(**fields)
+    for backbone, neck, (data, recipes) in itertools.product(
+        ORDER_BACKBONES, ORDER_NECKS, ORDER_RECIPES.items()
+    ):
+        for frames, recipe in recipes.items():
+            table[f'{backbone}_{neck}_{recipe}'] = Leaf(backbone, neck, data, frames)
+    for neck, data in itertools.product(ORDER_NECKS, GESTURE_RECIPES):
+        averaged = neck == 'avgpool'  # of differences it would know the order of two frames
+        table[f'mobilenet_{neck}_{data}'] = Leaf(
+            'mobilenet_025' if averaged else 'mobilenet_025_difference',
+            neck if averaged else f'{neck}_small',
+            data,
+            16,
+            starts_from=f'mobilenet_{neck}_gestures.py' if data == 'egogestar' else '',
+        )
+    for neck, data in itertools.product(ORDER_NECKS, FEATURE_RECIPES):
+        file = neck if neck in ('avgpool', 'lstm') else f'{neck}_reduced'
+        table[f'mobilenetv2_{neck}_{data}'] = Leaf('mobilenetv2_frozen3', file, data, 16)
+        if neck != 'avgpool':
+            table[f'mobilenetv2_{neck}_residual_{data}'] = Leaf(
+                'mobilenetv2_frozen3',
+                f'{neck}_residual',
+                data,
+                0,
+                starts_from=f'mobilenetv2_avgpool_{data}.py',
+            )
     return table
 
 
@@ -76,13 +114,14 @@ def make_text(leaf: Leaf) -> str:
     bases = [
         f"'_base_/backbones/{leaf.backbone}.py'",
         f"'_base_/necks/{leaf.neck}.py'",
-        f"'_base_/recipes/{RECIPES[leaf.data][leaf.frames]}.py'",
+        f"'_base_/recipes/{ALL_RECIPES[leaf.data][leaf.frames]}.py'",
     ]
     line = f'_base_ = [{", ".join(bases)}]'
     if len(line) > LINE_LENGTH:
         line = '\n'.join(['_base_ = [', *(f'    {base},' for base in bases), ']'])
     comment = f'# {leaf.comment}\n' if leaf.comment else ''
-    return f"{comment}{line}\nmodel = _base_.pop('neck_part') | _base_.pop('recipe_part')\n"
+    text = f"{comment}{line}\nmodel = _base_.pop('neck_part') | _base_.pop('recipe_part')\n"
+    return text + (f"\nstarts_from = '{leaf.starts_from}'\n" if leaf.starts_from else '')
 
 
 def make_metafile() -> str:

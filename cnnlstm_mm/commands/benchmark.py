@@ -3,6 +3,7 @@
     python tools/run_benchmark.py configs/benchmarks/here.yml --jobs 2
     python tools/run_benchmark.py configs/benchmarks/ucf101.yml --launcher pytorch --gpus 8
     python tools/run_benchmark.py configs/benchmarks/ucf101.yml --dry-run
+    python tools/run_benchmark.py configs/benchmarks/egogestar.yml --folds 5
 
 Start it again to continue: finished runs are skipped, killed ones resume from
 their last epoch. A failed run does not stop the others; the exit code is then
@@ -21,17 +22,20 @@ from rich.table import Table
 
 from cnnlstm_mm.cli import add_cfg_options, run_command
 from cnnlstm_mm.lab.benchmark import (
+    GROUP,
     Launch,
     Outcome,
     Run,
     commands,
     execute,
+    fold_table,
     plan_runs,
     read_benchmark,
     read_state,
     stop_on_signals,
 )
 from cnnlstm_mm.resources import resource_root
+from cnnlstm_mm.storage import write_json
 
 
 def argument_parser() -> argparse.ArgumentParser:
@@ -53,6 +57,20 @@ def argument_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--splits', nargs='+', type=int, help="splits, instead of the list's")
     parser.add_argument('--seeds', nargs='+', type=int, help="seeds, instead of the list's")
+    parser.add_argument(
+        '--folds',
+        type=int,
+        default=0,
+        metavar='K',
+        help='cross-validate on the training lists alone: train on K - 1 folds, test on the other',
+    )
+    parser.add_argument(
+        '--groups',
+        default=GROUP,
+        metavar='REGEX',
+        help='finds, in the name of a clip, the group that --folds keeps together; default: the '
+        'group of UCF101, or the number at the end of the name',
+    )
     parser.add_argument(
         '--work-root',
         type=Path,
@@ -148,6 +166,30 @@ def report(runs: list[Run], args: argparse.Namespace) -> int:
     return subprocess.run(command).returncode
 
 
+def report_folds(runs: list[Run], args: argparse.Namespace, console: Console) -> int:
+    """Print the cross-validated accuracies, and write them to WORK_ROOT/folds.json."""
+    from cnnlstm_mm.lab.report import read_run
+
+    results = [
+        (run.config.stem, run.seed, run.fold, top1)
+        for run in runs
+        if run.fold is not None
+        and read_state(run).tested
+        and (top1 := read_run(run.work_dir, run.config.parent)[0].top1) is not None
+    ]
+    if not results:
+        return 0
+    rows = fold_table(results)
+    table = Table('config', 'top-1', 'over seeds', 'seeds', 'folds', 'clips')
+    for row in rows:
+        spread = '' if row['spread'] is None else f'+- {100 * row["spread"]:.1f}'
+        counts = (str(row[name]) for name in ('seeds', 'folds', 'clips'))
+        table.add_row(row['config'], f'{100 * row["top1"]:.1f} %', spread, *counts)
+    console.print(table)
+    write_json(args.work_root / 'folds.json', rows, indent=1)
+    return 0
+
+
 def run_lists(args: argparse.Namespace) -> int:
     """Run the lists, or print the plan."""
     if args.jobs < 1:
@@ -161,7 +203,13 @@ def run_lists(args: argparse.Namespace) -> int:
         run
         for path in args.lists
         for run in plan_runs(
-            read_benchmark(path), args.work_root, args.splits, args.seeds, args.cfg_options
+            read_benchmark(path),
+            args.work_root,
+            args.splits,
+            args.seeds,
+            args.cfg_options,
+            args.folds,
+            args.groups,
         )
     ]
     if args.only:
@@ -173,7 +221,7 @@ def run_lists(args: argparse.Namespace) -> int:
     stop_on_signals()
     outcomes = execute(runs, launch, args.jobs, devices, console)
     summary(outcomes, console)
-    code = report(runs, args)
+    code = report_folds(runs, args, console) if args.folds else report(runs, args)
     if any(outcome.words == 'stopped' for outcome in outcomes):
         console.print('Stopped. Run the same command again to continue.')
         return 130

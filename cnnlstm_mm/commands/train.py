@@ -2,6 +2,7 @@
 
 import argparse
 import os.path as osp
+import sys
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
 from cnnlstm_mm.cli import run_command
 from cnnlstm_mm.datasets.decoder_guard import name_dead_decoders
 from cnnlstm_mm.engine.console_hook import shown
+from cnnlstm_mm.engine.first_training import apply_first_training
 from cnnlstm_mm.engine.launch import (
     add_common_arguments,
     add_log_argument,
@@ -20,6 +22,7 @@ from cnnlstm_mm.engine.launch import (
     lock_work_dir,
 )
 from cnnlstm_mm.engine.schedule_hook import extend_schedule
+from cnnlstm_mm.resources import resource_root
 
 from . import extract, merge
 
@@ -108,7 +111,9 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
         else:
             cfg.optim_wrapper.type = 'CPUAmpOptimWrapper'
     if args.resume == 'auto':
-        cfg.resume, cfg.load_from = True, None
+        # What has not begun has nothing to resume, and starts from its weights.
+        if not cfg.get('load_from') or Path(cfg.work_dir, 'last_checkpoint').is_file():
+            cfg.resume, cfg.load_from = True, None
     elif args.resume is not None:
         cfg.resume, cfg.load_from = True, args.resume
     if args.allow_changed:
@@ -172,6 +177,8 @@ def train(args: argparse.Namespace) -> None:
     cfg = merge_args(load_config(args), args)
     modes = ['train'] if cfg.get('val_cfg') is None else ['train', 'val']
     with lock_work_dir(cfg):
+        script = resource_root() / 'tools' / 'train.py'
+        apply_first_training(cfg, [sys.executable, str(script)])
         runner = build_runner(cfg, modes, args.verbose)
         with name_dead_decoders(), shown(runner):
             runner.train()

@@ -3,6 +3,7 @@
 from .checked_rawframe_dataset import CheckedRawframeDataset
 from .checked_video_dataset import CheckedVideoDataset
 from .frame_window import FrameWindow
+from .gestures import DrawnGestureDataset
 from .path_decord_init import PathDecordInit
 from .pauses import AddPauses
 
@@ -10,6 +11,7 @@ __all__ = [
     'AddPauses',
     'CheckedRawframeDataset',
     'CheckedVideoDataset',
+    'DrawnGestureDataset',
     'FrameWindow',
     'PathDecordInit',
 ]

@@ -29,8 +29,7 @@ class StepGraph(nn.Module):
 
     def forward(self, frames: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """Map frames [N, 3, h, w] and the state to scores [N, classes] and the next state."""
-        features = self.model.features(frames[:, :, None])
-        scores, after = self.model(features, dict(zip(self.names, state)))
+        scores, after = self.model.step(frames[:, :, None], dict(zip(self.names, state)))
         return (scores[:, 0], *(after[name] for name in self.names))
 
 
@@ -79,6 +78,8 @@ def fold(backbone: TimeDistributed, frames: Tensor) -> None:
     """
     # A permutation of memory that exported graphs do not need.
     backbone.channels_last = False
+    if backbone.motion is not None:
+        frames = backbone.motion(frames.transpose(0, 1)[None])[0].transpose(0, 1)
     with torch.no_grad():
         folded, refusal = fold_copy(backbone.backbone, frames)
     if folded is not None:

@@ -155,7 +155,8 @@ class StreamingRecognizer(BaseStreamingRecognizer):
     def _layout(self, size: tuple[int, int]) -> Layout:
         if size not in self._layouts:
             features = self._features(torch.zeros(1, 3, 1, *size, device=self.device))
-            state = self.model.init_state(1, tuple(features.shape[3:]), torch.device('meta'))
+            meta = torch.device('meta')
+            state = self.model.init_state(1, tuple(features.shape[3:]), meta, size)
             self._layouts[size] = layout(state)
         return self._layouts[size]
 
@@ -168,11 +169,11 @@ class StreamingRecognizer(BaseStreamingRecognizer):
                 f'fix: state.to("{self.device}")'
             )
         if self._graphs is None:
-            return self.model(self._features(x), state)
+            return self.model.step(x, state)
         names = tuple(state)
 
         def step(x: Tensor, *tensors: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-            return self.model(self._features(x), dict(zip(names, tensors)))
+            return self.model.step(x, dict(zip(names, tensors)))
 
         return self._graphs(names, step, (x, *state.values()))
 

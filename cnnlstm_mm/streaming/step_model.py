@@ -11,7 +11,7 @@ from cnnlstm_mm.models.acceleration.folded_copy import FoldedCopy, has_bfloat16
 from cnnlstm_mm.models.backbones import TimeDistributed
 from cnnlstm_mm.models.backbones.time_distributed import Features
 from cnnlstm_mm.models.necks import RecurrentNeck
-from cnnlstm_mm.models.stepping import State
+from cnnlstm_mm.models.stepping import Size, State
 
 
 class StepModel(nn.Module):
@@ -55,7 +55,7 @@ class StepModel(nn.Module):
         self.train(False)
 
     def init_state(
-        self, batch: int, size: tuple[int, int], device: torch.device | None = None
+        self, batch: int, size: Size, device: torch.device | None = None, frame_size: Size = (1, 1)
     ) -> State:
         """Create the state of streams before their first frame.
 
@@ -63,23 +63,33 @@ class StepModel(nn.Module):
             batch: N, the number of streams.
             size: height and width of the backbone's feature.
             device: of the state.
+            frame_size: height and width of prepared frames, where the backbone has a state.
 
         Returns:
-            Zeros [N, ...]: the neck's as ``neck.*`` and the head's, if it has a state, as
-            ``head.*``.
+            Zeros [N, ...]: the neck's as ``neck.*``, and those of the backbone and the head, if
+            they have a state, as ``backbone.*`` and ``head.*``.
         """
         parts = dict(neck=self.neck.init_state(batch, size, torch.float32, device))
         if self.neck.every_step:
             parts['head'] = self.head.init_state(batch, torch.float32, device)
-        return {
-            f'{part}.{name}': tensor
-            for part, state in parts.items()
-            for name, tensor in state.items()
-        }
+        parts['backbone'] = self.backbone.init_state(batch, frame_size, torch.float32, device)
+        return _joined(parts)
 
     def features(self, frames: Tensor) -> Tensor:
         """Run the backbone on prepared frames, float32 [N, 3, T, H, W] to [N, C, T, h, w]."""
         return self.stage(self.backbone(frames))
+
+    def step(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
+        """Run backbone, neck and head on T prepared frames, float32 [N, 3, T, H, W].
+
+        Returns:
+            As :meth:`forward`.
+        """
+        features, backbone = self.backbone.forward_steps(
+            frames, _part(state, 'backbone'), state['neck.count']
+        )
+        scores, after = self(self.stage(features), state)
+        return scores, dict(after, **_joined(dict(backbone=backbone)))
 
     def stage(self, features: Features) -> Tensor:
         """Select the stage that the neck takes."""
@@ -111,9 +121,8 @@ class StepModel(nn.Module):
         if self.probabilities:
             scores = scores.softmax(dim=2)
         return scores, {
-            f'{part}.{name}': tensor.float() if tensor.is_floating_point() else tensor
-            for part, state in parts.items()
-            for name, tensor in state.items()
+            name: tensor.float() if tensor.is_floating_point() else tensor
+            for name, tensor in _joined(parts).items()
         }
 
     def _narrow(self, x: Tensor) -> AbstractContextManager:
@@ -121,6 +130,12 @@ class StepModel(nn.Module):
         if self.bf16 and hasattr(self.neck, 'conv_lstm'):
             return torch.autocast(x.device.type, torch.bfloat16)
         return nullcontext()
+
+
+def _joined(parts: dict[str, State]) -> State:
+    return {
+        f'{part}.{name}': tensor for part, state in parts.items() for name, tensor in state.items()
+    }
 
 
 def _part(state: State, part: str) -> dict[str, Tensor]:

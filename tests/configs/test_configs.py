@@ -6,11 +6,14 @@ import pytest
 import torch
 from helpers.recipes import BASE, CLASSES, CONFIGS, MODES, TRAINED, VIDEO_CONFIGS, load
 from helpers.support import ROOT
+from helpers.torchvision_stub import import_mmpretrain
 from mmengine.config import Config
 from mmengine.dataset import Compose
 
 from cnnlstm_mm.config import datasets_of, nested_dicts
 from cnnlstm_mm.engine.launch import check_files
+from cnnlstm_mm.mirrored_classes import flip_warning, resolve_flips
+from cnnlstm_mm.streaming import StreamingRecognizer
 from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
 
@@ -18,7 +21,10 @@ from mmaction.structures import ActionDataSample
 def shrink(model):
     """Make a model of 224x224 quick: few hidden channels, and frames of the
     side that is returned, which stride 32 and a 'valid' kernel allow."""
-    if model.get('neck'):
+    if model.get('neck') and model.neck.get('residual'):
+        assert model.cls_head.in_channels == model.neck.in_channels
+        model.neck.hidden_channels = 8
+    elif model.get('neck'):
         assert model.cls_head.in_channels == model.neck.hidden_channels
         model.cls_head.in_channels = model.neck.hidden_channels = 8
     if model.cls_head.type == 'FlattenHead':
@@ -47,7 +53,8 @@ def test_the_pipelines_of_a_recipe(path):
 @pytest.mark.parametrize('path', VIDEO_CONFIGS, ids=lambda path: path.stem)
 def test_classes_views_and_frames(path):
     cfg = load(path)
-    classes = CLASSES[path.stem.removesuffix('_features').rpartition('_')[2]]
+    data = path.stem.removesuffix('_features').removesuffix('_16').rpartition('_')[2]
+    classes = CLASSES[data]
     assert cfg.model.cls_head.num_classes == classes + ('none_class' in cfg)
     assert cfg.model.cls_head.average_clips == 'prob'
     for mode in MODES:
@@ -70,7 +77,11 @@ def test_config_trains_one_step(path):
     for node in nested_dicts(cfg.model):
         if 'num_segments' in node:
             node.num_segments = 2  # the frames below
+        if node.get('pretrained') is True:
+            node.pretrained = False
 
+    if 'mmpretrain' in cfg.pretty_text:
+        import_mmpretrain()
     model = MODELS.build(cfg.model).train()
     clips = torch.randint(0, 256, (2, 1, 3, 2, side, side), dtype=torch.uint8)
     samples = [ActionDataSample().set_gt_label(k) for k in (0, classes - 1)]
@@ -101,7 +112,7 @@ def test_config_says_how_to_get_what_is_missing(path):
     weights += [
         node.pretrained
         for node in nested_dicts(cfg.model)
-        if '://' not in (node.get('pretrained') or '://')
+        if isinstance(node.get('pretrained'), str) and '://' not in node.pretrained
     ]
     assert bool(weights) == cfg.get('weights_help', '').startswith('fix: ')
     assert bool(weights) == bool(cfg.get('weights_help'))
@@ -157,3 +168,29 @@ def test_the_schedule_of_kinetics():
 def test_no_config_flips_the_order_only_data():
     cfg = load(ROOT / 'configs/mobilenet_convlstm_quickstart.py')
     assert 'Flip' not in [t.type for t in cfg.train_dataloader.dataset.pipeline]
+
+
+@pytest.mark.parametrize('data', ['sthv2', 'jester', 'egogestar'])
+def test_flips_of_sides_change_the_label(data, tmp_path):
+    """Or there is none, where most classes have no mirror image among the others."""
+    path = next(path for path in CONFIGS if path.stem.partition('_lstm_')[2] == data)
+    cfg = load(path)
+    names = ['Pushing from left to right', 'Pushing from right to left', 'Nothing']
+    (tmp_path / 'label_map.txt').write_text('\n'.join(names))
+    cfg.data_root = cfg.train_dataloader.dataset.data_root = str(tmp_path)
+    resolve_flips(cfg)
+    flips = [t for t in cfg.train_dataloader.dataset.pipeline if t.type == 'Flip']
+    assert [flip.flip_label_map for flip in flips] == (
+        [] if data == 'egogestar' else [{0: 1, 1: 0}]
+    )
+    assert not flip_warning(cfg)
+
+
+@pytest.mark.parametrize('neck', ['lstm', 'convlstm', 'lightconvlstm', 'minconvlstm'])
+def test_recipes_of_order_stream(neck):
+    cfg = load(ROOT / f'configs/mobilenetv2_{neck}_sthv2.py')
+    shrink(cfg.model)
+    rec = StreamingRecognizer.from_model(MODELS.build(cfg.model), cfg)
+    scores, state = rec.step(torch.zeros(1, 3, 32, 32))
+    scores, state = rec.step(torch.ones(1, 3, 32, 32), state)
+    assert scores.shape == (1, 174) and state.steps.tolist() == [2]

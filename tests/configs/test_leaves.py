@@ -63,6 +63,8 @@ def test_leaf_is_backbone_neck_and_recipe(name):
     cfg = load(ROOT / f'configs/{name}.py').to_dict()
     assert cfg.pop('weights_help', None) == backbone.get('weights_help')
     assert cfg.pop('model') == model
+    first = re.sub(r'_\w+_residual', '_avgpool', name.replace('_egogestar', '_gestures'))
+    assert cfg.pop('starts_from', None) == (None if first == name else f'{first}.py')
     assert cfg == recipe
     channels = backbone['model']['cls_head']['in_channels']
     assert channels == backbone['model']['neck']['in_channels']

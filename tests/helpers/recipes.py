@@ -18,6 +18,8 @@ VIDEO_CONFIGS = [
     path for path in CONFIGS if 'embeddings' not in path.stem and path not in CAPTION_CONFIGS
 ]
 CLASSES = dict(ucf101=101, hmdb51=51, kinetics400=400, weizmann=10, mini10=10, quickstart=8)
+ORDER = dict(sthv2=174, jester=27, diving48=48, rwf2000=2)
+CLASSES.update(ORDER, gestures=10, egogestar=10)
 BACKBONES = ('mobilenet', 'mobilenetv2', 'mobilenetv2tsm', 'resnet50', 'efficientnetlite0')
 RECIPES = list(
     itertools.product(
@@ -26,13 +28,39 @@ RECIPES = list(
         ('ucf101', 'hmdb51', 'kinetics400', 'weizmann'),
     )
 )
-LEAVES = ['_'.join(recipe) for recipe in RECIPES]
+ORDER_RECIPES = list(
+    itertools.product(
+        ('mobilenetv2', 'efficientnetlite0'),
+        ('avgpool', 'lstm', 'convlstm', 'lightconvlstm', 'minconvlstm'),
+        [f'{data}{frames}' for data in ORDER for frames in ('', '_16')],
+    )
+)
+ORDER_RECIPES += itertools.product(
+    ('mobilenet',),
+    ('avgpool', 'lstm', 'convlstm', 'lightconvlstm', 'minconvlstm'),
+    ('gestures', 'egogestar'),
+)
+ORDER_RECIPES += itertools.product(
+    ('mobilenetv2',),
+    (
+        'avgpool',
+        *(
+            f'{neck}{kind}'
+            for neck in ('lstm', 'convlstm', 'lightconvlstm', 'minconvlstm')
+            for kind in ('', '_residual')
+        ),
+    ),
+    ('ucf101_mini10_16',),
+)
+LEAVES = ['_'.join(recipe) for recipe in RECIPES + ORDER_RECIPES]
 # Each backbone with each neck, each backbone frozen, and the configs outside the table.
 TRAINED = [
     path
     for path in VIDEO_CONFIGS
     if path.stem not in LEAVES
-    or path.stem.endswith('_hmdb51')
+    or path.stem.endswith(('_hmdb51', '_egogestar', '_ucf101_mini10_16'))
+    or path.stem in (f'{b}_minconvlstm_rwf2000' for b in ('mobilenetv2', 'efficientnetlite0'))
+    or path.stem == 'efficientnetlite0_avgpool_rwf2000'
     or path.stem in [f'{backbone}_lstm_weizmann' for backbone in BACKBONES]
 ]
 MODES = ('train', 'val', 'test')

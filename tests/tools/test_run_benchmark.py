@@ -20,11 +20,13 @@ from cnnlstm_mm.lab.benchmark import (
     Launch,
     commands,
     execute,
+    fold_table,
     plan_runs,
     read_benchmark,
     read_state,
 )
 from cnnlstm_mm.lab.benchmark import commands as commands_module
+from cnnlstm_mm.lab.benchmark.folds import Fold, group_of
 
 TOOL = 'tools/run_benchmark.py'
 CONFIG = 'configs/mobilenetv2_avgpool_quickstart.py'
@@ -267,3 +269,55 @@ def test_a_training_by_iterations(tmp_path):
     config.write_text(f"_base_ = ['{ROOT / CONFIG}']\ntrain_cfg = dict(_delete_=True)\n")
     with pytest.raises(ValueError, match='max_epochs or max_iters'):
         plan_runs(read_benchmark(tmp_path / 'mine.yml'), tmp_path)
+
+
+def test_folds_keep_groups_together_and_cover_the_list(stand_ins, tmp_path):
+    names = [f'{kind}/{kind}_{group:02d}.mp4' for kind in ('up', 'down') for group in range(1, 8)]
+    lines = [f'{name} {k // 7}' for k, name in enumerate(names)]
+    (tmp_path / 'train.txt').write_text('\n'.join([*lines[:7], '', *lines[7:]]) + '\n')
+    options = {
+        'train_dataloader.dataset.ann_file': str(tmp_path / 'train.txt'),
+        'train_dataloader.dataset.data_prefix.video': 'here',
+    }
+    runs = planned(tmp_path, cfg_options=options, seeds=[4], folds=3)
+    assert len({run.work_dir for run in runs}) == 3 == len({run.fingerprint for run in runs})
+    tested = []
+    for run in runs:
+        train = read_config(run.config, cfg_options=run.cfg_options).train_dataloader.dataset
+        test = read_config(run.config, cfg_options=run.cfg_options).test_dataloader.dataset
+        assert test.data_prefix.video == train.data_prefix.video == 'here'
+        held = Path(test.ann_file).read_text().split('\n')
+        kept = Path(train.ann_file).read_text().split('\n')
+        assert sorted(filter(None, held + kept)) == sorted(lines)
+        groups = [{line[-8:-6] for line in part if line} for part in (held, kept)]
+        assert not groups[0] & groups[1]
+        assert run.fold.clips == len([line for line in held if line]) in (4, 6)
+        tested += held
+    assert sorted(filter(None, tested)) == sorted(lines)
+    with pytest.raises(ValueError, match='from 2 to 7 folds for 7 groups.*got 8'):
+        planned(tmp_path, cfg_options=options, folds=8)
+
+
+def test_groups_of_names():
+    assert group_of('Archery/v_Archery_g08_c01.avi') == '08'
+    assert group_of('tick/tick_21.mp4') == '21'
+    assert group_of('videos/fall.mp4') == 'fall'
+    assert group_of('a/anna_walks_3.avi', '^[a-z]+') == 'anna'
+
+
+def test_folds_are_averaged_over_clips_and_seeds():
+    first, second = Fold(1, 30, {}), Fold(2, 10, {})
+    rows = fold_table(
+        [
+            ('one', 0, first, 0.5),
+            ('one', 0, second, 0.7),
+            ('one', 1, first, 0.9),
+            ('two', 0, first, 0.1),
+            ('one', 1, second, 0.3),
+        ]
+    )
+    assert [row['config'] for row in rows] == ['one', 'two']
+    assert rows[0]['clips'] == 40 and rows[0]['seeds'] == 2
+    assert rows[0]['top1'] == pytest.approx((22 / 40 + 30 / 40) / 2)
+    assert rows[0]['spread'] == pytest.approx(abs(22 - 30) / 40 / 2**0.5)
+    assert rows[1]['spread'] is None

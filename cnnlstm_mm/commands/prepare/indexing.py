@@ -1,6 +1,7 @@
 """Facts about videos, and the checked index of the lists that a preparation writes."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,31 @@ def video_facts(capture: Any) -> dict[str, Any]:
         codec=fourcc.to_bytes(4, 'little').decode('latin1').strip('\0'),
         rotation=int(capture.get(cv2.CAP_PROP_ORIENTATION_META)),
     )
+
+
+def probe_frames(folder: str) -> dict[str, Any]:
+    """Decode all frames of a folder of JPEG files, which are numbered from 1 without a gap.
+
+    Returns:
+        See :func:`cnnlstm_mm.commands.prepare.preparation.probe`.
+    """
+    import cv2
+
+    names = {p.stem: p for p in Path(folder).iterdir() if p.suffix.lower() in ('.jpg', '.jpeg')}
+    numbers = sorted(int(stem) for stem in names if stem.isdigit())
+    strange = sorted(stem for stem in names if not stem.isdigit())
+    gap = next((k for k, number in enumerate(numbers, start=1) if k != number), None)
+    result: dict[str, Any] = dict(state='ok', frames=len(numbers), promised=len(numbers))
+    if strange:
+        result.update(state='broken', reason=f'{names[strange[0]].name} is not numbered')
+    elif gap is not None or not numbers:
+        result.update(state='broken', reason=f'frame {gap or 1} of {len(names)} is missing')
+    else:
+        for path in (names[stem] for stem in sorted(names)):
+            if cv2.imread(str(path)) is None:
+                result.update(state='broken', reason=f'{path.name} cannot be decoded')
+                break
+    return result
 
 
 def second_look(path: str, frames: int, promised: int) -> tuple[int, int]:

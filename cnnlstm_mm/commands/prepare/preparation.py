@@ -17,7 +17,7 @@ from rich.progress import track
 
 from cnnlstm_mm.storage import OutputFolder, check_stamp, locked, write_text
 
-from .indexing import second_look, video_facts, write_list_index
+from .indexing import probe_frames, second_look, video_facts, write_list_index
 
 STATES = ('ok', 'short', 'broken', 'missing')
 SECONDS = 300  # that a video may take to decode
@@ -124,7 +124,7 @@ def read_lines(path: Path) -> list[str]:
 
 
 def probe(path: str) -> dict[str, Any]:
-    """Decode a whole video.
+    """Decode a whole video, or a folder of frames.
 
     Returns:
         dict: ``state``: 'ok', 'short' (fewer frames than the header says) or
@@ -134,6 +134,8 @@ def probe(path: str) -> dict[str, Any]:
     import cv2
 
     cv2.setNumThreads(1)
+    if os.path.isdir(path):
+        return probe_frames(path)
     try:
         with open(path, 'rb') as file:
             empty = not file.read(1)

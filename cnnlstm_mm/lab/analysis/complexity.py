@@ -67,7 +67,7 @@ def complexity(
         per_frame = dict(reason=str(error))
     else:
         frame = torch.zeros(1, channels, 1, *size)
-        per_frame = _flops(_OneStep(step), frame, dict(cls_head='head'))
+        per_frame = _flops(_OneStep(step, frame), frame, dict(cls_head='head'))
     flops = _flops(_Scores(model), torch.zeros(1, *clip, *size), {})
     parts = {
         name: dict(params[name], flops=flops['parts'][name])
@@ -88,6 +88,8 @@ def first_channels(model: nn.Module) -> int:
 
     They are those of a stored feature if the backbone has no weights.
     """
+    if getattr(model.backbone, 'motion', None) is not None:
+        return model.backbone.in_channels
     for module in model.backbone.modules():
         if isinstance(module, (nn.Conv2d, nn.Conv3d)):
             return module.in_channels
@@ -108,14 +110,15 @@ class _Scores(nn.Module):
 class _OneStep(nn.Module):
     """A stream's model from a frame to its scores."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: StepModel, frames: Tensor) -> None:
         super().__init__()
         self.model = model
+        with torch.no_grad():
+            size, frame_size = (tuple(x.shape[3:]) for x in (model.features(frames), frames))
+        self.state = model.init_state(1, size, frames.device, frame_size)
 
     def forward(self, frames: Tensor) -> Tensor:
-        features = self.model.features(frames)
-        state = self.model.init_state(1, tuple(features.shape[3:]), frames.device)
-        return self.model(features, state)[0]
+        return self.model.step(frames, self.state)[0]
 
 
 def _params(module: nn.Module | None) -> dict[str, int]:

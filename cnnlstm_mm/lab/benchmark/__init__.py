@@ -2,10 +2,12 @@
 
 from .commands import Launch, commands
 from .execution import Outcome, execute, stop_on_signals
+from .folds import GROUP, fold_table
 from .plan import BenchmarkList, Run, plan_runs, read_benchmark
 from .run_state import RunState, read_state
 
 __all__ = [
+    'GROUP',
     'BenchmarkList',
     'Launch',
     'Outcome',
@@ -13,6 +15,7 @@ __all__ = [
     'RunState',
     'commands',
     'execute',
+    'fold_table',
     'plan_runs',
     'read_benchmark',
     'read_state',

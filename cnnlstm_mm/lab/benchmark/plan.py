@@ -11,6 +11,8 @@ import yaml
 from cnnlstm_mm.config import read_config
 from cnnlstm_mm.resources import find_config
 
+from .folds import GROUP, Fold, make_folds
+
 KEYS = ('configs', 'splits', 'seeds', 'cfg_options')
 
 
@@ -37,6 +39,7 @@ class Run:
     length: int  # epochs, or iterations, of the training
     unit: str  # 'epoch' or 'iter', as in the names of its checkpoints
     fingerprint: str  # tells whether two runs ask for the same
+    fold: Fold | None = None  # of a cross-validation
 
     @property
     def units(self) -> str:
@@ -47,7 +50,8 @@ class Run:
     def name(self) -> str:
         """Short, for the progress display and the summary."""
         split = '' if self.split is None else f' split {self.split}'
-        return f'{self.config.stem}{split} seed {self.seed}'
+        fold = '' if self.fold is None else f' fold {self.fold.number}'
+        return f'{self.config.stem}{split}{fold} seed {self.seed}'
 
 
 def read_benchmark(path: Path) -> BenchmarkList:
@@ -106,6 +110,8 @@ def plan_runs(
     splits: Sequence[int] | None = None,
     seeds: Sequence[int] | None = None,
     cfg_options: dict[str, Any] | None = None,
+    folds: int = 0,
+    groups: str = GROUP,
 ) -> list[Run]:
     """List the runs: seeds outermost, so that each config soon has one.
 
@@ -115,6 +121,9 @@ def plan_runs(
         splits: Replace those of the list.
         seeds: Replace those of the list.
         cfg_options: Added to those of the list.
+        folds: Cross-validate on the training list in so many folds; 0 trains and tests as the
+            config says.
+        groups: Pattern of the groups that stay together, see :func:`group_of`.
 
     Raises:
         ValueError: If splits are asked of a config that has none, or a config does not say how
@@ -123,6 +132,7 @@ def plan_runs(
     chosen: list[int | None] = [*(splits or benchmark.splits)] or [None]
     options = {**benchmark.cfg_options, **(cfg_options or {})}
     texts, lengths = {}, {}
+    parts: dict[Any, Sequence[Fold | None]] = {}
     for config in benchmark.configs:
         if chosen != [None] and 'split' not in read_config(config):
             raise ValueError(
@@ -133,19 +143,33 @@ def plan_runs(
             cfg = read_config(config, split, options)
             texts[config, split] = cfg.pretty_text
             lengths[config, split] = training_length(cfg.train_cfg, config)
+            parts[config, split] = [None]
+            if folds:
+                out = root / benchmark.name / 'folds' / f'{config.stem}{_part(split)}'
+                parts[config, split] = make_folds(cfg, config, out, folds, groups)
     runs = []
     for seed in benchmark.seeds if seeds is None else seeds:
         for (config, split), text in texts.items():
-            part = '' if split is None else f'_split{split}'
-            runs.append(
-                Run(
-                    config,
-                    split,
-                    seed,
-                    root / benchmark.name / f'{config.stem}{part}_seed{seed}',
-                    options,
-                    *lengths[config, split],
-                    hashlib.sha256(f'{text}\nseed = {seed}'.encode()).hexdigest()[:16],
+            for fold in parts[config, split]:
+                name = f'{config.stem}{_part(split)}'
+                asked = f'{text}\nseed = {seed}'
+                if fold is not None:
+                    name += f'_fold{fold.number}of{folds}'
+                    asked += f'\nfold = {fold}'
+                runs.append(
+                    Run(
+                        config,
+                        split,
+                        seed,
+                        root / benchmark.name / f'{name}_seed{seed}',
+                        options | (fold.cfg_options if fold else {}),
+                        *lengths[config, split],
+                        hashlib.sha256(asked.encode()).hexdigest()[:16],
+                        fold,
+                    )
                 )
-            )
     return runs
+
+
+def _part(split: int | None) -> str:
+    return '' if split is None else f'_split{split}'

@@ -9,10 +9,12 @@ from torch import Tensor, nn
 
 from cnnlstm_mm.models.acceleration.folded_copy import FoldedCopy
 from cnnlstm_mm.models.acceleration.in_place_relu import keep_outputs
+from cnnlstm_mm.models.stepping import Size, State
 from cnnlstm_mm.options import check_bool
 from mmaction.registry import MODELS
 from mmaction.utils import ConfigType
 
+from .frame_difference import FrameDifference, widen_input
 from .timm_backbone import PREFIX, TimmBackbone
 from .torchvision_stand_in import INSTALL, without_torchvision
 
@@ -57,6 +59,9 @@ class TimeDistributed(BaseModule):
         init_from_seed: Draw the backbone's random weights from the run's seed alone, so that
             models with different necks start from the same backbone; otherwise from the stream of
             random numbers that the neck draws from as well.
+        motion: What the backbone sees: None, the frames; 'difference', that of each frame to the
+            one before; 'both', in channels, for which its first convolution is widened. See
+            :class:`FrameDifference`.
         init_cfg: Initialization of this wrapper, with keys that begin with ``backbone.``.
             Pretrained weights with bare keys belong into the ``init_cfg`` of ``backbone``.
 
@@ -74,6 +79,7 @@ class TimeDistributed(BaseModule):
         bf16: bool = False,
         drop_unused: bool = False,
         init_from_seed: bool = False,
+        motion: str | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
@@ -99,6 +105,9 @@ class TimeDistributed(BaseModule):
         convolutions = (m for m in self.backbone.modules() if isinstance(m, nn.Conv2d))
         first = next(convolutions, None)
         self.in_channels = None if first is None else first.in_channels
+        self.motion = None if motion is None else FrameDifference(motion)
+        if motion == 'both':
+            widen_input(self.backbone)
         if channels_last:
             self.backbone.to(memory_format=torch.channels_last)
         if frozen:
@@ -156,6 +165,43 @@ class TimeDistributed(BaseModule):
             ValueError: If ``x`` is not [N, C, T, H, W] with the channels of the backbone.
         """
         self._check(x)
+        return self._run(x if self.motion is None else self.motion(x))
+
+    def init_state(
+        self,
+        batch: int,
+        size: Size,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> State:
+        """State of streams that have not begun, for frames of ``size``.
+
+        Zeros: with ``motion`` the last ``frame``, [N, 3, H, W]; else none.
+        """
+        if self.motion is None:
+            return {}
+        shape = (batch, self.in_channels or 3, *size)
+        return dict(frame=torch.zeros(shape, dtype=dtype, device=device))
+
+    def forward_steps(self, x: Tensor, state: State, count: Tensor) -> tuple[Features, State]:
+        """Go on from a state.
+
+        Args:
+            x: The next T frames, [N, 3, T, H, W].
+            state: Of :meth:`init_state` or an earlier call.
+            count: Frames that each stream has seen, [N].
+
+        Returns:
+            What :meth:`forward` gives for them, and the state after the last.
+        """
+        if self.motion is None:
+            return self(x), {}
+        self._check(x)
+        begun = count.view(-1, 1, 1, 1, 1) > 0
+        before = torch.where(begun, state['frame'][:, :, None], x[:, :, :1])
+        return self._run(self.motion(x, before)), dict(frame=x[:, :, -1])
+
+    def _run(self, x: Tensor) -> Features:
         # [N, 3, T, H, W] -> [N*T, 3, H, W]
         if self.channels_last:
             frames = x.permute(0, 2, 3, 4, 1).flatten(0, 1).permute(0, 3, 1, 2)

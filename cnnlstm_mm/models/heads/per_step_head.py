@@ -36,6 +36,8 @@ class PerStepHead(BaseHead):
         dropout_ratio: Dropout before the dense layer, one mask per sample for all steps.
         init_std: Standard deviation of the initial weights.
         loss_cls: Config of the loss.
+        loss_steps: Only so many last steps of a clip have a loss, in proportion to their weights;
+            None: all have.
         **kwargs: Arguments of MMAction2's BaseHead, such as ``average_clips``,
             ``label_smooth_eps`` and ``topk``.
 
@@ -43,7 +45,7 @@ class PerStepHead(BaseHead):
         ValueError: For an option out of range.
 
     Source: the linear weights are those of Ng et al., "Beyond Short Snippets", CVPR 2015,
-    section 3.3.
+    section 3.3; a loss on the last steps alone is MiniROAD's, An et al., ICCV 2023.
     """
 
     def __init__(
@@ -57,10 +59,11 @@ class PerStepHead(BaseHead):
         dropout_ratio: float = 0.5,
         init_std: float = 0.01,
         loss_cls: ConfigType = dict(type='CrossEntropyLoss'),
+        loss_steps: int | None = None,
         **kwargs: Any,
     ) -> None:
         check_int(num_classes=num_classes, in_channels=in_channels)
-        check_int(optional=True, clip_len=clip_len)
+        check_int(optional=True, clip_len=clip_len, loss_steps=loss_steps)
         check_fraction(dropout_ratio=dropout_ratio)
         check_bool(step_labels=step_labels)
         check_number(0, init_std=init_std)
@@ -72,6 +75,7 @@ class PerStepHead(BaseHead):
             if value not in known:
                 raise ValueError(f'expected {name} in {known}, got {value!r}; fix: choose one')
         self.loss_weighting = loss_weighting
+        self.loss_steps = loss_steps
         self.clip_len = clip_len
         self.step_labels = step_labels
         self.average_steps = average_steps
@@ -177,6 +181,9 @@ class PerStepHead(BaseHead):
             places = [1] * steps
         elif self.loss_weighting == 'last':
             places = [int(place == length) for place in places]
+        if self.loss_steps is not None:
+            first = length - self.loss_steps
+            places = [w * (t % length >= first) for t, w in enumerate(places)]
         return [place / sum(places) for place in places]
 
     def _combined(self, scores: Tensor) -> Tensor:

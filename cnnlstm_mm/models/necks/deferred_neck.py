@@ -69,6 +69,8 @@ def feature_channels(backbone: nn.Module, in_index: int = -1) -> int | None:
     for module in modes:
         module.training = False
     planes = next((m.in_channels for m in modes if isinstance(m, (nn.Conv2d, nn.Conv3d))), 3)
+    if getattr(backbone, 'motion', None) is not None:
+        planes = backbone.in_channels
     segments = [n for m in modes if isinstance(n := getattr(m, 'num_segments', None), int)]
     try:
         for steps in segments[:1] or STEPS:

@@ -126,7 +126,31 @@ def test_starts_as_i3d_head():
 
 
 @pytest.mark.parametrize(
-    'option', [dict(loss_weighting='square'), dict(average_steps='last'), dict(clip_len=0)]
+    'weighting, clip_len, want',
+    [
+        ('uniform', None, [0, 0, 0, 0, 1 / 2, 1 / 2]),
+        ('linear', None, [0, 0, 0, 0, 5 / 11, 6 / 11]),
+        ('linear', 3, [0, 2 / 10, 3 / 10, 0, 2 / 10, 3 / 10]),
+        ('last', None, [0, 0, 0, 0, 0, 1]),
+    ],
+)
+def test_the_last_steps_alone_have_a_loss(weighting, clip_len, want):
+    head = build(loss_weighting=weighting, clip_len=clip_len, loss_steps=2)
+    assert head.loss_weights(T) == pytest.approx(want)
+    assert build(loss_weighting='linear', loss_steps=9).loss_weights(T)[0] == pytest.approx(1 / 21)
+    x = torch.randn(2, 4, T, 2, 3, requires_grad=True)
+    head.loss(x, samples(1, 2))['loss_cls'].backward()
+    assert [bool(step.any()) for step in x.grad.unbind(2)] == [weight > 0 for weight in want]
+
+
+@pytest.mark.parametrize(
+    'option',
+    [
+        dict(loss_weighting='square'),
+        dict(average_steps='last'),
+        dict(clip_len=0),
+        dict(loss_steps=0),
+    ],
 )
 def test_unknown_options_are_named(option):
     with pytest.raises(ValueError, match=next(iter(option))):

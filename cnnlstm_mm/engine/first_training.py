@@ -1,0 +1,60 @@
+"""A training that starts from the weights of another config's, in one command."""
+
+import os.path as osp
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.logging import print_log
+
+KEY = 'starts_from'
+FOLDER = 'starts_from'  # below the work directory
+FIX = f'fix: train {{}} first, and name its checkpoint with --cfg-options load_from=FILE {KEY}=None'
+
+
+def apply_first_training(cfg: Config, command: Sequence[str]) -> None:
+    """Train the config that ``cfg.starts_from`` names, and load its last checkpoint.
+
+    It is the first of two trainings: on drawn clips, or of the averaging head. Its path starts from
+    the config's folder, its work directory is ``WORK_DIR/starts_from``, where an interrupted one
+    goes on. Nothing happens where ``load_from`` names weights or the second training has begun.
+
+    Args:
+        cfg: Config of the second training, changed in place.
+        command: The command that trains, up to the config; it takes ``--work-dir``, ``--resume``
+            and ``--seed``.
+
+    Raises:
+        FileNotFoundError: If there is no such config.
+        ValueError: In a distributed run, in which the two are separate commands.
+        RuntimeError: If the first training fails.
+    """
+    first = cfg.get(KEY)
+    if not first or (cfg.get('load_from') and not cfg.get('resume')):
+        return
+    begun = Path(cfg.work_dir, 'last_checkpoint').is_file()
+    if cfg.get('resume') and (begun or cfg.get('load_from')):
+        return
+    path = Path(osp.dirname(str(cfg.filename or '')), first)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f'{KEY}: expected a config file, got {path}; fix: its path starts from the folder of '
+            'the config'
+        )
+    if cfg.get('launcher', 'none') != 'none':
+        raise ValueError(
+            f'{KEY}: expected one process, got --launcher {cfg.launcher}; {FIX.format(path)}'
+        )
+    folder = Path(cfg.work_dir, FOLDER)
+    seed = (cfg.get('randomness') or {}).get('seed')
+    line = [*command, str(path), '--resume', '--work-dir', str(folder)]
+    line += [] if seed is None else ['--seed', str(seed)]
+    print_log(f'{KEY}: training {path} in {folder} first', 'current')
+    if subprocess.run(line).returncode:
+        raise RuntimeError(
+            f'{KEY}: expected a finished training of {path}, got an error, see above; '
+            + FIX.format(path)
+        )
+    checkpoint = Path((folder / 'last_checkpoint').read_text().strip())
+    cfg.load_from, cfg.resume = str(folder / checkpoint.name), False

@@ -1,0 +1,3 @@
+_base_ = 'convlstm_reduced.py'
+
+neck_part = dict(neck=dict(gate_conv='depthwise'))

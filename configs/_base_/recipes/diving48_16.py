@@ -1,0 +1,9 @@
+_base_ = [
+    '../datasets/diving48.py',
+    '../datasets/video_16.py',
+    '../schedules/sgd_50e.py',
+    '../default_runtime.py',
+]
+
+train_dataloader = dict(dataset=_base_.pop('train_videos'))
+val_dataloader = test_dataloader = dict(dataset=_base_.pop('val_videos'))

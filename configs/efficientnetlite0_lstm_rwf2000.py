@@ -1,0 +1,6 @@
+_base_ = [
+    '_base_/backbones/efficientnetlite0.py',
+    '_base_/necks/lstm.py',
+    '_base_/recipes/rwf2000.py',
+]
+model = _base_.pop('neck_part') | _base_.pop('recipe_part')

@@ -1,0 +1,6 @@
+_base_ = [
+    '_base_/backbones/mobilenetv2.py',
+    '_base_/necks/avgpool.py',
+    '_base_/recipes/diving48.py',
+]
+model = _base_.pop('neck_part') | _base_.pop('recipe_part')

@@ -1,0 +1,6 @@
+_base_ = [
+    '_base_/backbones/mobilenetv2_frozen3.py',
+    '_base_/necks/lstm.py',
+    '_base_/recipes/ucf101_mini10_16.py',
+]
+model = _base_.pop('neck_part') | _base_.pop('recipe_part')
