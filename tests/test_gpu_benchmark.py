@@ -67,7 +67,14 @@ def test_rehearsal_ends_green(bench, tmp_path):
     results = {name: row['result'] for name, row in summary['steps'].items()}
     assert results['tests']['tests'] > results['tests']['skipped']
     peers = {row['peer'] for row in results['layer']['rows']}
-    assert {'ours', 'ours, gemm', 'ours, update', 'cat cell', 'hoisted cuDNN'} <= peers
+    assert {
+        'ours',
+        'ours, persistent',
+        'ours, gemm',
+        'ours, update',
+        'cat cell',
+        'hoisted cuDNN',
+    } <= peers
     assert all(row['forward'] > 0 and row['train'] > 0 for row in results['layer']['rows'])
     assert results['training']['accuracies'] and results['ddp']['accuracies']
     assert len(results['recognizers']['rows']) == 4 and len(results['streaming']['rows']) == 4

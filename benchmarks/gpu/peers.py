@@ -91,6 +91,7 @@ def build(case: Case, device: str, rehearse: bool) -> tuple[Tensor, list[Tensor]
         'ours': ours,
         'cat cell': cat_loop(cat_cell),
         'hoisted cuDNN': hoisted,
+        'ours, persistent': ours,
         'ours, gemm': ours,
         'ours, update': ours,
         'ours, plain': ours,

@@ -66,10 +66,11 @@ def test_a_graph_is_chosen_where_it_is_faster():
     assert choose(*kernels, key='another', can_replay=True) == ('update', False)
 
 
-@pytest.mark.parametrize('name', ['gemm', 'update', 'plain'])
+@pytest.mark.parametrize('name', ['gemm', 'persistent', 'update', 'plain'])
 def test_one_can_be_forced(name, monkeypatch):
     monkeypatch.setenv(VARIABLE, name)
-    rivals = Fake('gemm', 3), Fake('gemm', 2), Fake('update', 1), Fake('plain', 0)
+    others = Fake('persistent', 4), Fake('update', 1), Fake('plain', 0)
+    rivals = Fake('gemm', 3), Fake('gemm', 2), *others
     assert choose(*rivals) == (name, False)
     if name == 'gemm':
         rivals[0].seconds = 0
@@ -93,6 +94,25 @@ def test_what_fails_is_left_out_with_one_line(forced, monkeypatch, caplog):
     assert [r.message for r in caplog.records] == [
         'ConvLSTM runs without its gemm kernels: no C compiler'
     ]
+
+
+def test_persistent_ones_fall_back_on_a_launch_a_step(monkeypatch, caplog):
+    monkeypatch.setenv(VARIABLE, 'persistent')
+    error = RuntimeError('cooperative launch too large')
+    rivals = Fake('gemm', 2), Fake('persistent', 1, error=error), Fake('update', 0), Fake('plain')
+    assert choose(*rivals) == ('gemm', False)
+    assert 'without its persistent kernels: cooperative launch too large' in caplog.text
+
+
+def test_persistent_ones_are_measured_for_few_pixels(monkeypatch):
+    pytest.importorskip('cnnlstm_mm.layers.gpu.triton_kernels')
+    small, large = torch.zeros(2, 3, 7, 7), torch.zeros(3, 2, 32, 32)
+    # Not the first: that one runs where nothing may be measured.
+    assert [k.name for k in candidates(small, True)][-3:] == ['persistent', 'update', 'plain']
+    assert candidates(small, True)[0].name == 'gemm'
+    assert 'persistent' not in [k.name for k in candidates(large, False)]
+    monkeypatch.setenv(VARIABLE, 'persistent')
+    assert 'persistent' in [k.name for k in candidates(large, False)]
 
 
 def test_plain_ones_run_where_no_other_does_and_raise_their_errors():

@@ -25,6 +25,7 @@ TYPES = {
     torch.bfloat16: '*bf16',
     torch.float32: '*fp32',
     torch.float64: '*fp64',
+    torch.int32: '*i32',
 }
 ALL = dict(peephole=(1, 1), mask=True, hard=True)
 
@@ -33,11 +34,12 @@ class Recorder:
     """Stands for a kernel and keeps the arguments of its first launch."""
 
     def __init__(self, kernel):
-        self.kernel, self.launch = kernel, None
+        self.kernel, self.launch, self.launches = kernel, None, 0
 
     def __getitem__(self, grid):
         def launch(*args, **constants):
             self.launch = self.launch or (args, constants)
+            self.launches += 1
 
         return launch
 
@@ -47,7 +49,8 @@ class Recorder:
         from triton.compiler import ASTSource
 
         args, constants = self.launch
-        options = {k: constants.pop(k) for k in ('num_warps', 'num_stages')}
+        names = 'num_warps', 'num_stages', 'launch_cooperative_grid'
+        options = {k: constants.pop(k) for k in names if k in constants}
         signature, attributes = {}, {}
         names = self.kernel.arg_names
         fixed = self.kernel.params
@@ -129,3 +132,22 @@ def test_channels_that_fill_no_vector(recorders, hidden):
     launch(triton_kernels.TritonKernels(tile, tf32=True), torch.bfloat16, hidden=hidden)
     for recorder in recorders.values():
         recorder.compile()
+
+
+@pytest.mark.parametrize('reverse', [False, True])
+def test_a_launch_of_all_steps_waits_for_all_programs(recorders, reverse):
+    tile = triton_kernels.FORWARD_TILES[3]
+    kernels = triton_kernels.PersistentKernels(tile, tf32=True, programs=132)
+    launch(kernels, torch.bfloat16, reverse=reverse, **ALL)
+    for recorder in recorders.values():
+        compiled = recorder.compile()
+        ptx = compiled.asm['ptx']
+        assert recorder.launches == 1
+        assert compiled.metadata.launch_cooperative_grid and compiled.metadata.shared <= SHARED
+        assert 'cp.async.cg' in ptx
+        # All threads have stored; one releases, one acquires until all have; the others follow.
+        before, waits = ptx.split('.global.gpu.release.add')
+        polled, entered = waits.split('.global.gpu.acquire')
+        assert 'bar.sync' in before[before.rindex('st.global') :]
+        assert 'ld.global' not in polled and 'cp.async' not in polled
+        assert 'bar.sync' in entered

@@ -26,7 +26,7 @@ gpus = [
 ]
 KERNELS = [
     pytest.param(name, device, id=f'{name}-{device}', marks=marks)
-    for name in ('plain', 'update', 'gemm')
+    for name in ('plain', 'update', 'gemm', 'persistent')
     for device, marks in (('cpu', [] if name == 'plain' else interpreted), ('cuda', gpus))
 ]
 OPTIONS = [
@@ -81,9 +81,13 @@ def build(name):
     """The kernels of this name, with a tile of which no size here is a multiple."""
     if name == 'plain':
         return PlainKernels()
-    from cnnlstm_mm.layers.gpu.triton_kernels import Tile, TritonKernels
+    from cnnlstm_mm.layers.gpu.triton_kernels import PersistentKernels, Tile, TritonKernels
 
-    return TritonKernels(Tile(64, 16, 128, 4, 2) if name == 'gemm' else None, tf32=False)
+    tile = None if name == 'update' else Tile(64, 16, 128, 4, 2)
+    if name == 'persistent':
+        # The interpreter runs one program after the other, so that none can wait for the next.
+        return PersistentKernels(tile, False, 1 if INTERPRETED else 64)
+    return TritonKernels(tile, tf32=False)
 
 
 def problem(
@@ -169,6 +173,15 @@ def compare(kernels, inputs, options, tolerance):
 @pytest.mark.parametrize(('name', 'device'), KERNELS)
 def test_every_option_equals_the_plain_loop(name, device, options):
     compare(build(name), *problem(device, torch.float64, **options), 1e-12)
+
+
+@interpreted
+def test_programs_of_one_launch_share_its_tiles():
+    """In a single step, after which nobody waits."""
+    kernels = build('persistent')
+    kernels.programs = 3
+    given = dict(frames=1, h0=False, size=(7, 5), hidden=19, batch=2)
+    compare(kernels, *problem('cpu', torch.float64, **given), 1e-12)
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,10 @@ loop.py            the loop, forward and backward
 steps.py           the tensors of a loop, and the interface of its kernels
 layout.py          channels-last tensors and weights
 plain_kernels.py   the kernels in PyTorch's operations
-triton_kernels.py  the kernels in Triton: 'update' and 'gemm'
-triton_steps.py    ... a step and its gradient
+triton_kernels.py  the kernels in Triton: 'update', 'gemm' and 'persistent'
+triton_forward.py  ... a step, or all of them
+triton_backward.py ... the gradient of a step, or of all of them
+triton_barrier.py  ... a barrier between the steps of one launch
 triton_gemm.py     ... a convolution as implicit GEMM
 triton_cell.py     ... the cell's arithmetic
 kernel_choice.py   the fastest kernels for a shape

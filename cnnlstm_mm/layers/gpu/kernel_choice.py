@@ -1,7 +1,7 @@
 """The kernels of the GPU's time loop for a shape, chosen by a measurement at first use.
 
-CNNLSTM_MM_KERNELS=plain|update|gemm forces one. Kernels that cannot run are left
-out, with one log line.
+CNNLSTM_MM_KERNELS=plain|update|gemm|persistent forces one. Kernels that cannot run
+are left out, with one log line.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from .plain_kernels import PlainKernels
 from .steps import Kernels
 
 VARIABLE = 'CNNLSTM_MM_KERNELS'
-NAMES = ('gemm', 'update', 'plain')
+NAMES = ('persistent', 'gemm', 'update', 'plain')  # each falls back on the next
+PERSISTENT = 2048  # pixels of a step; with more, launches cost nothing beside the work
 REPEATS = 3
 
 Result = TypeVar('Result')
@@ -61,7 +62,7 @@ def candidates(c0: torch.Tensor, forward: bool) -> list[Kernels]:
     """
     found: list[Kernels] = []
     try:
-        from .triton_kernels import TritonKernels, tiles_for
+        from .triton_kernels import PersistentKernels, TritonKernels, tiles_for
     except Exception as error:  # missing, or of another version
         _leave_out('Triton', error)
     else:
@@ -70,7 +71,10 @@ def candidates(c0: torch.Tensor, forward: bool) -> list[Kernels]:
         )
         tf32 = uses_tf32()
         tiles = tiles_for(tuple(c0.shape), programs, forward)
-        found = [TritonKernels(tile, tf32) for tile in [*tiles, None]]
+        found = [TritonKernels(tile, tf32) for tile in tiles]
+        if forced() == 'persistent' or c0.numel() // max(c0.shape[1], 1) <= PERSISTENT:
+            found.append(PersistentKernels(tiles[0], tf32, programs))
+        found.append(TritonKernels(None, tf32))
     return [*found, PlainKernels()]
 
 
@@ -93,8 +97,10 @@ def run_fastest(
     choice = _chosen.get((key, name))
     if choice is None:
         rivals = found()
-        while name and rivals[0].name != name and len(rivals) > 1:
-            rivals.pop(0)
+        if name:
+            fallbacks = NAMES[NAMES.index(name) :]
+            rivals = [k for k in rivals if k.name in fallbacks]
+            rivals.sort(key=lambda k: fallbacks.index(k.name))
         clock = _seconds if _can_measure() else _once
         choice = _choose(rivals, run, can_replay, bool(name), clock)
         if not _is_capturing():

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..convolution import weight_gradient
 from ..geometry import geometry
 from ..recurrence import Options
-from .layout import convolution, empty, first, last, pack
+from .layout import empty, first, last, pack
 from .steps import Backward, Forward, Kernels, Step, steps_of
 
 
@@ -89,12 +89,8 @@ def run_forward(
         mask,
         hard,
     )
-    convolve = convolution(run.weight, run.kernel)
+    kernels.forward_all(run, steps)
     for step in steps:
-        product = None
-        if not kernels.gemm and (step.number or not run.zero):
-            product = convolve(state[step.number % 2, : step.count])
-        kernels.forward(run, step, product)
         if step.after < step.count:
             end = slice(step.after, step.count)
             last_h[end] = sequence[end, step.frame]
@@ -139,16 +135,7 @@ def run_backward(
         mask,
         hard,
     )
-    convolve = convolution(run.weight, run.kernel, transposed=True)
-    following = None
-    for step in [*reversed(steps), Step(-1, 0, 0, 0, steps[0].count)]:
-        if step.number < 0 and h0 is None:
-            break
-        product = None
-        if not kernels.gemm and following:
-            product = convolve(run.dense[: following.count])
-        kernels.backward(run, step, following, product)
-        following = step
+    kernels.backward_all(run, steps)
     h_before = _hidden_before(last(sequence), steps, None if h0 is None else last(h0))
     if mask is not None:
         h_before *= mask[:, None]

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from ..reference_loop import gate_activation
-from .steps import Backward, Forward, Step
+from .steps import Backward, Forward, Kernels, Step
 
 
-class PlainKernels:
-    """``steps.Kernels`` in the dtype of the cell states."""
+class PlainKernels(Kernels):
+    """All in the dtype of the cell states."""
 
     name = 'plain'
     gemm = False

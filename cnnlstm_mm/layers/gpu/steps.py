@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from torch import Tensor
 
 from ..reference_loop import schedule
+from .layout import convolution
 
 
 class Step(NamedTuple):
@@ -83,11 +84,11 @@ class Backward(NamedTuple):
     hard: float
 
 
-class Kernels(Protocol):
-    """The computation of a step.
+class Kernels:
+    """The computation of the steps.
 
     Attributes:
-        name: 'gemm', 'update' or 'plain'.
+        name: 'persistent', 'gemm', 'update' or 'plain'.
         gemm: whether the recurrent convolution is part of it; else its result is the argument
             ``product`` [n, H, W, 4 F], and [n, H, W, F] in the backward direction. None stands for
             zeros.
@@ -98,12 +99,37 @@ class Kernels(Protocol):
 
     def forward(self, run: Forward, step: Step, product: Tensor | None) -> None:
         """h, c and the activations of a step."""
+        raise NotImplementedError
 
-    def backward(self, run: Backward, step: Step, following: Step | None, product: Tensor | None):
+    def backward(
+        self, run: Backward, step: Step, following: Step | None, product: Tensor | None
+    ) -> None:
         """``run.dz`` of a step and ``run.dc`` before it, from those of the step ``following``.
 
         With ``step.count`` 0, only ``run.dh0``.
         """
+        raise NotImplementedError
+
+    def forward_all(self, run: Forward, steps: list[Step]) -> None:
+        """``forward`` of all steps."""
+        convolve = convolution(run.weight, run.kernel)
+        for step in steps:
+            product = None
+            if not self.gemm and (step.number or not run.zero):
+                product = convolve(run.state[step.number % 2, : step.count])
+            self.forward(run, step, product)
+
+    def backward_all(self, run: Backward, steps: list[Step]) -> None:
+        """``backward`` of all steps, and of what comes before the first if h0 needs a gradient."""
+        convolve = convolution(run.weight, run.kernel, transposed=True)
+        following = None
+        end = [] if run.dh0 is None else [Step(-1, 0, 0, 0, steps[0].count)]
+        for step in [*reversed(steps), *end]:
+            product = None
+            if not self.gemm and following:
+                product = convolve(run.dense[: following.count])
+            self.backward(run, step, following, product)
+            following = step
 
 
 def steps_of(frames: int, reverse: bool, batch_sizes: list[int] | None, batch: int) -> list[Step]:

@@ -1,4 +1,4 @@
-"""The kernels of the GPU's time loop in Triton: 'update' and 'gemm'.
+"""The kernels of the GPU's time loop in Triton: 'update', 'gemm' and 'persistent'.
 
 With TRITON_INTERPRET=1 they run on the CPU, slowly, for tests.
 """
@@ -14,8 +14,9 @@ import triton.language as tl
 from torch import Tensor
 
 from .layout import offsets
-from .steps import Backward, Forward, Step
-from .triton_steps import backward_step, forward_step
+from .steps import Backward, Forward, Kernels, Step
+from .triton_backward import backward_step
+from .triton_forward import forward_step
 
 
 class Tile(NamedTuple):
@@ -74,13 +75,15 @@ def tiles_for(shape: tuple[int, ...], processors: int, forward: bool) -> list[Ti
     return fit or [min(tiles, key=lambda t: abs(programs(t) - processors))]
 
 
-class TritonKernels:
-    """``steps.Kernels``.
+class TritonKernels(Kernels):
+    """A launch a step, besides cuDNN's product where ``tile`` is None.
 
     Args:
         tile: of the implicit GEMM; None leaves the product to cuDNN.
         tf32: whether float32 products may have TF32's 10 bits.
     """
+
+    programs = 0  # a launch that runs all steps has so many at most
 
     def __init__(self, tile: Tile | None, tf32: bool) -> None:
         self.gemm = tile is not None
@@ -88,10 +91,18 @@ class TritonKernels:
         self.tile = tile or UPDATE_TILE
         self.precision = 'tf32' if tf32 else 'ieee'
 
-    def forward(self, run: Forward, step: Step, product: Tensor | None) -> None:
-        """See ``Kernels``."""
+    def forward(
+        self,
+        run: Forward,
+        step: Step,
+        product: Tensor | None,
+        rounds: int = 0,
+        reverse: bool = False,
+    ) -> None:
+        """See ``Kernels``; ``rounds`` steps in one launch unless it is 0."""
         state, keep = run.state, run.gates is not None
         source, target = state[step.number % 2], state[(step.number + 1) % 2]
+        depth = state.shape[-1]
         self._launch(
             forward_step,
             run,
@@ -109,17 +120,28 @@ class TritonKernels:
                 step.frame,
                 step.number if keep else 0,
                 step.number + 1 if keep else 0,
+                0 if run.zero and not step.number else self._trips(run, depth),
+                rounds,
+                self._trips(run, depth),
+                state[0].numel(),
             ),
-            0 if run.zero and not step.number else state.shape[-1],
             run.sequence.shape[1],
             offsets(run.kernel),
+            LOOP=rounds > 0,
+            REVERSE=reverse,
             KEEP=keep,
         )
 
     def backward(
-        self, run: Backward, step: Step, following: Step | None, product: Tensor | None
+        self,
+        run: Backward,
+        step: Step,
+        following: Step | None,
+        product: Tensor | None,
+        rounds: int = 0,
+        reverse: bool = False,
     ) -> None:
-        """See ``Kernels``."""
+        """See ``Kernels``; ``rounds`` steps in one launch unless it is 0."""
         follow = following.count if following else 0
         self._launch(
             backward_step,
@@ -143,14 +165,24 @@ class TritonKernels:
                 step.frame,
                 following.frame if following else 0,
                 max(step.number, 0),
+                self._trips(run, run.dz.shape[-1]) if following or rounds else 0,
+                rounds,
             ),
-            run.dz.shape[-1] if following else 0,
             run.dz.shape[1],
             offsets(run.kernel, transposed=True),
+            LOOP=rounds > 0,
+            REVERSE=reverse,
             D_SEQUENCE=run.d_sequence is not None,
             DH=run.dh is not None,
             DH0=run.dh0 is not None,
         )
+
+    def _block(self, run: Forward | Backward) -> int:
+        """Values that a trip of the product's loop sums over."""
+        return max(2 * self.tile.depth // run.weight.element_size(), 16)
+
+    def _trips(self, run: Forward | Backward, depth: int) -> int:
+        return run.kernel[0] * run.kernel[1] * triton.cdiv(depth, self._block(run))
 
     def _launch(
         self,
@@ -158,23 +190,29 @@ class TritonKernels:
         run: Forward | Backward,
         tensors: tuple[Tensor, ...],
         scalars: tuple[int, ...],
-        depth: int,
         frames: int,
         corner: tuple[int, int],
+        LOOP: bool,
         **constants: bool,
     ) -> None:
         if not scalars[0]:
             return
         _, slots, height, width, channels = run.cells.shape
-        peephole, taps = run.peephole, run.kernel[0] * run.kernel[1]
-        block = max(2 * self.tile.depth // run.weight.element_size(), 16)
-        rows, tile = scalars[0], self.tile
-        kernel[triton.cdiv(rows, tile.pixels), triton.cdiv(channels, tile.channels)](
+        peephole, tile = run.peephole, self.tile
+        grid: tuple[int, ...] = (
+            triton.cdiv(scalars[0], tile.pixels),
+            triton.cdiv(channels, tile.channels),
+        )
+        barrier = run.cells
+        if LOOP:
+            grid = (min(grid[0] * grid[1], self.programs),)
+            barrier = run.cells.new_zeros(1, dtype=torch.int32)
+        kernel[grid](
             *tensors,
             run.cells if peephole is None else peephole,
             run.cells if run.mask is None else run.mask,
             *scalars,
-            taps * triton.cdiv(depth, block),
+            barrier,
             frames,
             slots,
             height,
@@ -182,24 +220,65 @@ class TritonKernels:
             channels,
             0 if peephole is None or peephole[0].numel() == channels else channels,
             0 if peephole is None else peephole[0].numel(),
+            LOOP=LOOP,
             GEMM=self.gemm,
             PEEPHOLE=peephole is not None,
             MASK=run.mask is not None,
             HARD=run.hard,
-            TAPS=taps,
+            TAPS=run.kernel[0] * run.kernel[1],
             KERNEL_WIDTH=run.kernel[1],
             TOP=corner[0],
             LEFT=corner[1],
-            BLOCK_M=self.tile.pixels,
-            BLOCK_C=self.tile.channels,
-            BLOCK_K=block,
+            BLOCK_M=tile.pixels,
+            BLOCK_C=tile.channels,
+            BLOCK_K=self._block(run),
             WIDEN=_INTERPRETED and run.weight.dtype == torch.bfloat16,
             WIDE=tl.float64 if run.cells.dtype == torch.float64 else tl.float32,
             PRECISION=self.precision,
-            num_warps=self.tile.warps,
-            num_stages=self.tile.stages,
+            num_warps=tile.warps,
+            num_stages=tile.stages,
+            **dict(launch_cooperative_grid=True) if LOOP else {},
             **constants,
         )
+
+
+class PersistentKernels(TritonKernels):
+    """One launch for all steps, with a barrier of the whole grid between them.
+
+    A cooperative launch, so that the driver refuses a grid whose programs do not fit onto the GPU
+    at the same time. h goes between programs through the L2 cache, where the weight stays, too.
+    Samples of different length take a launch a step. Not yet run on a GPU.
+
+    Args:
+        tile: of the implicit GEMM.
+        tf32: whether float32 products may have TF32's 10 bits.
+        programs: multiprocessors of the GPU; each gets one program, which goes through several
+            tiles where there are more.
+    """
+
+    def __init__(self, tile: Tile, tf32: bool, programs: int) -> None:
+        super().__init__(tile, tf32)
+        self.name, self.programs = 'persistent', programs
+
+    def forward_all(self, run: Forward, steps: list[Step]) -> None:
+        """See ``Kernels``."""
+        if _differ(steps):
+            super().forward_all(run, steps)
+        else:
+            self.forward(run, steps[0], None, len(steps), steps[0].frame > 0)
+
+    def backward_all(self, run: Backward, steps: list[Step]) -> None:
+        """See ``Kernels``."""
+        if _differ(steps):
+            super().backward_all(run, steps)
+        else:
+            rounds = len(steps) + (run.dh0 is not None)
+            self.backward(run, steps[-1], None, None, rounds, steps[0].frame > 0)
+
+
+def _differ(steps: list[Step]) -> bool:
+    """Whether samples have different numbers of steps."""
+    return any(step.count != steps[0].count for step in steps)
 
 
 def _pixels(cells: Tensor) -> int:
