@@ -6,7 +6,6 @@ import pytest
 import torch
 from helpers.recipes import BASE, CLASSES, CONFIGS, MODES, TRAINED, VIDEO_CONFIGS, load
 from helpers.support import ROOT
-from helpers.torchvision_stub import import_mmpretrain
 from mmengine.config import Config
 from mmengine.dataset import Compose
 
@@ -80,8 +79,6 @@ def test_config_trains_one_step(path):
         if node.get('pretrained') is True:
             node.pretrained = False
 
-    if 'mmpretrain' in cfg.pretty_text:
-        import_mmpretrain()
     model = MODELS.build(cfg.model).train()
     clips = torch.randint(0, 256, (2, 1, 3, 2, side, side), dtype=torch.uint8)
     samples = [ActionDataSample().set_gt_label(k) for k in (0, classes - 1)]
