@@ -209,8 +209,8 @@ class VideoSource:
                 self._begin_session()
             if not self.live:
                 stamp = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1e3
-                # A later frame without a later time stamp has none.
-                seconds = stamp if stamp > seconds or not index else seconds + 1 / self.fps
+                # A later frame without a later time stamp has none; a cut file begins below 0.
+                seconds = stamp if stamp > seconds else seconds + (index > 0) / self.fps
             if index % self.every == 0:
                 ok, image = self._capture.retrieve()
                 if ok:

@@ -43,6 +43,30 @@ def test_a_file_gives_all_its_frames(video, every):
     assert source.dropped == 0 and source.reconnects == 0
 
 
+@pytest.mark.parametrize(
+    'stamps, times',
+    [
+        ([-0.4, -0.3, 0.05, 0.25, 0.1], [0, 0.1, 0.2, 0.25, 0.35]),
+        ([float('nan'), 0.0, 0.05, 0.0, 0.5], [0, 0.1, 0.2, 0.3, 0.5]),
+    ],
+)
+def test_times_begin_at_0_and_rise(video, monkeypatch, stamps, times):
+    """A file that lost its beginning has frames before 0."""
+
+    class Broken(cv2.VideoCapture):
+        def get(self, key):
+            if key != cv2.CAP_PROP_POS_MSEC:
+                return super().get(key)
+            at = int(super().get(cv2.CAP_PROP_POS_FRAMES)) - 1
+            return 1e3 * stamps[at] if at < len(stamps) else 0.0
+
+    monkeypatch.setattr(cv2, 'VideoCapture', Broken)
+    with VideoSource(video) as source:
+        got = [frame.time for frame in source]
+    assert got[: len(times)] == pytest.approx(times)
+    assert all(one < two for one, two in zip(got, got[1:]))
+
+
 def test_a_live_source_drops_frames_and_is_opened_again(camera):
     server = camera(frames=40)
     seen = []
