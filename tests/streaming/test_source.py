@@ -75,7 +75,7 @@ def test_times_begin_at_0_and_rise(video, monkeypatch, stamps, times):
     with VideoSource(video) as source:
         got = [frame.time for frame in source]
     assert got[: len(times)] == pytest.approx(times)
-    assert all(one < two for one, two in zip(got, got[1:]))
+    assert got == sorted(set(got))
 
 
 def test_a_live_source_drops_frames_and_is_opened_again(camera):
