@@ -22,3 +22,8 @@ def natural_key(name: str) -> list[tuple[int, str]]:
 def join_words(words: Iterable[str]) -> str:
     """A sentence of words; no blank before 's and between Chinese or Japanese characters."""
     return re.sub(f"(?<=[{CJK}]) (?=[{CJK}])| (?='s( |$))", '', ' '.join(words))
+
+
+def text_of(lines: Iterable[str]) -> str:
+    """Join lines, each with its end."""
+    return ''.join(f'{line}\n' for line in lines)

@@ -13,7 +13,7 @@ from helpers.support import free_port
 from helpers.video_files import PIPELINE
 from torch.utils.data import DataLoader
 
-from cnnlstm_mm.commands.prepare import indexing, preparation
+from cnnlstm_mm.commands.prepare import indexing, probing
 from cnnlstm_mm.datasets import CheckedVideoDataset, clip_index
 from cnnlstm_mm.storage import OutputFolder
 
@@ -33,7 +33,7 @@ def data(quickstart_data, tmp_path):
     for name, rows in lists.items():
         (tmp_path / name).write_text(''.join(f'{path} {label}\n' for path, label in rows))
     names = {path: tmp_path / 'videos' / path for rows in lists.values() for path, _ in rows}
-    probed = {path: preparation.probe(str(file)) for path, file in names.items()}
+    probed = {path: probing.probe(str(file)) for path, file in names.items()}
     indexing.write_list_index(OutputFolder(tmp_path), 'videos', lists, probed)
     return tmp_path
 
@@ -174,7 +174,7 @@ def test_the_bytes_depend_on_lists_and_facts_alone(data):
         for path in data.glob('toy_*.txt')
     }
     names = sorted({clip for rows in lists.values() for clip, _ in rows}, reverse=True)
-    probed = {name: preparation.probe(str(data / 'videos' / name)) for name in names}
+    probed = {name: probing.probe(str(data / 'videos' / name)) for name in names}
     indexing.write_list_index(OutputFolder(data), 'videos', lists, probed)
     assert (data / 'clips.sqlite').read_bytes() == before
 
@@ -184,5 +184,5 @@ def test_edit_lists_hide_no_clip(tmp_path):
     from helpers.video_files import make_video, shown_frames
 
     path = make_video('cut.mp4', tmp_path)
-    found = preparation.probe(str(path))
+    found = probing.probe(str(path))
     assert (found['state'], found['frames']) == ('ok', len(shown_frames(path)))

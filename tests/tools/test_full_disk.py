@@ -13,7 +13,7 @@ from helpers.tree import snapshot
 from safetensors.torch import save_file
 from test_report import write_run
 
-from cnnlstm_mm.commands.prepare import preparation, quickstart
+from cnnlstm_mm.commands.prepare import probing, quickstart
 from cnnlstm_mm.engine.checkpoint_files import save_checkpoint
 from cnnlstm_mm.storage import atomic_path
 
@@ -65,7 +65,7 @@ def test_quickstart(disk):
 
     videos = list((disk / 'out').rglob('*.avi'))
     assert videos and not [path for path in videos if path.name.startswith('.')]
-    assert all(preparation.probe(str(path))['frames'] == 8 for path in videos)
+    assert all(probing.probe(str(path))['frames'] == 8 for path in videos)
     assert len(quickstart.CLASSES) * 24 > len(videos)
 
 

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from helpers.support import load_tool, run_python, run_tool
 
+from cnnlstm_mm.commands.prepare.scenes import STEPS
+
 TOOL = 'tools/data/make_quickstart.py'
 qs = load_tool(TOOL)
 SETTINGS = qs.Settings(train_per_class=24, val_per_class=12, size=64)
@@ -190,7 +192,7 @@ def test_motion_tells_the_class(videos):
             now, then = moving[start + 1 : start + 8], moving[start : start + 7]
             overlap = {
                 d: (np.roll(then, np.multiply(step, yx), (1, 2)) * now).sum()
-                for d, yx in qs.STEPS.items()
+                for d, yx in STEPS.items()
             }
             halves.append(max(overlap, key=overlap.get))
         hits.append('Then'.join(halves) == qs.CLASSES[label])

@@ -14,7 +14,7 @@ import pytest
 from helpers.support import ROOT, run_tool
 from helpers.tree import snapshot
 
-from cnnlstm_mm.commands.prepare import preparation
+from cnnlstm_mm.commands.prepare import preparation, probing
 from cnnlstm_mm.storage import OutputFolder
 from cnnlstm_mm.video_files import find_videos
 
@@ -211,7 +211,7 @@ def test_a_decoder_that_dies_is_a_broken_video(clips, tmp_path, monkeypatch):
     deadly = tmp_path / 'deadly.avi'
     shutil.copy(clips[0], deadly)
     videos = {'a': clips[1], 'deadly': deadly, 'b': clips[2], 'c': clips[3]}
-    probed = preparation.probe_all(videos, tmp_path / 'log.jsonl', 2)
+    probed = probing.probe_all(videos, tmp_path / 'log.jsonl', 2)
     assert probed['deadly']['state'] == 'broken'
     assert 'crashed' in probed['deadly']['reason']
     assert all(probed[name]['state'] == 'ok' for name in 'abc')
@@ -483,7 +483,7 @@ def test_a_probe_that_hangs_is_a_broken_video(clips, tmp_path):
     pipe = tmp_path / 'hangs.avi'
     os.mkfifo(pipe)
     videos = {'a': clips[0], 'hangs': pipe, 'b': clips[1], 'c': clips[2], 'd': clips[3]}
-    probed = preparation.probe_all(videos, tmp_path / 'log.jsonl', 1, seconds=10)
+    probed = probing.probe_all(videos, tmp_path / 'log.jsonl', 1, seconds=10)
     assert 'did not end within 10 s' in probed['hangs']['reason']
     assert all(probed[name]['state'] == 'ok' for name in 'abcd')
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cnnlstm_mm.text import truncate_list
+from cnnlstm_mm.text import text_of, truncate_list
 from cnnlstm_mm.video_files import find_videos
 
 from .archives import add_max_size, unpack
@@ -17,13 +17,12 @@ from .preparation import (
     add_workers,
     link_videos,
     prepared_splits,
-    probe_all,
     read_lines,
     summarize,
-    text_of,
     write_lists,
     write_report,
 )
+from .probing import probe_all
 
 
 class Annotations(NamedTuple):

@@ -30,8 +30,9 @@ from rich.progress import track
 from cnnlstm_mm.captions.vocabulary import Vocabulary
 from cnnlstm_mm.cli import run_command
 from cnnlstm_mm.storage import OutputFolder, differing_settings, locked
+from cnnlstm_mm.text import text_of
 
-from .preparation import check_workers, text_of
+from .preparation import check_workers
 from .quickstart import offsets, texture, write_video
 
 COLOURS = dict(  # BGR

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from cnnlstm_mm.captions.vocabulary import Vocabulary
 from cnnlstm_mm.options import check_int
 from cnnlstm_mm.storage import OutputFolder
-from cnnlstm_mm.text import natural_key, truncate_list
+from cnnlstm_mm.text import natural_key, text_of, truncate_list
 from cnnlstm_mm.video_files import find_videos
 
 from .archives import add_max_size, unpack
@@ -21,10 +21,9 @@ from .preparation import (
     check_workers,
     link_videos,
     prepared_folder,
-    probe_all,
     source_setting,
-    text_of,
 )
+from .probing import probe_all
 
 SPLITS = ('train', 'val', 'test')
 LONG = 50  # words of a caption that the report names

@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from cnnlstm_mm.storage import OutputFolder, atomic_path
+from cnnlstm_mm.text import text_of
 
-from .preparation import prepared_folder, text_of
+from .preparation import prepared_folder
 
 GOOD = 'good great lovely clever moving funny'.split()
 BAD = 'bad dull weak silly boring noisy'.split()

@@ -24,7 +24,7 @@ from cnnlstm_mm.cli import add_cfg_options, run_command
 from cnnlstm_mm.lab.markdown import markdown_table
 from cnnlstm_mm.options import check_int
 from cnnlstm_mm.storage import OutputFolder
-from cnnlstm_mm.text import truncate_list
+from cnnlstm_mm.text import text_of, truncate_list
 
 from .folder_config import Data, make_config, parts_of
 from .folder_frames import probe_frames
@@ -36,11 +36,10 @@ from .preparation import (
     check_workers,
     link_videos,
     prepared_folder,
-    probe_all,
     summarize,
-    text_of,
     write_report,
 )
+from .probing import probe_all
 
 MOST_ROWS = 20  # of the table of classes
 UNEVEN = 2  # times as many clips of one class as of another

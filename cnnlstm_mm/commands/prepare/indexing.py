@@ -30,7 +30,7 @@ def probe_frames(folder: str) -> dict[str, Any]:
     """Decode all frames of a folder of JPEG files, which are numbered from 1 without a gap.
 
     Returns:
-        See :func:`cnnlstm_mm.commands.prepare.preparation.probe`.
+        See :func:`cnnlstm_mm.commands.prepare.probing.probe`.
     """
     import cv2
 

@@ -29,12 +29,12 @@ from .preparation import (
     add_workers,
     link_videos,
     prepared_splits,
-    probe_all,
     read_lines,
     summarize,
     write_report,
     write_splits,
 )
+from .probing import probe_all
 
 PARTS = dict(train='train', test='val')
 SPLITS = (1, 2, 3)

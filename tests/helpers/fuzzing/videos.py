@@ -224,7 +224,7 @@ def by_stream(path):
 
 def by_prepare(path):
     """The way of the tools that prepare data."""
-    from cnnlstm_mm.commands.prepare.preparation import probe
+    from cnnlstm_mm.commands.prepare.probing import probe
 
     try:
         found = probe(str(path))
