@@ -101,7 +101,9 @@ def describe(args: argparse.Namespace) -> int:
                 if isinstance(found, str):
                     broken[name] = found
                 else:
-                    times = {key: round(clip[key], 3) for key in ('start', 'end') if key in clip}
+                    times: dict[str, Any] = {
+                        key: round(clip[key], 3) for key in ('start', 'end') if key in clip
+                    }
                     rows.append(dict(file=name, **times, captions=found))
             progress.advance(bar, len(batch))
     write(args, rows)

@@ -73,8 +73,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--features',
-        help='read the features that tools/extract_features.py wrote into this folder instead of '
-        'the videos',
+        help='folder of tools/extract_features.py, whose features are read instead of the videos',
     )
     parser.add_argument(
         '--launcher',

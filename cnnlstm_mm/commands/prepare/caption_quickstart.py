@@ -32,8 +32,10 @@ from cnnlstm_mm.cli import run_command
 from cnnlstm_mm.storage import OutputFolder, differing_settings, locked
 from cnnlstm_mm.text import text_of
 
+from . import scenes
 from .preparation import check_workers
-from .quickstart import offsets, texture, write_video
+from .quickstart import write_video
+from .scenes import offsets, texture
 
 COLOURS = dict(  # BGR
     red=(40, 40, 230),
@@ -143,8 +145,8 @@ def draw_shape(rng: np.random.Generator, shape: str, size: int) -> np.ndarray:
     elif shape == 'cross':
         for angle in (turn, turn + np.pi / 2):
             arm = 1.05 * radius * np.array([np.cos(angle), np.sin(angle)])
-            ends = [(centre + sign * arm).astype(int).tolist() for sign in (-1, 1)]
-            cv2.line(mask, *ends, 255, int(radius * 0.55))
+            one, two = ((centre + sign * arm).astype(int).tolist() for sign in (-1, 1))
+            cv2.line(mask, one, two, 255, int(radius * 0.55))
     else:
         middle = (int(centre), int(centre))
         thickness = -1 if shape == 'circle' else int(radius * 0.4)
@@ -159,10 +161,11 @@ def render(clip: Clip, settings: Settings) -> list[np.ndarray]:
     rng = np.random.default_rng([settings.seed, clip.scene])
     still = texture(rng, size, *DARK)
     mask = draw_shape(rng, clip.shape, size)
-    colour = np.float32(COLOURS[clip.colour]) + rng.uniform(-25, 15, 3).astype(np.float32)
+    colour = np.array(COLOURS[clip.colour], np.float32) + rng.uniform(-25, 15, 3).astype(np.float32)
     start = rng.integers(size, size=2)
     frames = []
-    for y, x in offsets('Then'.join(word.title() for word in clip.order), settings):
+    way = scenes.Settings(size=size, frames=settings.frames)
+    for y, x in offsets('Then'.join(word.title() for word in clip.order), way):
         cover = np.roll(mask, (y + start[0], x + start[1]), axis=(0, 1))
         picture = still * (1 - cover) + colour * cover
         frames.append(picture.round().clip(0, 255).astype(np.uint8))

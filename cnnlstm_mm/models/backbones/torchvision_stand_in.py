@@ -38,9 +38,7 @@ class Missing:
 class _Module(types.ModuleType):
     """A module with every submodule and every name."""
 
-    InterpolationMode = enum.Enum(  # type: ignore[misc]
-        'InterpolationMode', {mode.upper(): mode for mode in MODES}
-    )
+    InterpolationMode = enum.Enum('InterpolationMode', {mode.upper(): mode for mode in MODES})
 
     def __getattr__(self, name: str) -> type:
         if name.startswith('__'):
