@@ -27,6 +27,7 @@ CASES = [
     peers.Case('reduced', 2, 32, 256, 256, 7, 'same'),
     peers.Case('large frame', 2, 8, 64, 64, 56, 'same'),
     peers.Case('single step', 2, 1, 1024, 256, 7, 'same'),
+    peers.Case('small step', 8, 1, 16, 32, 9, 'same', state=True),
 ]
 KERAS = {'Keras, torch': 'torch', 'Keras, JAX': 'jax'}
 LIGHT = ('depthwise', 'pooled')

@@ -12,7 +12,7 @@ import numpy as np
 
 
 class Case(NamedTuple):
-    """x [batch, frames, inputs, size, size] to ``hidden`` channels, 3 x 3."""
+    """x [batch, frames, inputs, size, size] to ``hidden`` channels, 3 x 3, zeros or a state first."""
 
     name: str
     batch: int
@@ -21,6 +21,7 @@ class Case(NamedTuple):
     hidden: int
     size: int
     padding: str
+    state: bool = False
 
     @property
     def operations(self) -> int:
@@ -68,9 +69,12 @@ class TorchPeer(Peer):
             )
         self.x = torch.from_numpy(arrays['x']).requires_grad_()
         self.parameters = list(self.layer.parameters())
+        self.state = None
+        if case.state:
+            self.state = (torch.zeros(1, case.batch, case.hidden, case.size, case.size),) * 2
 
     def run(self):
-        return self.layer(self.x)[0]
+        return self.layer(self.x, self.state)[0]
 
     def forward(self) -> None:
         import torch
@@ -128,7 +132,7 @@ class Bfloat16(TorchPeer):
         import torch
 
         with torch.autocast('cpu', torch.bfloat16):
-            return self.layer(self.x)[0]
+            return self.layer(self.x, self.state)[0]
 
 
 class PlainLoop(TorchPeer):

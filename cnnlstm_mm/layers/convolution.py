@@ -19,7 +19,7 @@ def forward(
     """The convolution of x [M, in, H, W] with ``weight`` [out, in / groups, kh, kw]."""
     algorithm = choose('forward', Problem.from_tensors(x, weight, g, finite))
     if algorithm == 'torch':
-        return conv2d(x, weight, bias, g)
+        return conv2d(as_weight_lies(x, weight), weight, bias, g)
     ways = dict(winograd=winograd.convolution, rows=by_rows, columns=by_columns)
     return ways[algorithm](x, weight, bias, g)
 
@@ -29,18 +29,37 @@ def data_gradient(dz: Tensor, x: Tensor, weight: Tensor, g: Geometry) -> Tensor:
     if choose('data_gradient', Problem.from_tensors(x, weight, g)) == 'winograd':
         return winograd.data_gradient(dz, x, weight, g)
     padded, padding = symmetric(x, g.pads)
-    dx = _gradient(dz, padded, weight, g, padding, 0)
-    return dx if padded is x else F.pad(dx, [-zeros for zeros in g.pads])
+    lies = as_weight_lies(padded, weight, copy=False)
+    dx = _gradient(dz, lies, weight, g, padding, 0)
+    dx = dx if padded is x else F.pad(dx, [-zeros for zeros in g.pads])
+    return dx if lies is padded else torch.empty_like(x).copy_(dx)
 
 
 def weight_gradient(x: Tensor, dz: Tensor, weight: Tensor, g: Geometry) -> Tensor:
     """Gradient of ``weight``; dz is that of the output [M, out, H', W']."""
     algorithm = choose('weight_gradient', Problem.from_tensors(x, weight, g))
     if algorithm == 'torch':
-        x, padding = symmetric(x, g.pads)
+        x, padding = symmetric(as_weight_lies(x, weight), g.pads)
         return _gradient(dz, x, weight, g, padding, 1)
     ways = dict(winograd=winograd.weight_gradient, taps=weight_gradient_by_taps)
     return ways[algorithm](x, dz, weight, g)
+
+
+def as_weight_lies(x: Tensor, weight: Tensor, copy: bool = True) -> Tensor:
+    """``x`` with its pixels last on a CPU, as ``weight`` has its taps.
+
+    For an x with the channels last PyTorch rearranges the weight at every call, which may be larger
+    than x, and the loop would meet both orders at every step.
+
+    Args:
+        x: [M, in, H, W].
+        weight: [out, in / groups, kh, kw].
+        copy: whether the values count; else only shape and strides.
+    """
+    taps, inputs = weight.shape[2] * weight.shape[3], weight.shape[1]
+    if x.device.type != 'cpu' or x.is_contiguous() or taps == 1 or inputs == 1:
+        return x
+    return x.contiguous() if copy else x.new_empty(x.shape)
 
 
 def _gradient(dz, x, weight, g, padding, which) -> Tensor:

@@ -21,6 +21,7 @@ from . import winograd
 from .geometry import Geometry, Pair
 
 STEPWISE = 1 << 20  # pre-activations of one step, in values
+SINGLE = 1 << 18  # values of a weight that is quickly joined with another; a guess
 
 
 class Problem(NamedTuple):
@@ -142,10 +143,19 @@ def _prepacked(p: Problem) -> bool:
     return p.calls > 1 and p.frames > 0 and can_prepack(p)
 
 
-def _stepwise(p: Problem) -> bool:
+def _is_joinable(p: Problem) -> bool:
+    """Whether the input's convolution is like the state's, so that one can do both."""
     odd = p.kernel[0] % 2 and p.kernel[1] % 2
-    same = p.unit and p.out_size == p.size
-    return bool(p.device.type == 'cpu' and odd and same and p.pixels * p.out >= STEPWISE)
+    return bool(p.device.type == 'cpu' and odd and p.unit and p.out_size == p.size)
+
+
+def _stepwise(p: Problem) -> bool:
+    return p.pixels * p.out >= STEPWISE and _is_joinable(p)
+
+
+def _single(p: Problem) -> bool:
+    values = p.out * p.inputs * p.kernel[0] * p.kernel[1]
+    return p.frames > 0 and values <= SINGLE and _is_joinable(p)
 
 
 TABLE = (
@@ -171,14 +181,22 @@ TABLE = (
     # the product.
     Row('step', 'prepacked', 'step', _prepacked),
     Row('transposed_step', 'prepacked', 'step', _prepacked),
-    # The input is convolved with the state, step by step, not for all steps at once, where the
+    # cat(x, h) is convolved step by step, rather than x for all steps at once, where the
     # pre-activations of one step do not fit into the caches.
     Row('layer', 'stepwise', 'conv_lstm.py: large frame', _stepwise),
+    # So is a single step from a state, unless the weights are large, which must be joined for it.
+    Row('single_step', 'stepwise', 'conv_lstm.py: large frame', _stepwise),
+    Row('single_step', 'stepwise', 'conv_lstm.py: small step', _single),
 )
 
 
 def choose(operation: str, problem: Problem) -> str:
     """The algorithm for ``problem``: that of the first row that applies, or 'torch'."""
+    return _choose(operation, problem, fast_products(), torch.backends.mkldnn.enabled, STEPWISE)
+
+
+@functools.lru_cache(maxsize=1024)
+def _choose(operation: str, problem: Problem, *changeable: object) -> str:
     rows = (row for row in TABLE if row.operation == operation)
     return next((row.algorithm for row in rows if row.applies(problem)), 'torch')
 

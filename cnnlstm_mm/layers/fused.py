@@ -7,6 +7,7 @@ from types import ModuleType
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from . import gpu, recurrence, winograd
 from .geometry import Geometry
@@ -46,7 +47,7 @@ def _loop(c0: Tensor) -> ModuleType:
     f'bool save, {OPTIONS}) -> (Tensor, Tensor, Tensor, Tensor[])',
 )
 def conv_lstm(x, weight_ih, weight_hh, bias, h0, c0, save, *options):
-    """Runs all steps.
+    """Runs all steps, as ``_forward``.
 
     Args:
         x: the input [N, T, C, H, W]; without ``weight_ih`` its share of the pre-activations
@@ -68,6 +69,10 @@ def conv_lstm(x, weight_ih, weight_hh, bias, h0, c0, save, *options):
         The sequence of h in the order of the frames [N, T, hidden, H', W'], 0 where a sample has no
         frame; the last h and c; what ``recurrence.empty_kept`` describes, or an empty list.
     """
+    return _forward(x, weight_ih, weight_hh, bias, h0, c0, save, *options)
+
+
+def _forward(x, weight_ih, weight_hh, bias, h0, c0, save, *options):
     with torch.autocast(x.device.type, enabled=False), winograd.rooms():
         given = x, weight_ih, weight_hh, bias, h0, c0, _options(*options), save
         return _loop(c0).run_forward(*given)
@@ -82,13 +87,17 @@ def conv_lstm(x, weight_ih, weight_hh, bias, h0, c0, save, *options):
 )
 def conv_lstm_backward(x, weight_ih, weight_hh, h0, c0, sequence, kept, *rest):
     """Gradients of x, weight_ih, weight_hh, bias, h0, c0, peephole and light_hh; empty for None."""
+    grads = _gradients(x, weight_ih, weight_hh, h0, c0, sequence, kept, *rest)
+    return tuple(c0.new_empty(0) if g is None else g for g in grads)
+
+
+def _gradients(x, weight_ih, weight_hh, h0, c0, sequence, kept, *rest):
     *grads, need_dx = rest[:4]
     options = _options(*rest[4:])
     with torch.autocast(c0.device.type, enabled=False), winograd.rooms():
-        grads = _loop(c0).run_backward(
+        return _loop(c0).run_backward(
             x, weight_ih, weight_hh, h0, c0, options, sequence, list(kept), *grads, need_dx
         )
-    return tuple(c0.new_empty(0) if g is None else g for g in grads)
 
 
 @conv_lstm.register_fake
@@ -123,16 +132,23 @@ def _save(ctx, inputs, output):
     x, weight_ih, weight_hh, bias, h0, c0, _, peephole, mask, *ctx.flags, light_hh = inputs
     ctx.has_bias = bias is not None
     ctx.set_materialize_grads(False)
-    ctx.mark_non_differentiable(*output[3])
     x = None if weight_ih is None else x
     saved = x, weight_ih, weight_hh, h0, c0, peephole, mask, light_hh, output[0], *output[3]
     ctx.save_for_backward(*saved)
 
 
-def _backward(ctx, d_sequence, dh, dc, _):
+def _save_outputs(ctx, inputs, output):
+    ctx.mark_non_differentiable(*output[3])
+    _save(ctx, inputs, output)
+
+
+def _backward(ctx, d_sequence, dh, dc, *_):
     x, weight_ih, weight_hh, h0, c0, peephole, mask, light_hh, sequence, *kept = ctx.saved_tensors
     need_dx = ctx.needs_input_grad[0]
-    grads = torch.ops.cnnlstm_mm.conv_lstm_backward(
+    # A second derivative finds its error at the operator.
+    direct = not torch.is_grad_enabled() and _is_eager(c0, sequence, d_sequence, dh, dc)
+    gradients = _gradients if direct else torch.ops.cnnlstm_mm.conv_lstm_backward
+    grads = gradients(
         *(x, weight_ih, weight_hh, h0, c0, sequence, kept, d_sequence, dh, dc, need_dx),
         *(peephole, mask, *ctx.flags, light_hh),
     )
@@ -143,7 +159,32 @@ def _backward(ctx, d_sequence, dh, dc, _):
     return *grads, None, d_peephole, *(None,) * 7, None if light_hh is None else d_light_hh
 
 
-conv_lstm.register_autograd(_backward, setup_context=_save)
+class _Eager(torch.autograd.Function):
+    """``conv_lstm`` past PyTorch's dispatcher, which takes as long as a small step."""
+
+    @staticmethod
+    def forward(ctx, *inputs):
+        output = _forward(*inputs)
+        _save(ctx, inputs, output)
+        return output[:3]
+
+    backward = staticmethod(_backward)
+
+
+def _is_eager(*tensors: Tensor | None) -> bool:
+    """Whether nobody looks into the operations on these tensors: no mode, compiler or subclass."""
+    return not (torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack()) and all(
+        t is None or (type(t) in (Tensor, Parameter) and not _is_wrapped(t)) for t in tensors
+    )
+
+
+def _is_wrapped(t: Tensor) -> bool:
+    """Whether torch.func or a batch of gradients holds it."""
+    functorch = torch._C._functorch
+    return functorch.is_functorch_wrapped_tensor(t) or functorch.is_legacy_batchedtensor(t)
+
+
+conv_lstm.register_autograd(_backward, setup_context=_save_outputs)
 conv_lstm_backward.register_autograd(refuse)
 
 
@@ -185,4 +226,7 @@ def run_operator(
     tensors = x, weight_ih, weight_hh, bias, h, c, peephole, light_hh
     save = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
     options = peephole, mask, hard, reverse, batch_sizes, *g, light_hh
-    return conv_lstm(x, weight_ih, weight_hh, bias, h, c, save, *options)[:3]
+    run = conv_lstm
+    if _is_eager(*tensors, mask):
+        run = _Eager.apply if save else _forward
+    return run(x, weight_ih, weight_hh, bias, h, c, save, *options)[:3]
