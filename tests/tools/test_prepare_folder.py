@@ -16,7 +16,7 @@ from cnnlstm_mm.commands.prepare import folder
 from cnnlstm_mm.commands.prepare.folder_frames import probe_frames
 from cnnlstm_mm.commands.prepare.folder_samples import Sample
 from cnnlstm_mm.commands.prepare.folder_split import split_samples
-from cnnlstm_mm.commands.prepare.preparation import probe
+from cnnlstm_mm.commands.prepare.probing import probe
 from mmaction.registry import DATASETS, MODELS
 
 TOOL = 'tools/data/prepare_folder.py'

@@ -33,7 +33,8 @@ from cnnlstm_mm.storage import OutputFolder, differing_settings, locked
 from cnnlstm_mm.text import text_of
 
 from .preparation import check_workers
-from .quickstart import offsets, texture, write_video
+from .quickstart import write_video
+from .scenes import offsets, texture
 
 COLOURS = dict(  # BGR
     red=(40, 40, 230),
