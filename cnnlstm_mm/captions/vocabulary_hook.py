@@ -6,6 +6,7 @@ from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 
+from cnnlstm_mm.console import SHOWN
 from cnnlstm_mm.text import truncate_list
 from cnnlstm_mm.weights import unwrap_model
 from mmaction.registry import HOOKS
@@ -70,7 +71,9 @@ class VocabularyHook(Hook):
         if found > self._told:
             self._told = found
             cut = f'{found[1]} captions were cut to max_words={head.max_words}.' * bool(found[1])
-            runner.logger.info('. '.join(filter(None, [vocabulary.describe_unknown(), cut])))
+            said = '. '.join(filter(None, [vocabulary.describe_unknown(), cut]))
+            if said:
+                runner.logger.info(said, extra=SHOWN)
         vocabulary.unknown.clear()
 
 

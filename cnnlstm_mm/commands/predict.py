@@ -258,11 +258,13 @@ def write_files(
     args: argparse.Namespace, clips: list[dict], answers: Answers, broken: dict[str, str]
 ) -> None:
     """Write what --timeline and --out ask for, and is not there since the last run."""
-    files = [clip['filename'] for clip in clips if 'address' not in clip]
+    if args.timeline is None and args.out is None:
+        return
+    files = {clip['filename'] for clip in clips if 'address' not in clip}
     parents = [os.path.dirname(os.path.abspath(name)) for name in files]
     root = os.path.commonpath(parents) if parents else ''
     for name in answers:
-        if '://' in name or name not in files:
+        if name not in files:
             continue
         place = Path(os.path.relpath(os.path.abspath(name), root))
         if args.timeline is not None:

@@ -10,6 +10,7 @@ from mmengine.config import Config
 
 import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
 from cnnlstm_mm.cli import run_command
+from cnnlstm_mm.console import without_noise
 from cnnlstm_mm.datasets.decoder_guard import name_dead_decoders
 from cnnlstm_mm.engine.console_hook import shown
 from cnnlstm_mm.engine.first_training import apply_first_training
@@ -162,7 +163,8 @@ def merge_features(args: argparse.Namespace, work_dir: str) -> None:
     last = Path(work_dir, 'last_checkpoint').read_text(encoding='utf-8').strip()
     out = osp.join(work_dir, 'model.pth')
     cfg = load_config(argparse.Namespace(**{**vars(args), 'features': None}))
-    merge.save_checkpoint(merge.merge(cfg, last, args.features), out)
+    with without_noise():
+        merge.save_checkpoint(merge.merge(cfg, last, args.features), out)
     print(
         f'Whole model: {out}\n'
         f'  cnnlstm-mm test {args.config} {out}\n'

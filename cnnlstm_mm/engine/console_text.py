@@ -39,7 +39,8 @@ def device_of(runner: Runner) -> str:
 def scalar_names(runner: Runner) -> list[str]:
     """Loss, and accuracy where the head measures one."""
     names = [name.removeprefix('train/') for name in runner.message_hub.log_scalars]
-    return [name for name in ('loss', 'top1_acc') if name in names]
+    accuracies = [name for name in names if name.endswith('_acc') and name != 'top5_acc']
+    return ['loss'] * ('loss' in names) + accuracies
 
 
 def describe_metrics(metrics: dict[str, Any] | None) -> str:

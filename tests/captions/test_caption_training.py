@@ -88,7 +88,9 @@ def test_a_training_is_told_of_words_and_keeps_its_vocabulary(trained, data):
     out, said = trained
     assert '1 words are not in the vocabulary' in said and 'zebra (10)' in said
     assert '1 captions were cut to max_words=14' in said
-    assert 'caption/CIDEr-D' in said and 'loss_caption' in said and 'word_acc' in said
+    assert 'val caption/CIDEr-D' in said and ' loss ' in said and ' word_acc ' in said
+    (log,) = out.glob('*/*.log')
+    assert 'loss_caption' in log.read_text()
     meta = torch.load(out / 'epoch_2.pth', weights_only=True)['meta']
     assert meta[META] == (data / 'vocabulary.json').read_text()
 

@@ -18,7 +18,7 @@ from cnnlstm_mm.engine.console_text import count_frames
 CONFIG = 'configs/mobilenetv2_avgpool_quickstart.py'
 
 
-def arguments(data, work_dir, *more, epochs=2):
+def arguments(data, work_dir, *more, epochs=1):
     paths = [
         f'{mode}_dataloader.dataset.{key}={data}/{value}'
         for mode, split in (('train', 'train'), ('val', 'val'), ('test', 'val'))
@@ -50,16 +50,16 @@ def test_a_training_prints_a_line_an_epoch(trained):
     work_dir, done = trained
     lines = done.stdout.splitlines()
     assert lines[0].startswith('Training mobilenetv2_avgpool_quickstart: MobileNetV2 + I3DHead, ')
-    assert lines[1].startswith('32 clips, batches of 8, epochs 1 to 2 of 4 batches, on cpu')
+    assert lines[1].startswith('32 clips, batches of 8, epochs 1 to 1 of 4 batches, on cpu')
     (log,) = work_dir.glob('*/*.log')
     assert lines[2] == f'Full log: {log}'
     epochs = [line for line in lines if line.startswith('epoch ')]
-    assert [line.split()[1] for line in epochs] == ['1/2', '2/2']
+    assert [line.split()[1] for line in epochs] == ['1/1']
     for line in epochs:
         words = ('loss ', 'top1_acc ', ' frames/s', ' s  val acc/top1 ')
         assert all(word in line for word in words), line
-    assert len(lines) == 5
-    assert 'after_train_iter' in log_of(work_dir) and 'Epoch(train) [2][4/4]' in log_of(work_dir)
+    assert len(lines) == 4
+    assert 'after_train_iter' in log_of(work_dir) and 'Epoch(train) [1][4/4]' in log_of(work_dir)
 
 
 def test_scalars_go_to_tensorboard(trained):
@@ -68,7 +68,7 @@ def test_scalars_go_to_tensorboard(trained):
     events = EventAccumulator(str(next(trained[0].glob('*/vis_data'))))
     events.Reload()
     assert {'loss', 'acc/top1'} <= set(events.Tags()['scalars'])
-    assert len(events.Scalars('acc/top1')) == 2
+    assert len(events.Scalars('acc/top1')) == 1
 
 
 def test_a_missing_service_is_named(quickstart_data, tmp_path, monkeypatch):
@@ -79,28 +79,19 @@ def test_a_missing_service_is_named(quickstart_data, tmp_path, monkeypatch):
 
 
 def test_verbose_prints_the_log(trained, quickstart_data):
-    checkpoint = trained[0] / 'epoch_2.pth'
     args = arguments(quickstart_data, trained[0] / 'test')
-    done = run_tool('tools/test.py', CONFIG, checkpoint, *args)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[0].startswith('Testing mobilenetv2_avgpool_quickstart: ')
-    assert f'16 clips, {checkpoint}, on cpu' in done.stdout
-    assert done.stdout.splitlines()[-1].startswith('acc/top1 ')
-    assert len(done.stdout.splitlines()) == 4
-    done = run_tool('tools/test.py', CONFIG, checkpoint, '--verbose', *args)
+    done = run_tool('tools/test.py', CONFIG, trained[0] / 'epoch_1.pth', '--verbose', *args)
     assert 'Epoch(test)' in done.stdout and 'after_test_iter' in done.stdout
 
 
 def test_resuming_says_so_and_other_settings_are_shown(trained, quickstart_data):
     work_dir = trained[0]
-    args = arguments(quickstart_data, work_dir, '--resume', epochs=3)
+    args = arguments(quickstart_data, work_dir, '--resume', epochs=2)
     done = run_tool('tools/train.py', CONFIG, *args)
     assert done.returncode == 0, done.stderr
-    assert f'Resumed from {work_dir}/epoch_2.pth' in done.stdout
-    assert 'epochs 3 to 3' in done.stdout and 'epoch 3/3' in done.stdout
-    assert 'train_cfg.max_epochs: 2 in the checkpoint, 3 now' in done.stdout
-    done = run_tool('tools/train.py', CONFIG, *args)
-    assert 'all 3 done before' in done.stdout and 'epoch 3/3' not in done.stdout
+    assert f'Resumed from {work_dir}/epoch_1.pth' in done.stdout
+    assert 'epochs 2 to 2' in done.stdout and 'epoch 2/2' in done.stdout
+    assert 'train_cfg.max_epochs: 1 in the checkpoint, 2 now' in done.stdout
 
 
 @pytest.fixture
@@ -192,6 +183,31 @@ def test_a_terminal_has_a_bar(fake):
     text = console.file.getvalue()
     assert 'epoch 1/2' in text and '4/8' in text and 'loss 1.5' in text and 'frames/s' in text
     assert 'validation' in text and 'val acc/top1 0.2500' in text
+
+
+def test_a_test_shows_its_metrics(fake):
+    for console in (Console(file=io.StringIO()), Console(file=io.StringIO(), force_terminal=True)):
+        hook, fake.test_dataloader = ConsoleHook(console), fake.train_dataloader
+        fake._load_from = 'a.pth'
+        hook.before_test(fake)
+        for k in range(4):
+            hook.after_test_iter(fake, k)
+        hook.after_test_epoch(fake, {'acc/top1': 0.5, 'count': 8})
+        lines = console.file.getvalue().splitlines()
+        assert lines[:3] == [
+            'Testing own: Linear, 6 parameters',
+            '8 clips, a.pth, on cpu',
+            'Full log: a.log',
+        ]
+        assert lines[-1].endswith('acc/top1 0.5000  count 8')
+        assert (len(lines) == 4) != console.is_terminal
+
+
+def test_a_finished_training_says_so(fake):
+    console = Console(file=io.StringIO())
+    fake.train_loop.epoch, fake._resume, fake._load_from = 2, True, 'a.pth'
+    ConsoleHook(console).before_train(fake)
+    assert 'all 2 done before' in console.file.getvalue()
 
 
 def test_without_a_terminal_there_is_no_bar(fake):

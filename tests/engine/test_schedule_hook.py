@@ -34,7 +34,8 @@ def train(place, work, epochs, by_iteration, *options):
     cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     cfg.train_dataloader.batch_size = 3
     cfg.dump(work.parent / 'own.py')
-    done = run_tool('tools/train.py', work.parent / 'own.py', '--work-dir', work, *options)
+    args = (work.parent / 'own.py', '--work-dir', work, '--verbose', *options)
+    done = run_tool('tools/train.py', *args)
     assert done.returncode == 0, done.stderr[-3000:]
     log = done.stdout + done.stderr
     return [float(rate) for rate in RATES.findall(log)], log

@@ -362,7 +362,8 @@ def cell(tool: str, place: Place) -> tuple[str, str]:
     if done.returncode == 0:
         return 'works', text
     sentences = re.findall(r'\S+\.py: error: (.*)', done.stderr, re.S)
-    if done.returncode == 2 and sentences and 'Epoch(' not in text:
+    began = re.search(r'^(Training|Testing) ', text, re.M)
+    if done.returncode == 2 and sentences and not began:
         return 'refused', sentences[-1].strip()
     return 'broken', text
 

@@ -12,9 +12,11 @@ from helpers.support import run_tool
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from cnnlstm_mm.commands.prepare import folder
 from cnnlstm_mm.commands.prepare.folder_frames import probe_frames
 from cnnlstm_mm.commands.prepare.folder_samples import Sample
 from cnnlstm_mm.commands.prepare.folder_split import split_samples
+from cnnlstm_mm.commands.prepare.probing import probe
 from mmaction.registry import DATASETS, MODELS
 
 TOOL = 'tools/data/prepare_folder.py'
@@ -39,6 +41,16 @@ def clips(tmp_path):
             write_video(root / name / f'p{k % 3}_{k}.avi', 10 * c + k)
     (root / 'wave/p9_broken.avi').write_bytes(b'RIFF')
     return root
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """Decode without processes."""
+    monkeypatch.setattr(
+        folder,
+        'probe_all',
+        lambda videos, log, workers: {name: probe(str(path)) for name, path in videos.items()},
+    )
 
 
 def prepare(clips, out, *args, code=0):
@@ -89,7 +101,7 @@ def test_one_folder_a_class(clips, tmp_path):
     assert 'folder=' in prepare(other, out, code=2).stderr
 
 
-def test_given_splits(tmp_path):
+def test_given_splits(tmp_path, in_process):
     root = tmp_path / 'data'
     for k, split in enumerate(('train', 'Valid', 'test')):
         for name in 'ab':
@@ -102,7 +114,7 @@ def test_given_splits(tmp_path):
     assert cfg.test_dataloader.dataset.ann_file.endswith('data_test_list.txt')
 
 
-def test_a_table_with_several_labels(clips, tmp_path):
+def test_a_table_with_several_labels(clips, tmp_path, in_process):
     table = tmp_path / 'labels.csv'
     table.write_text(
         'Video,Labels,Group\n'
@@ -132,11 +144,11 @@ def test_folders_of_frames(tmp_path):
     root = tmp_path / 'frames'
     for name in 'ab':
         for k in range(4):
-            folder = root / name / f'clip{k}'
-            folder.mkdir(parents=True)
+            place = root / name / f'clip{k}'
+            place.mkdir(parents=True)
             for t in range(7):
                 picture = np.full((40, 60, 3), 30 * t, np.uint8)
-                cv2.imwrite(str(folder / f'f_{t + 5 * k:04}.png'), picture)
+                cv2.imwrite(str(place / f'f_{t + 5 * k:04}.png'), picture)
     (root / 'b/clip3/f_0018.png').unlink()
     prepare(root, tmp_path / 'out', '--val', 0.25, '--frames', 3)
     report = json.loads((tmp_path / 'out/report.json').read_text())
@@ -213,12 +225,12 @@ def test_loose_clips_and_empty_folders(tmp_path):
 
 
 def test_names_of_frames(tmp_path):
-    for folder, names in dict(
+    for place, names in dict(
         a=['img_00001.jpg', 'img_00002.jpg'], b=['img_00003.jpg'], c=['1.jpg', '2.jpg'], d=['x.jpg']
     ).items():
-        (tmp_path / folder).mkdir()
+        (tmp_path / place).mkdir()
         for name in names:
-            (tmp_path / folder / name).write_bytes(b'x')
+            (tmp_path / place / name).write_bytes(b'x')
     found, template = probe_frames(tmp_path, 'abcd')
     assert template == 'img_{:05}.jpg'
     assert [found[name]['state'] for name in 'abcd'] == ['ok', 'ok', 'broken', 'broken']
