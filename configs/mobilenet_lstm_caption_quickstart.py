@@ -1,4 +1,5 @@
-# A small MobileNet at stride 8, an LSTM over its 6x6 positions, a decoder that attends to its steps.
+# A small MobileNet at stride 8, an LSTM over its 4x4 positions, a decoder that attends to its steps.
+# The residual gives the decoder each frame's mean feature beside the recurrence.
 _base_ = [
     '_base_/backbones/mobilenet_025.py',
     '_base_/necks/lstm.py',
@@ -9,8 +10,12 @@ model = (
     | _base_.pop('recipe_part')
     | dict(
         neck=dict(
-            hidden_channels=128, spatial_pool='flatten', spatial_size=6, temporal_pool='sequence'
+            hidden_channels=128,
+            spatial_pool='flatten',
+            spatial_size=4,
+            temporal_pool='sequence',
+            residual=True,
         ),
-        cls_head=dict(in_channels=128),
+        cls_head=dict(in_channels=64),
     )
 )

@@ -1,4 +1,5 @@
-# A small MobileNetV2 at stride 8, a ConvLSTM, a decoder that attends to its steps.
+# MobileNetV2 up to stride 8, a ConvLSTM, a decoder that attends to its steps.
+# The residual gives the decoder each frame's feature beside the recurrence.
 _base_ = [
     '_base_/backbones/mobilenetv2_025.py',
     '_base_/necks/convlstm.py',
@@ -7,5 +8,9 @@ _base_ = [
 model = (
     _base_.pop('neck_part')
     | _base_.pop('recipe_part')
-    | dict(neck=dict(hidden_channels=48, return_mode='sequence'), cls_head=dict(in_channels=48))
+    | dict(
+        backbone=dict(backbone=dict(widen_factor=1.0)),
+        neck=dict(in_channels=32, hidden_channels=32, return_mode='sequence', residual=True),
+        cls_head=dict(in_channels=32),
+    )
 )

@@ -21,11 +21,11 @@ DATES = 'jan feb mar apr jun jul aug sep sept oct nov dec mon tue tues wed thu t
 ABBREVIATION = rf'(?:{"|".join(f"{TITLES} {DATES}".split())}|(?:[a-z]\.)*[a-z])\.'
 TOKEN = re.compile(
     rf"""
-    {ABBREVIATION}(?=[\s,;:?!)]|$)                  # mr.  u.s.
+    {ABBREVIATION}(?=[\s.,;:?!)]|$)                  # mr.  u.s.
     | no\.(?=\s*\d) | \d+:\d+(?=[ap]m\b)
     | \d+(?:[.,:]\d+)*(?![\w/-]|'s\b)               # 1,000  3.5  10:30
     | c\+\+ | 'n'(?!\w) | 't(?:is|was)\b | [#@]\w+
-    | \w+(?:[&'.@/-]\w+)*                            # well-known  it's  and/or  site.com
+    | \w+(?:['.@/-]\w+)*                            # well-known  it's  and/or  site.com
     | \.\.\.+ | --+ | [?!]{{2,}} | \S
     """,
     re.VERBOSE,

@@ -37,7 +37,7 @@ class Vocabulary:
     """
 
     def __init__(self, source: str | Path | dict[str, Any]) -> None:
-        name = str(source)[:80]
+        name = 'vocabulary'
         if isinstance(source, dict):
             source = json.dumps(source, ensure_ascii=False)
         if not str(source).lstrip().startswith('{'):
@@ -46,7 +46,7 @@ class Vocabulary:
                     f'expected a vocabulary, got {source}: no such file; fix: write it with '
                     'cnnlstm-mm vocabulary CAPTIONS --out FILE'
                 )
-            source = Path(source).read_text(encoding='utf-8')
+            name, source = str(source), Path(source).read_text(encoding='utf-8')
         self.text = str(source)
         try:
             numbers = json.loads(self.text)['model']['vocab']
