@@ -1,7 +1,7 @@
 # Of the same features, after the averaging head.
 _base_ = [
     '../datasets/ucf101_mini10_16.py',
-    '../schedules/adamw_8e_residual.py',
+    '../schedules/adamw_4e_residual.py',
     '../default_runtime.py',
 ]
 
