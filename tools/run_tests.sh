@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes the environment if it is missing, then runs the linter, the formatter's check, the type
-# checker and all tests, one worker per core.
+# checker and all tests, one worker more than there are cores.
 #   bash tools/run_tests.sh                  everything
 #   bash tools/run_tests.sh --coverage       and the coverage of the package, as in CI
 #   bash tools/run_tests.sh --fast           no tests marked slow
@@ -38,8 +38,10 @@ say "ruff"
 say "mypy"
 "$PYTHON" -m mypy
 say "Tests"
-# A file's tests share their data sets and checkpoints: a file runs in one worker.
-WORKERS=(-n logical --dist loadfile --no-loadscope-reorder --durations=15)
+# A file's tests share their data sets and checkpoints: a file runs in one worker. One worker more
+# than cores, because tests wait for the processes that they start.
+CORES=$("$PYTHON" -c 'import os; print(os.cpu_count())')
+WORKERS=(-n $((CORES + 1)) --dist loadfile --no-loadscope-reorder --durations=15)
 if [ -z "$COVERAGE" ]; then
     exec "$PYTHON" -m pytest "${WORKERS[@]}" "${FAST[@]}"
 fi
