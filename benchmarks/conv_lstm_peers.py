@@ -121,6 +121,7 @@ class Minimal(TorchPeer):
         from cnnlstm_mm.layers import MinConvLSTM
 
         self.layer = MinConvLSTM(case.inputs, case.hidden, padding=case.padding)
+        self.state = None
         self.x = torch.from_numpy(arrays['x']).requires_grad_()
         self.parameters = list(self.layer.parameters())
 
