@@ -96,13 +96,13 @@ class ByStep:
         g: Geometry,
         need_dx: bool,
     ) -> None:
-        (batch, frames), size = sequence.shape[:2], sequence.shape[3:]
+        batch, size = sequence.shape[0], sequence.shape[3:]
         self.x, self.dx, self.padding = x, None, [(k - 1) // 2 for k in weight_hh.shape[2:]]
         self.weight = torch.cat([weight_ih, weight_hh], 1)
         if need_dx:
             self.dx = (torch.zeros_like if ragged else torch.empty_like)(x)
         into = self.weight if need_dx else weight_hh
-        self.product = state_map(into, None, size, batch, frames).product()
+        self.product = state_map(into, None, size, batch, 1).product()
         wide = torch.promote_types(weight_hh.dtype, torch.float32)
         self.d_weight = torch.zeros_like(self.weight, dtype=wide)
         self.d_bias = self.d_weight.new_zeros(len(weight_hh))

@@ -84,14 +84,14 @@ def run_forward(
     (batch, frames), finite = x.shape[:2], are_finite(x, h0)
     peephole, mask, hard, reverse, batch_sizes, g, light_hh = options
     gates, cells = [], []
-    stepwise, weight = _is_stepwise(x, weight_ih, g, h0), weight_hh
+    stepwise, weight, calls = _is_stepwise(x, weight_ih, g, h0), weight_hh, frames
     if stepwise:
-        weight = torch.cat([weight_ih, weight_hh], 1)
+        weight, calls = torch.cat([weight_ih, weight_hh], 1), 1
     elif weight_ih is not None:
         x = convolution.forward(x.flatten(0, 1), weight_ih, bias, g, finite)
         x = x.unflatten(0, (batch, frames))  # [N, T, 4 hidden, H', W']
     bias = bias if stepwise else None
-    share = state_map(weight, light_hh, c0.shape[2:], batch, frames).share(bias, finite)
+    share = state_map(weight, light_hh, c0.shape[2:], batch, calls).share(bias, finite)
     c, dtype = c0.contiguous(), kept_dtype(x, c0)
     h = x.new_zeros(c.shape) if h0 is None else h0.to(x.dtype)
     sequence = (x.new_zeros if batch_sizes else x.new_empty)(batch, frames, *c.shape[1:])
