@@ -53,7 +53,11 @@ def test_names_of_other_packages_are_as_before():
 def test_places_without_pkg_resources():
     if importlib.util.find_spec('pkg_resources') is not None:
         assert get_installed_path.__module__ == 'mmengine.utils.package_utils'
-    for package, module in (('mmaction2', 'mmaction'), ('mmcv-lite', 'mmcv'), ('pytest', 'pytest')):
+    for package, module in (
+        ('mmaction2', 'mmaction'),
+        ('mmcv-lite', 'mmcv'),
+        ('mmengine', 'mmengine'),
+    ):
         home = importlib.util.find_spec(module).origin
         assert config_hub.installed_path(package) == str(Path(home).parent)
         assert is_installed(package)

@@ -25,12 +25,12 @@ class Result(NamedTuple):
     cure: str = ''
 
 
-def tried(code: str, seconds: float = 120.0, *args: str) -> tuple[bool, str]:
+def tried(code: str, seconds: float = 300.0, *args: str) -> tuple[bool, str]:
     """Run code that may crash or hang in a subprocess.
 
     Args:
         code (str): Python; the last line that it prints is the answer.
-        seconds (float): Time limit. Defaults to 120.
+        seconds (float): Time limit. Defaults to 300.
         *args (str): Its ``sys.argv[1:]``.
 
     Returns:
