@@ -1,7 +1,7 @@
 """Collect runs into tables, plots and one HTML page.
 
     python tools/report.py WORK_DIR [WORK_DIR ...] --html report.html --json results.json
-    python tools/report.py --from docs/results/results.json --readme README.md --check
+    python tools/report.py --from docs/results/results.json --readme docs/results/index.md --check
 
 Runs that are unfinished, use a subset of their data, or were made with another
 version of their config are marked as such. Runs of one config are averaged
@@ -163,6 +163,11 @@ def report(args: argparse.Namespace) -> int:
         return write(args)
 
 
+def between_markers(args: argparse.Namespace, tables: dict, planned: list) -> str:
+    """The tables of --readme, whose links start from its folder."""
+    return results_tables(tables, planned, files=False, folder=args.readme.parent)
+
+
 def write(args: argparse.Namespace) -> int:
     """Read the runs and write files that this process holds."""
     read = []
@@ -180,7 +185,7 @@ def write(args: argparse.Namespace) -> int:
         planned = planned_rows(args.planned, [Path(run.config).stem for run in runs])
     tables = group_runs(runs)
     if args.check:
-        difference = check_readme(args.readme, results_tables(tables, planned, files=False))
+        difference = check_readme(args.readme, between_markers(args, tables, planned))
         if difference:
             print(f'{args.readme} has other tables than these runs:\n{difference}', file=sys.stderr)
             return 1
@@ -197,7 +202,7 @@ def write(args: argparse.Namespace) -> int:
     if args.metafile:
         write_metafile(args.metafile, tables)
     if args.readme:
-        write_readme(args.readme, results_tables(tables, planned, files=False))
+        write_readme(args.readme, between_markers(args, tables, planned))
     if args.pictures:
         for name, figure in plots.all_pictures(read, tables):
             save_figure(figure, args.pictures / f'{name}.png')

@@ -88,8 +88,9 @@ def test_a_config_of_ones_own(tmp_path):
     assert load(tmp_path / 'dumped.py').to_dict() == narrow
 
 
-def test_the_config_of_the_readme(tmp_path):
-    code = re.search(r'```python\n(_base_ = \[\n.*?)```', (ROOT / 'README.md').read_text(), re.S)[1]
+@pytest.mark.parametrize('page', ['README.md', 'docs/guide/configs.md'])
+def test_the_config_of_the_readme(page, tmp_path):
+    code = re.search(r'```python\n(_base_ = \[\n.*?)```', (ROOT / page).read_text(), re.S)[1]
     path = tmp_path / 'readme.py'
     path.write_text(code.replace("'configs/", f"'{ROOT}/configs/"))
     wanted = load(ROOT / 'configs/resnet50_convlstm_ucf101.py').to_dict()
@@ -107,9 +108,9 @@ def test_a_neck_is_added_to_an_averaging_config(tmp_path, name):
     assert load(path).model.neck.hidden_channels == 4
 
 
-def readme_table():
-    """Rows of the README's table of recipes: data set to the backbones of each neck."""
-    lines = (ROOT / 'README.md').read_text().splitlines()
+def table_of_recipes():
+    """Rows of the guide's table of recipes: data set to the backbones of each neck."""
+    lines = (ROOT / 'docs/guide/configs.md').read_text().splitlines()
     start = next(k for k, line in enumerate(lines) if line.startswith('| `{data}` |'))
     rows = {}
     for line in lines[start + 2 :]:
@@ -119,10 +120,10 @@ def readme_table():
         rows[data[0]] = cells
 
 
-def test_the_readme_names_every_recipe_and_no_other():
+def test_the_guide_names_every_recipe_and_no_other():
     named = {
         (backbone, neck, data)
-        for data, cells in readme_table().items()
+        for data, cells in table_of_recipes().items()
         for neck, cell in zip(('avgpool', 'lstm', 'convlstm', 'lightconvlstm'), cells)
         for backbone in cell
     }

@@ -1,6 +1,7 @@
 """Markdown tables and model-zoo metafiles of runs and rows."""
 
 import difflib
+import os.path
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,10 @@ def _tested(run: RunResult) -> str:
 
 
 def results_tables(
-    tables: dict[str, list[Row]], planned: Sequence[dict] = (), files: bool = True
+    tables: dict[str, list[Row]],
+    planned: Sequence[dict] = (),
+    files: bool = True,
+    folder: Path = Path(),
 ) -> str:
     """The results, in MMAction2's columns: a Markdown table for each data set.
 
@@ -65,11 +69,12 @@ def results_tables(
         tables: Of :func:`group_runs`.
         planned: ``data``, ``configs`` and ``command`` of the lists that are not yet run.
         files: With the columns checkpoint and log.
+        folder: Where the links to configs start.
     """
     heads = [*COLUMNS, *(['checkpoint', 'log'] if files else [])]
     parts = []
     for data, rows in tables.items():
-        lines = [heads, *(_cells(row, files) for row in rows)]
+        lines = [heads, *(_cells(row, files, folder) for row in rows)]
         if any(run.mean_ap is not None for row in rows for run in row.runs):
             column = ['mAP', *(_percent(row, 'mean_ap') for row in rows)]
             place = heads.index('top-1')
@@ -93,12 +98,13 @@ def _models(names: list[str]) -> str:
     return ', '.join(f'`{name}`' for name in names)
 
 
-def _cells(row: Row, files: bool) -> list[str]:
+def _cells(row: Row, files: bool, folder: Path) -> list[str]:
     run = row.first
     cells = [run.backbone, run.neck, run.pretrain, run.frames, run.resolution]
     cells += [_percent(row, key) for key in ('top1', 'top5', 'mean_class')]
     cells += [run.protocol, _count(run.flops), _count(run.params), row.what]
-    cells.append(f'[{Path(run.config).stem}]({run.config})')
+    link = Path(os.path.relpath(run.config, folder)).as_posix()
+    cells.append(f'[{Path(run.config).stem}]({link})')
     if files:
         members = row.runs or row.unfinished
         for name in ('checkpoint', 'log'):

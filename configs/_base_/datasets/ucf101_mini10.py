@@ -3,7 +3,7 @@
 data_root = 'data/ucf101_mini10'
 data_help = (
     'fix: put 10 classes of UCF101 (240 training and 100 validation clips of split 1 in the '
-    'results of the README) into data/ucf101_mini10/videos/Class/v_*.avi and list them in '
+    'results of docs/results) into data/ucf101_mini10/videos/Class/v_*.avi and list them in '
     'data/ucf101_mini10/ucf101_mini10_{train,val}_split_1_videos.txt.'
 )
 

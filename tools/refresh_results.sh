@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# Runs everything that the figures of docs/ come from, one after the other: hours. Started again, it
+# goes on with what is missing; a part that fails is named at the end, and the others run.
+#   bash tools/refresh_results.sh [OUT]     default: work_dirs/refresh
+#   UCF101_MINI10=DIR    videos and lists of its ten classes for the benchmarks (data/ucf101_mini10, where the configs
+#                        read them)
+#   MOBILENETV2=FILE     its ImageNet weights (checkpoints/mobilenet_v2.pth)
+# OUT/NAME.log has the command, the machine, the date and the commit above the output, from which
+# the tables of docs/ are written; the table of docs/results/index.md is written here.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+OUT=${1:-work_dirs/refresh}
+DATA=${UCF101_MINI10:-data/ucf101_mini10}
+LIST=$DATA/ucf101_mini10_train_split_1_videos.txt
+WEIGHTS=${MOBILENETV2:-checkpoints/mobilenet_v2.pth}
+PYTHON=${PYTHON:-python}
+mkdir -p "$OUT"
+FAILED=()
+
+part() {  # NAME COMMAND...
+    local name=$1 log=$OUT/$1.log
+    shift
+    [ -f "$OUT/$name.done" ] && return
+    printf '%s: %s\n' "$name" "$*"
+    {
+        printf '$ %s\n%s, %s, commit %s\n%s\n\n' "$*" "$(date -u +%F)" "$(nproc) cores" \
+            "$(git rev-parse --short HEAD)" "$(grep -m 1 'model name' /proc/cpuinfo)"
+        "$@"
+    } > "$log" 2>&1 && touch "$OUT/$name.done" || FAILED+=("$name")
+}
+
+QUICK=mobilenet_convlstm_quickstart
+STREAM=mobilenet_convlstm_stream_quickstart
+last() { cat "work_dirs/$1/last_checkpoint"; }
+
+part data "$PYTHON" tools/data/make_quickstart.py
+for config in $QUICK mobilenet_avgpool_quickstart $STREAM; do
+    part "train_$config" "$PYTHON" tools/train.py "configs/$config.py" --seed 0 --resume
+    part "test_$config" "$PYTHON" tools/test.py "configs/$config.py" "$(last $config)"
+done
+for neck in convlstm lstm; do
+    part "train_${neck}_ucf101_mini10" \
+        "$PYTHON" tools/train.py "configs/mobilenet_${neck}_ucf101_mini10.py" --seed 0 --resume
+done
+part equal_budget "$PYTHON" tools/run_benchmark.py configs/benchmarks/here.yml --jobs 2
+RUNS=(work_dirs/benchmarks/here/*/)
+part results "$PYTHON" tools/report.py "${RUNS[@]}" --json docs/results/results.json \
+    --readme docs/results/index.md --pictures docs/results \
+    --planned configs/benchmarks/{ucf101,hmdb51,kinetics400}.yml
+for data in quickstart ucf101_mini10; do
+    PAIRS=()
+    for model in avgpool tsm lstm convlstm lightconvlstm; do
+        name=mobilenetv2_${model}_$data
+        [ $model = tsm ] && name=mobilenetv2tsm_avgpool_$data
+        PAIRS+=("configs/$name.py" "$(cat work_dirs/benchmarks/here/${name}*seed0/last_checkpoint)")
+    done
+    part "probe_$data" "$PYTHON" tools/analysis/temporal_probe.py "${PAIRS[@]}" \
+        --json "$OUT/probe_$data.json" --plot "docs/results/probe_$data.png"
+done
+part early "$PYTHON" tools/analysis/early_recognition.py "configs/$STREAM.py" "$(last $STREAM)" \
+    "configs/$QUICK.py" "$(last $QUICK)" --plot docs/results/early_quickstart.png
+part complexity "$PYTHON" tools/analysis/complexity.py \
+    configs/mobilenet{,v2}_convlstm_ucf101.py configs/mobilenetv2_{avgpool,lstm,lightconvlstm}_ucf101.py \
+    configs/mobilenetv2tsm_avgpool_ucf101.py configs/resnet50_lstm_ucf101.py
+part layer "$PYTHON" benchmarks/conv_lstm.py --repeats 2
+part layer_light "$PYTHON" benchmarks/conv_lstm.py --no-keras --cases MobileNetV2 --threads 1 \
+    --cpu-time --repeats 2
+part training "$PYTHON" benchmarks/training.py --ann-file "$LIST" --videos "$DATA/videos" \
+    --weights "$WEIGHTS"
+part features "$PYTHON" benchmarks/feature_cache.py --videos "$DATA/videos" --list "$LIST" \
+    --clips 64 --weights "$WEIGHTS"
+part streaming "$PYTHON" benchmarks/streaming.py --threads 1 --frames 0 --repeats 5 --cpu-time \
+    --peers "stream: LSTM" "stream: light" "of 16: LSTM 256"
+part events "$PYTHON" benchmarks/events.py "configs/$STREAM.py" "$(last $STREAM)" --activity
+part interruptions "$PYTHON" benchmarks/interruptions.py "configs/$STREAM.py" "$(last $STREAM)" \
+    --count 200
+part kills "$PYTHON" benchmarks/kill_and_resume.py --kills 50
+part resources "$PYTHON" benchmarks/epoch_resources.py --epochs 8
+part fuzz "$PYTHON" benchmarks/fuzz.py --count 2400 --seed 2
+part decoders "$PYTHON" benchmarks/decoders.py
+part openstl "$PYTHON" benchmarks/openstl_cell.py --batch 2 --frames 5
+
+printf '%s parts are done, in %s.\n' "$(ls "$OUT"/*.done | wc -l)" "$OUT"
+if [ ${#FAILED[@]} -gt 0 ]; then
+    printf 'Failed: %s; see the logs, and start again.\n' "${FAILED[*]}"
+    exit 1
+fi
