@@ -24,6 +24,8 @@ COMMANDS = (
     'export',
     'export-web',
     'export-captions',
+    'push',
+    'pull',
     'report',
     'benchmark',
     'doctor',

@@ -1,30 +1,25 @@
-r"""Export a recognizer to ONNX: whole clips, or one frame and the state.
+"""Export a recognizer to ONNX: whole clips, or one frame and the state.
 
     python tools/export_onnx.py CONFIG CHECKPOINT --mode step
     python tools/export_onnx.py CONFIG CHECKPOINT --mode clip --video v.mp4
-    python tools/export_onnx.py CONFIG CHECKPOINT --mode step --int8 \\
-        --calibration list.txt --data-prefix videos
+    python tools/export_onnx.py CONFIG CHECKPOINT --mode step --int8 --calibration list.txt
 
-The file is run in onnxruntime over a whole video and compared with PyTorch; it
-is written only if the scores agree. Its metadata holds the labels, the
-preprocessing and the initial state of a stream.
+The file is run in onnxruntime over a whole video and compared with PyTorch; it is written only if
+the scores agree. Its metadata holds labels, preprocessing and the initial state of a stream.
 """
 
 import argparse
 import statistics
 import tempfile
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from rich.progress import Progress
-from torch import Tensor, nn
+from torch import nn
 
 import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
 from cnnlstm_mm.cli import add_cfg_options, add_label_file, run_command
@@ -55,6 +50,8 @@ from cnnlstm_mm.streaming import FrameTransform, OnnxStreamingRecognizer, Stream
 from cnnlstm_mm.weights import load_complete, model_id
 from mmaction.registry import MODELS
 
+from .export_timing import Runner, session
+
 TOLERANCE = 1e-4
 
 
@@ -66,8 +63,7 @@ def argument_parser() -> argparse.ArgumentParser:
         '--mode',
         choices=['clip', 'step'],
         required=True,
-        help='clip: all views of a video to its scores; step: one frame and '
-        'the state of each stream to scores and the state',
+        help='clip: all views of a video to scores; step: a frame and states to scores and states',
     )
     parser.add_argument(
         '--out', help='the file; default: CONFIG_NAME_MODE.onnx beside the checkpoint'
@@ -82,9 +78,7 @@ def argument_parser() -> argparse.ArgumentParser:
         help='size of prepared frames, if the test pipeline does not fix it',
     )
     parser.add_argument(
-        '--int8',
-        action='store_true',
-        help='also write OUT_int8.onnx, whose backbone computes in int8',
+        '--int8', action='store_true', help='also write OUT_int8.onnx, with an int8 backbone'
     )
     parser.add_argument(
         '--fp16',
@@ -94,8 +88,7 @@ def argument_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         '--calibration',
-        help='list of videos and labels for --int8: calibrates the ranges, and the '
-        'top-1 of both models is measured on it',
+        help='list of videos for --int8, which calibrates it and measures the top-1 of both models',
     )
     parser.add_argument(
         '--calibration-videos',
@@ -220,56 +213,6 @@ class Exporter:
         feed = dict(clips=prepared(self.model, [clip_views(self.pipeline, video)]))
         want, have = (session(file).run(None, feed)[0] for file in (path, out))
         return dict(scores=float(abs(want - have).max()))
-
-
-class Runner:
-    """An exported model on the videos of a list, timed.
-
-    Args:
-        model (Recognizer3D): Gives the preprocessing.
-        path (Path): The ONNX file.
-        step (bool): Whether it is a step model.
-    """
-
-    def __init__(self, model: nn.Module, path: Path, step: bool) -> None:
-        self.model = model
-        self.session = session(path, threads=1)
-        self.rec = OnnxStreamingRecognizer(path, threads=1) if step else None
-        self.scores = np.zeros(0)
-        self.seconds: list[float] = []
-
-    def feeds(self, views: Tensor) -> Iterator[dict[str, np.ndarray]]:
-        """Yield the inputs of each run; afterwards ``scores`` holds the result."""
-        clips = prepared(self.model, [views])  # [1, views, 3, T, h, w]
-        if self.rec is None:
-            feed = dict(clips=clips)
-            yield feed
-            self.scores = self._timed(lambda: self.session.run(None, feed)[0])
-            return
-        state = self.rec.init_state()
-        for t in range(clips.shape[3]):
-            frame = np.ascontiguousarray(clips[:, 0, :, t])
-            yield dict(state.tensors, frames=frame)
-            self.scores, state = self._timed(lambda: self.rec.step(frame, state))
-
-    def __call__(self, views: Tensor) -> int:
-        """Predict the class of a video, uint8 [views, 3, T, h, w]."""
-        for _ in self.feeds(views):
-            pass
-        return int(self.scores[0].argmax())
-
-    def _timed(self, run: Any) -> Any:
-        start = time.perf_counter()
-        result = run()
-        self.seconds.append(time.perf_counter() - start)
-        return result
-
-
-def session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
-    """Load an ONNX file on the CPU."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    return onnxruntime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
 
 
 @torch.no_grad()

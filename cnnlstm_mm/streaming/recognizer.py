@@ -54,6 +54,7 @@ class StreamingRecognizer(BaseStreamingRecognizer):
     """
 
     State = StreamState
+    labels: list[str] | None = None
 
     def __init__(
         self,
@@ -95,6 +96,28 @@ class StreamingRecognizer(BaseStreamingRecognizer):
         """
         rec = cls.__new__(cls)
         rec._init(model, config, device, dtype, check, cuda_graph)
+        return rec
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str | Path, revision: str | None = None, **options: Any
+    ) -> 'StreamingRecognizer':
+        """Create one from a shared model; its class names are in ``labels``.
+
+        Args:
+            name: a folder of ``cnnlstm-mm push``, or a repository of the Hugging Face Hub.
+            revision: branch, tag or commit of the repository.
+            **options: see the class.
+
+        Raises:
+            FileNotFoundError: if there is no such folder or repository.
+            ValueError: if a file of it is damaged, or its config names what is not registered.
+        """
+        from cnnlstm_mm.sharing import fetch_bundle, read_bundle
+
+        bundle = read_bundle(fetch_bundle(name, revision))
+        rec = cls.from_model(bundle.build(), bundle.config, **options)
+        rec.labels = bundle.labels
         return rec
 
     def _init(
