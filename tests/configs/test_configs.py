@@ -70,9 +70,9 @@ def test_config_trains_one_step(path):
     classes = cfg.model.cls_head.num_classes
     pipeline = {t.type: t for t in cfg.val_dataloader.dataset.pipeline}
     crop = pipeline.get('CenterCrop')
-    side = crop.crop_size if crop else pipeline['Resize'].scale[0]
-    if side == 224:
-        side = shrink(cfg.model)
+    width, height = (crop.crop_size, crop.crop_size) if crop else pipeline['Resize'].scale
+    if width == 224:
+        width = height = shrink(cfg.model)
     for node in nested_dicts(cfg.model):
         if 'num_segments' in node:
             node.num_segments = 2  # the frames below
@@ -80,7 +80,7 @@ def test_config_trains_one_step(path):
             node.pretrained = False
 
     model = MODELS.build(cfg.model).train()
-    clips = torch.randint(0, 256, (2, 1, 3, 2, side, side), dtype=torch.uint8)
+    clips = torch.randint(0, 256, (2, 1, 3, 2, height, width), dtype=torch.uint8)
     samples = [ActionDataSample().set_gt_label(k) for k in (0, classes - 1)]
     data = model.data_preprocessor(dict(inputs=list(clips), data_samples=samples), True)
     assert data['inputs'].abs().max() < 3, 'the frames must be normalised'
