@@ -49,7 +49,7 @@ def recipe(data, tmp_path_factory):
     text = cfg.pretty_text.replace('data/caption_quickstart', str(data))
     cfg = Config.fromstring(text, '.py')
     cfg.model.backbone.backbone.widen_factor = 0.125
-    cfg.model.neck.update(in_channels=32, hidden_channels=8)
+    cfg.model.neck.update(in_channels=32, hidden_channels=8, spatial_size=4)
     cfg.model.cls_head.update(
         embed_channels=8, hidden_channels=8, attention_channels=8, in_channels=32
     )
@@ -59,6 +59,8 @@ def recipe(data, tmp_path_factory):
         for step in loader.dataset.pipeline:
             if step['type'] == 'SampleFrames':
                 step['clip_len'] = 4
+            if step['type'] == 'Resize':
+                step['scale'] = (32, 32)
     cfg.test_pipeline = cfg.test_dataloader.dataset.pipeline
     cfg.train_cfg.update(max_epochs=2, val_interval=1)
     cfg.randomness = dict(seed=1)
@@ -88,7 +90,8 @@ def test_a_training_is_told_of_words_and_keeps_its_vocabulary(trained, data):
     out, said = trained
     assert '1 words are not in the vocabulary' in said and 'zebra (10)' in said
     assert '1 captions were cut to max_words=14' in said
-    assert 'val caption/CIDEr-D' in said and ' loss ' in said and ' word_acc ' in said
+    assert 'val caption/' in said and ' caption/CIDEr-D ' in said
+    assert ' loss ' in said and ' word_acc ' in said
     (log,) = out.glob('*/*.log')
     assert 'loss_caption' in log.read_text()
     meta = torch.load(out / 'epoch_2.pth', weights_only=True)['meta']

@@ -52,13 +52,11 @@ val_pipeline = [
 ]
 test_pipeline = val_pipeline
 
-# The list goes scene by scene: a batch has four scenes in all eight orders, so that the gradient
-# sees the order alone.
 train_dataloader = dict(
     batch_size=32,
     num_workers=1,
     persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
+    sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type='CaptionDataset',
         ann_file=f'{data_root}/captions_train.jsonl',
@@ -80,7 +78,7 @@ val_dataloader = dict(
         test_mode=True,
     ),
 )
-# ... and colours on shapes that were not.
+# ... and combinations that were not.
 test_dataloader = dict(
     batch_size=32,
     num_workers=1,
