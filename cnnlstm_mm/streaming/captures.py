@@ -161,7 +161,7 @@ def is_live(address: Address) -> bool:
 
 
 def mask_password(text: str) -> str:
-    """Replace passwords and keys in addresses, user:password@host and password=..., by ***.
+    """Replace passwords and keys in addresses, user:password@host and password=..., by ``***``.
 
     Of a password with an @ or / in it nothing is left; then the host can be lost as well.
     """

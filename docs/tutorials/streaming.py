@@ -24,7 +24,7 @@ def clip(name):
 
 
 rec = StreamingRecognizer('data/clips/clips.py', 'work_dirs/clips/model.pth')
-first, second = clip('RightThenUp'), clip('LeftThenUp')
+first, second = clip('RightThenUp'), clip('RightThenDown')
 
 # One stream; each step costs one frame, however long the stream has run.
 state = None
