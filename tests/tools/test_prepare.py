@@ -329,6 +329,9 @@ def test_kinetics_links_or_resizes_folders_with_spaces(clips, tmp_path):
     capture = cv2.VideoCapture(str(out / 'videos_val' / path))
     assert (capture.get(3), capture.get(4)) == (64, 64)
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 16
+    # It stands in the index, whose bytes are the same after any interruption.
+    source = videos / 'arm wrestling' / 'a_000000_000010.avi'
+    assert (out / 'videos_val' / path).stat().st_mtime_ns == source.stat().st_mtime_ns
 
 
 def kinetics(root, rows, links=(), encoding='utf-8'):

@@ -14,7 +14,7 @@ from cnnlstm_mm.storage import OutputFolder, atomic_path
 
 
 def resize(source: Path, target: Path, short_side: int) -> str | None:
-    """Write a copy of a video with another short side.
+    """Write a copy of a video with another short side and the times of the original.
 
     Args:
         source (Path): The video.
@@ -40,6 +40,9 @@ def resize(source: Path, target: Path, short_side: int) -> str | None:
             if done.returncode:
                 check_space(target, done.stderr)
                 raise RuntimeError(done.stderr.strip()[-300:] or 'ffmpeg failed')
+            # The time stands in the index, which is the same after any interruption.
+            times = source.stat()
+            os.utime(part, ns=(times.st_atime_ns, times.st_mtime_ns))
     except RuntimeError as error:
         return str(error)
     return None
