@@ -57,6 +57,7 @@ def installed(places, tmp_path_factory):
     # As a path alone: the editable installation of this checkout is not taken over.
     (site / 'requirements.pth').write_text(sysconfig.get_path('purelib') + '\n')
     pip = [sys.executable, '-m', 'pip', '--python', str(python), 'install', '--quiet']
+    pip += ['--ignore-installed']  # the editable one of this environment
     subprocess.run([*pip, '--no-deps', '--no-index', '--no-compile', places[1]], check=True)
     (folder / 'work').mkdir()
 

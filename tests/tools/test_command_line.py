@@ -196,6 +196,20 @@ WRONG_ARGUMENTS = [
         '--short-side',
     ),
     ('tools/data/prepare_kinetics.py', 'val {here} {csv} --data kinetics400 --out {new}', 'column'),
+    ('tools/analysis/attention.py', 'absent.mp4 absent.py absent.pth --out {new}', 'absent'),
+    ('tools/caption.py', 'absent.mp4 absent.py absent.pth', 'absent'),
+    ('tools/caption.py', f'{{here}} {CONFIG} absent.pth', ''),
+    ('tools/export_captions.py', 'absent.py absent.pth --out {new}/a', 'absent'),
+    ('tools/vocabulary.py', 'absent.jsonl --out {new}/v.json', 'absent.jsonl'),
+    ('tools/data/make_caption_quickstart.py', '--out {new} --size 33', 'size'),
+    ('tools/data/prepare_folder.py', 'absent --out {new}', 'absent'),
+    ('tools/data/prepare_folder.py', '{here} --out {new}', 'here'),
+    *(
+        (f'tools/data/prepare_{name}.py', 'absent absent --out {new}', 'absent')
+        for name in ('diving48', 'jester', 'sthv2', 'msvd', 'msrvtt')
+    ),
+    ('tools/data/prepare_rwf2000.py', 'absent --out {new}', 'absent'),
+    ('tools/data/prepare_vatex.py', 'absent --train absent.json --out {new}', 'absent'),
 ]
 
 

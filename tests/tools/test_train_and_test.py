@@ -149,7 +149,7 @@ def test_two_processes_on_the_cpu_train_and_test(quickstart_data, tmp_path):
         return done.stdout + done.stderr
 
     options = small(quickstart_data, 'train_cfg.max_epochs=1')
-    log = run('tools/dist_train.sh', CONFIG, 2, '--work-dir', tmp_path, *options)
+    log = run('tools/dist_train.sh', CONFIG, 2, '--work-dir', tmp_path, '--verbose', *options)
     assert 'Distributed training: True' in log and 'GPU number: 2' in log
     checkpoint = tmp_path / 'epoch_1.pth'
     # 32 videos, 2 processes, 4 videos a step

@@ -90,7 +90,7 @@ def read_csv(path):
 
 def read_log(path):
     """What an earlier preparation wrote: whatever is in it, the videos are checked again."""
-    found = tool('preparation')._read_log(path)
+    found = tool('probing')._read_log(path)
     if not all(isinstance(entry, dict) for entry in found.values()):
         raise Fault(f'{path.read_bytes()!r} gives {found}')
 
