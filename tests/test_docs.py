@@ -235,7 +235,7 @@ def test_tutorials(folder):
     assert (folder / 'scored.mp4').stat().st_size
     assert 'best class: ' in run(folder, sys.executable, 'streaming.py')
     run(folder, *shell, 'onnx.sh')
-    assert run(folder, sys.executable, 'onnx.py').splitlines()[-1].split()[0] in (
+    assert run(folder, sys.executable, 'onnx_scores.py').splitlines()[-1].split()[0] in (
         'RightThenUp', 'RightThenDown', 'UpThenRight'
     )  # fmt: skip
     run(folder, *shell, 'add_neck.sh')
