@@ -27,3 +27,18 @@ def join_words(words: Iterable[str]) -> str:
 def text_of(lines: Iterable[str]) -> str:
     """Join lines, each with its end."""
     return ''.join(f'{line}\n' for line in lines)
+
+
+def clock(seconds: float, comma: str = '.') -> str:
+    """Time of day, as in 01:02:03.004."""
+    whole = round(1000 * seconds)
+    minutes, rest = divmod(whole, 60_000)
+    return f'{minutes // 60:02}:{minutes % 60:02}:{rest // 1000:02}{comma}{rest % 1000:03}'
+
+
+def subtitles(rows: Iterable[tuple[float, float, str]]) -> str:
+    """SubRip text of (start, end, text) rows, in seconds."""
+    return '\n'.join(
+        f'{number}\n{clock(start, ",")} --> {clock(end, ",")}\n{text}\n'
+        for number, (start, end, text) in enumerate(rows, 1)
+    )

@@ -1,4 +1,4 @@
-"""Captions of files: the model with its vocabulary, windows of long videos, subtitles."""
+"""Captions of files: the model with its vocabulary, windows of long videos."""
 
 import json
 import os.path as osp
@@ -76,18 +76,3 @@ def windows(path: str, seconds: float) -> Iterator[tuple[tuple[int, int], tuple[
         starts.pop()
     for first, end in zip(starts, [*starts[1:], len(reader)]):
         yield (first, end), (first / rate, end / rate)
-
-
-def subtitles(rows: list[tuple[float, float, str]]) -> str:
-    """SubRip text of (start, end, caption) rows, in seconds."""
-    parts = [
-        f'{number}\n{_time(start)} --> {_time(end)}\n{text}\n'
-        for number, (start, end, text) in enumerate(rows, 1)
-    ]
-    return '\n'.join(parts)
-
-
-def _time(seconds: float) -> str:
-    whole = round(1000 * seconds)
-    minutes, rest = divmod(whole, 60000)
-    return f'{minutes // 60:02d}:{minutes % 60:02d}:{rest // 1000:02d},{rest % 1000:03d}'

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
-from cnnlstm_mm.captions.inference import add_windows, load_captioner, subtitles, windows
+from cnnlstm_mm.captions.inference import add_windows, load_captioner, windows
 from cnnlstm_mm.cli import add_cfg_options, run_command
 from cnnlstm_mm.datasets.decoder_guard import name_dead_decoders
 from cnnlstm_mm.engine.launch import load_config
@@ -28,6 +28,7 @@ from cnnlstm_mm.options import check_int
 from cnnlstm_mm.prediction.inputs import find_inputs
 from cnnlstm_mm.prediction.model import predict, test_dataset
 from cnnlstm_mm.storage import write_text
+from cnnlstm_mm.text import subtitles
 
 BROKEN = 3  # exit code
 WINDOW = 10.0  # seconds, for --srt without --window

@@ -82,7 +82,7 @@ def push(args: argparse.Namespace) -> None:
             names = sorted(path.name for path in folder.iterdir() if path.name[0] != '.')
             print(f'{folder}: {", ".join(names)}')
         if run is None:
-            print('The card has no numbers: no run was found; fix: --work-dir DIR')
+            print('The card reports no results, because no run was found; fix: --work-dir DIR')
         if args.repo:
             print(upload_bundle(folder, args.repo, args.private, args.message))
 

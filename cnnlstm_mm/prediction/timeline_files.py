@@ -12,6 +12,7 @@ from cnnlstm_mm.storage import write_text
 from cnnlstm_mm.streaming.event_outputs import event_message
 from cnnlstm_mm.streaming.events import Event
 from cnnlstm_mm.streaming.overlay import color
+from cnnlstm_mm.text import clock, subtitles
 
 COLUMNS = ('start', 'end', 'class', 'score')
 
@@ -21,13 +22,6 @@ def segment_dict(event: Event) -> dict[str, Any]:
     message = event_message(event)
     message['class'] = message.pop('label')
     return {key: message[key] for key in COLUMNS}
-
-
-def clock(seconds: float, comma: str = '.') -> str:
-    """Time of day, as in 01:02:03.004."""
-    whole = round(1000 * seconds)
-    minutes, rest = divmod(whole, 60_000)
-    return f'{minutes // 60:02}:{minutes % 60:02}:{rest // 1000:02}{comma}{rest % 1000:03}'
 
 
 def timeline_table(segments: Sequence[dict[str, Any]]) -> str:
@@ -44,7 +38,8 @@ def write_timeline(folder: Path, stem: str, name: str, segments: Sequence[dict[s
     """Write STEM.json (``{"file": ..., "segments": [...]}``), STEM.srt and STEM.png."""
     text = json.dumps(dict(file=name, segments=list(segments)), ensure_ascii=False, indent=1)
     write_text(folder / f'{stem}.json', text + '\n')
-    write_srt(folder / f'{stem}.srt', segments)
+    shown = [(s['start'], s['end'], f'{s["class"]} {100 * s["score"]:.0f} %') for s in segments]
+    write_text(folder / f'{stem}.srt', subtitles(shown))
     write_picture(folder / f'{stem}.png', segments, Path(name).name)
 
 
@@ -56,16 +51,6 @@ def write_csv_timeline(path: str, answers: dict[str, list[dict[str, Any]]]) -> N
     for name, segments in answers.items():
         writer.writerows([name, *(segment[key] for key in COLUMNS)] for segment in segments)
     write_text(path, text.getvalue())
-
-
-def write_srt(path: Path, segments: Sequence[dict[str, Any]]) -> None:
-    """Write SubRip subtitles."""
-    blocks = [
-        f'{number}\n{clock(s["start"], ",")} --> {clock(s["end"], ",")}\n'
-        f'{s["class"]} {100 * s["score"]:.0f} %\n'
-        for number, s in enumerate(segments, 1)
-    ]
-    write_text(path, '\n'.join(blocks))
 
 
 def write_picture(path: Path, segments: Sequence[dict[str, Any]], title: str) -> None:

@@ -89,6 +89,12 @@ def is_full(error: Exception, folder: Path) -> bool:
     return os.strerror(errno.ENOSPC) in str(error) or not shutil.disk_usage(folder).free
 
 
+def raise_if_full(error: Exception, folder: Path, path: Path) -> None:
+    """Raise OSError, naming ``path``, where a full disk is to blame; see :func:`is_full`."""
+    if is_full(error, folder):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
+
+
 def _sync_folder(folder: Path) -> None:
     # Windows opens no folders, and some network file systems cannot flush them.
     with contextlib.suppress(OSError):

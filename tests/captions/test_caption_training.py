@@ -10,11 +10,12 @@ from helpers.recipes import CAPTION_CONFIGS, load
 from helpers.support import ROOT, run_tool
 from mmengine.config import Config
 
-from cnnlstm_mm.captions.inference import subtitles, windows
+from cnnlstm_mm.captions.inference import windows
 from cnnlstm_mm.captions.vocabulary import META, Vocabulary
 from cnnlstm_mm.config import nested_dicts
 from cnnlstm_mm.engine.launch import check_files
 from cnnlstm_mm.models.fit import check_channels, check_fit
+from cnnlstm_mm.text import subtitles
 from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
 

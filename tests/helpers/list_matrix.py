@@ -16,11 +16,12 @@ if __name__ == '__main__':
 import cv2
 import numpy as np
 import torch
-from helpers.support import ROOT, captured, load_tool, process_state, run_tool
+from helpers.support import ROOT, captured, load_tool, process_state, run_code, run_forked, run_tool
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from cnnlstm_mm.cli import expected
+from cnnlstm_mm.commands.doctor_checks import package
 from cnnlstm_mm.lab.markdown import markdown_table
 from mmaction.registry import MODELS
 
@@ -283,15 +284,10 @@ def trained(place: Place) -> Path:
 
 def examine(place: Place) -> tuple[str, str]:
     """Check a config as tools/doctor.py does in a process of its own."""
-    doctor = load_tool('tools/doctor.py')
-    code = doctor.package.CONFIG
-    with process_state(), captured() as output:
-        sys.argv = ['doctor', str(place.config)]
-        try:
-            exec(code, {})
-        except SystemExit as stop:
-            return 'refused', json.loads(stop.code)
-    return 'works', output[0]
+    done = run_forked(package.CONFIG, str(place.config), call=run_code)
+    if done.returncode:
+        return 'refused', json.loads(done.stderr.strip().splitlines()[-1])
+    return 'works', done.stdout
 
 
 def calibrate(place: Place) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from cnnlstm_mm.commands.prepare import folder
-from cnnlstm_mm.commands.prepare.folder_frames import probe_frames
+from cnnlstm_mm.commands.prepare.folder_frames import check_frame_folders
 from cnnlstm_mm.commands.prepare.folder_samples import Sample
 from cnnlstm_mm.commands.prepare.folder_split import split_samples
 from cnnlstm_mm.commands.prepare.probing import probe
@@ -231,7 +231,7 @@ def test_names_of_frames(tmp_path):
         (tmp_path / place).mkdir()
         for name in names:
             (tmp_path / place / name).write_bytes(b'x')
-    found, template = probe_frames(tmp_path, 'abcd')
+    found, template = check_frame_folders(tmp_path, 'abcd')
     assert template == 'img_{:05}.jpg'
     assert [found[name]['state'] for name in 'abcd'] == ['ok', 'ok', 'broken', 'broken']
     assert (found['b']['start'], found['b']['frames']) == (3, 1)

@@ -1,7 +1,6 @@
 """Archives of strangers: unpacked inside of one folder, up to a size, or refused by name."""
 
 import argparse
-import errno
 import os
 import re
 import shutil
@@ -16,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from rich.progress import track
 
 from cnnlstm_mm.storage import write_text
-from cnnlstm_mm.storage.atomic import is_full
+from cnnlstm_mm.storage.atomic import raise_if_full
 
 GIGABYTE = 10**9
 # Videos do not shrink in archives: what unpacks to far more than that is a bomb.
@@ -280,9 +279,8 @@ def _encrypted(source: Path) -> ValueError:
     )
 
 
-def _damaged(source: Path, out: Path, error: Exception) -> Exception:
-    if is_full(error, out):
-        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(out))
+def _damaged(source: Path, out: Path, error: Exception) -> RuntimeError:
+    raise_if_full(error, out, out)
     return RuntimeError(
         f'expected a sound archive with all of its volumes, got {source}, which cannot be '
         f'unpacked ({error}); fix: download it again'

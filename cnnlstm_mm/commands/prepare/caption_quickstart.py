@@ -17,7 +17,6 @@ square that moves right and then up, though red squares move otherwise and other
 import argparse
 import json
 import os
-import shutil
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -29,11 +28,11 @@ from rich.progress import track
 
 from cnnlstm_mm.captions.vocabulary import Vocabulary
 from cnnlstm_mm.cli import run_command
-from cnnlstm_mm.storage import OutputFolder, differing_settings, locked
+from cnnlstm_mm.storage import OutputFolder, locked
 from cnnlstm_mm.text import text_of
 
 from . import scenes
-from .preparation import check_workers
+from .preparation import check_workers, claim_made_data
 from .quickstart import write_video
 from .scenes import offsets, texture
 
@@ -77,17 +76,9 @@ class Settings(NamedTuple):
 
     def check(self) -> None:
         """Raise ``ValueError`` for values out of range."""
-        if self.frames < 4 or self.frames % 2:
-            raise ValueError(f'expected frames to be even and at least 4, got {self.frames}')
-        if self.size < 32 or self.size % 32 or self.size % self.frames:
-            raise ValueError(
-                'expected size to be a multiple of 32 (decord pads others) and of '
-                f'frames ({self.frames}), got {self.size}'
-            )
+        scenes.check_drawing(self.size, self.frames, self.seed)
         if min(self[1:4]) < 1:
             raise ValueError(f'expected at least 1 scene of each colour and shape, got {self[1:4]}')
-        if self.seed < 0:
-            raise ValueError(f'expected a seed of at least 0, got {self.seed}')
 
 
 class Clip(NamedTuple):
@@ -184,32 +175,6 @@ def make_clip(clip: Clip, out: Path, settings: Settings) -> int:
     return 1
 
 
-def prepare(output: OutputFolder, settings: Settings, overwrite: bool) -> None:
-    """Make the folders, or check that they hold a data set of these settings.
-
-    Raises:
-        FileExistsError: If the folder holds other videos.
-    """
-    record, videos = output.root / 'settings.json', output.root / 'videos'
-    wanted = dict(settings._asdict(), tool='prepare caption-quickstart', version=VERSION)
-    if record.exists():
-        changed = differing_settings(json.loads(record.read_text()), wanted)
-        if overwrite and videos.exists():
-            shutil.rmtree(output.check_file(videos))
-        elif changed:
-            raise FileExistsError(
-                f'expected a data set with these settings or none, got {output.root} with '
-                f'{", ".join(changed)}; fix: replace it with --overwrite, or name another --out'
-            )
-    elif videos.exists():
-        raise FileExistsError(
-            f'expected a folder that this tool made, got {videos}; fix: name another --out'
-        )
-    output.check_file(videos).mkdir(parents=True, exist_ok=True)
-    output.write_text(record.name, json.dumps(wanted, indent=2) + '\n')
-    output.remove_parts()
-
-
 def make_caption_quickstart(
     out: Path, settings: Settings = Settings(), workers: int = 1, overwrite: bool = False
 ) -> int:
@@ -223,7 +188,8 @@ def make_caption_quickstart(
     check_workers(workers)
     output = OutputFolder(out)
     with locked(out, 'prepare caption-quickstart'):
-        prepare(output, settings, overwrite)
+        made_of = dict(settings._asdict(), tool='prepare caption-quickstart', version=VERSION)
+        claim_made_data(output, made_of, overwrite, [out / 'videos'])
         clips = make_clips(settings)
         every = [clip for part in clips.values() for clip in part]
         with ProcessPoolExecutor(workers) as pool:

@@ -20,6 +20,7 @@ from .preparation import (
     check_there,
     check_workers,
     link_videos,
+    note_state,
     prepared_folder,
     source_setting,
 )
@@ -155,14 +156,7 @@ def summarize(
     for name, clip in source.clips.items():
         result = probed.get(name, dict(state='missing'))
         report['by_split'][clip.split][result['state']] += 1
-        if result['state'] == 'missing':
-            report['missing'].append(name)
-        elif result['state'] == 'broken':
-            report['broken'][name] = result['reason']
-        elif result['state'] == 'short':
-            report['short'][name] = (
-                f'{result["frames"]} frames of the {result["promised"]} in its header'
-            )
+        note_state(report, name, result)
         if not kept[name]:
             report['without_captions'].append(name)
         empty = len(clip.captions) - len(kept[name])

@@ -27,7 +27,7 @@ from cnnlstm_mm.storage import OutputFolder
 from cnnlstm_mm.text import text_of, truncate_list
 
 from .folder_config import Data, make_config, parts_of
-from .folder_frames import probe_frames
+from .folder_frames import check_frame_folders
 from .folder_samples import Sample, find_samples
 from .folder_split import split_samples
 from .indexing import write_list_index
@@ -122,7 +122,7 @@ def write(args: argparse.Namespace, output: OutputFolder) -> None:
     template = ''
     paths = [sample.path for sample in samples]
     if frames:
-        probed, template = probe_frames(args.folder, paths)
+        probed, template = check_frame_folders(args.folder, paths)
     else:
         videos = {path: args.folder / path for path in paths}
         probed = probe_all(videos, args.out / 'checked.jsonl', args.workers)

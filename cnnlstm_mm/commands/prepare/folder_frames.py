@@ -12,7 +12,9 @@ from cnnlstm_mm.text import truncate_list
 NUMBERED = re.compile(r'(.*?)(\d+)(\.\w+)')
 
 
-def probe_frames(root: Path, folders: Iterable[str]) -> tuple[dict[str, dict[str, Any]], str]:
+def check_frame_folders(
+    root: Path, folders: Iterable[str]
+) -> tuple[dict[str, dict[str, Any]], str]:
     """Look at the names of the frames of each folder.
 
     Args:

@@ -3,12 +3,13 @@
 import argparse
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cnnlstm_mm.storage import OutputFolder, check_stamp, locked
+from cnnlstm_mm.storage import OutputFolder, check_stamp, differing_settings, locked
 from cnnlstm_mm.text import text_of
 
 from .indexing import write_list_index
@@ -68,6 +69,48 @@ def prepared_splits(args: argparse.Namespace, tool: str, **settings: Any) -> Ite
     settings = dict(tool=tool, videos=videos, splits=splits, **settings)
     with prepared_folder(args.out, tool, settings, inputs, 'settings.json') as output:
         yield output
+
+
+def claim_made_data(
+    output: OutputFolder,
+    settings: dict[str, Any],
+    overwrite: bool,
+    folders: Iterable[Path],
+    lists: str = '',
+) -> None:
+    """Make the folders of a data set that is drawn, or check that they hold one of these settings.
+
+    Args:
+        output: The data set's folder; its ``settings.json`` holds the settings.
+        settings: Those of the wanted data set.
+        overwrite: Remove the videos of the data set that is there.
+        folders: Of the videos, ``videos`` or below it.
+        lists: Names of the lists that are removed with the videos, as a pattern.
+
+    Raises:
+        FileExistsError: If the folder holds other videos.
+    """
+    record, videos = output.root / 'settings.json', output.root / 'videos'
+    if record.exists():
+        changed = differing_settings(json.loads(record.read_text()), settings)
+        if overwrite:
+            if videos.exists():
+                shutil.rmtree(output.check_file(videos))
+            for path in output.root.glob(lists) if lists else ():
+                output.check_entry(path).unlink()
+        elif changed:
+            raise FileExistsError(
+                f'expected a data set with these settings or none, got {output.root} with '
+                f'{", ".join(changed)}; fix: replace it with --overwrite, or name another --out'
+            )
+    elif videos.exists():
+        raise FileExistsError(
+            f'expected a folder that this tool made, got {videos}; fix: name another --out'
+        )
+    for folder in folders:
+        output.check_file(folder).mkdir(parents=True, exist_ok=True)
+    output.write_text(record.name, json.dumps(settings, indent=2) + '\n')
+    output.remove_parts()
 
 
 def source_setting(source: Path) -> str:
@@ -198,15 +241,20 @@ def summarize(wanted: dict[str, str], probed: dict[str, dict], extra: list[str])
         result = probed.get(clip, dict(state='missing'))
         counts = report['by_class'].setdefault(name, dict.fromkeys(STATES, 0))
         counts[result['state']] += 1
-        if result['state'] == 'missing':
-            report['missing'].append(clip)
-        elif result['state'] == 'broken':
-            report['broken'][clip] = result['reason']
-        elif result['state'] == 'short':
-            report['short'][clip] = (
-                f'{result["frames"]} frames of the {result["promised"]} in its header'
-            )
+        note_state(report, clip, result)
     return report
+
+
+def note_state(report: dict[str, Any], name: str, result: dict[str, Any]) -> None:
+    """Add a clip to ``missing``, ``broken`` or ``short`` of a report, by what became of it."""
+    if result['state'] == 'missing':
+        report['missing'].append(name)
+    elif result['state'] == 'broken':
+        report['broken'][name] = result['reason']
+    elif result['state'] == 'short':
+        report['short'][name] = (
+            f'{result["frames"]} frames of the {result["promised"]} in its header'
+        )
 
 
 def write_report(report: dict, output: OutputFolder, name: str) -> None:

@@ -21,7 +21,6 @@ both lists::
 
 import argparse
 import errno
-import json
 import os
 import shutil
 from concurrent.futures import ProcessPoolExecutor
@@ -32,10 +31,10 @@ import cv2
 import numpy as np
 from rich.progress import track
 
-from cnnlstm_mm.storage import OutputFolder, atomic_path, differing_settings, locked
+from cnnlstm_mm.storage import OutputFolder, atomic_path, locked
 from cnnlstm_mm.text import text_of
 
-from .preparation import check_workers
+from .preparation import check_workers, claim_made_data
 from .scenes import CLASSES, VERSION, Settings, offsets, render, video_path
 
 FPS = 8
@@ -129,42 +128,6 @@ def write_preview(path: Path, scene: int, settings: Settings) -> None:
         part.write_bytes(cv2.imencode('.png', np.vstack(rows))[1].tobytes())
 
 
-def prepare(output: OutputFolder, settings: Settings, overwrite: bool) -> None:
-    """Make the folders, or check that they hold a data set of these settings.
-
-    Args:
-        output (OutputFolder): The data set's folder.
-        settings (Settings): The wanted data set's.
-        overwrite (bool): Remove the videos of the data set that is there.
-
-    Raises:
-        FileExistsError: If the folder holds other videos.
-    """
-    out = output.root
-    record, videos = out / 'settings.json', out / 'videos'
-    wanted = dict(settings._asdict(), version=VERSION)
-    if record.exists():
-        changed = differing_settings(json.loads(record.read_text()), wanted)
-        if overwrite:
-            if videos.exists():
-                shutil.rmtree(output.check_file(videos))
-            for video_list in out.glob('quickstart_*_videos.txt'):
-                output.check_entry(video_list).unlink()
-        elif changed:
-            raise FileExistsError(
-                f'expected a data set with these settings or none, got {out} with '
-                f'{", ".join(changed)}; fix: replace it with --overwrite, or name another --out'
-            )
-    elif videos.exists():
-        raise FileExistsError(
-            f'expected a folder that this tool made, got {videos}; fix: name another --out'
-        )
-    for name in CLASSES:
-        output.check_file(videos / name).mkdir(parents=True, exist_ok=True)
-    output.write_text(record.name, json.dumps(wanted, indent=2) + '\n')
-    output.remove_parts()
-
-
 def make_quickstart(
     out: Path, settings: Settings = Settings(), workers: int = 1, overwrite: bool = False
 ) -> int:
@@ -187,7 +150,13 @@ def make_quickstart(
     check_workers(workers)
     output = OutputFolder(out)
     with locked(out, 'make_quickstart'):
-        prepare(output, settings, overwrite)
+        claim_made_data(
+            output,
+            dict(settings._asdict(), version=VERSION),
+            overwrite,
+            [out / 'videos' / name for name in CLASSES],
+            'quickstart_*_videos.txt',
+        )
         first = settings.val_per_class + 1
         splits = dict(val=range(1, first), train=range(first, first + settings.train_per_class))
         scenes = range(1, first + settings.train_per_class)

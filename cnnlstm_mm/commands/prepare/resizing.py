@@ -1,6 +1,5 @@
 """Write videos in another size with ffmpeg."""
 
-import errno
 import os
 import re
 import shutil
@@ -11,6 +10,7 @@ from pathlib import Path
 from rich.progress import track
 
 from cnnlstm_mm.storage import OutputFolder, atomic_path
+from cnnlstm_mm.storage.atomic import raise_if_full
 
 
 def resize(source: Path, target: Path, short_side: int) -> str | None:
@@ -38,7 +38,7 @@ def resize(source: Path, target: Path, short_side: int) -> str | None:
         with atomic_path(target) as part:
             done = subprocess.run([*command, str(part)], capture_output=True, text=True)
             if done.returncode:
-                check_space(target, done.stderr)
+                raise_if_full(RuntimeError(done.stderr), target.parent, target)
                 raise RuntimeError(done.stderr.strip()[-300:] or 'ffmpeg failed')
             # The time stands in the index, which is the same after any interruption.
             times = source.stat()
@@ -46,12 +46,6 @@ def resize(source: Path, target: Path, short_side: int) -> str | None:
     except RuntimeError as error:
         return str(error)
     return None
-
-
-def check_space(target: Path, message: str) -> None:
-    """Raise OSError where ffmpeg failed because the disk is full: the video is not to blame."""
-    if os.strerror(errno.ENOSPC) in message or not shutil.disk_usage(target.parent).free:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
 
 
 def ffmpeg() -> str:

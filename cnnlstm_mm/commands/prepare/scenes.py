@@ -19,6 +19,19 @@ POLYGONS = dict(triangle=3, diamond=4, pentagon=5, hexagon=6)
 SHAPES = ['disc', 'ring', 'cross', *POLYGONS]
 
 
+def check_drawing(size: int, frames: int, seed: int) -> None:
+    """Raise ``ValueError`` for a size, a number of frames or a seed that cannot be drawn."""
+    if frames < 4 or frames % 2:
+        raise ValueError(f'expected frames to be even and at least 4, got {frames}')
+    if size < 32 or size % 32 or size % frames:
+        raise ValueError(
+            'expected size to be a multiple of 32 (decord pads others) and of '
+            f'frames ({frames}), got {size}'
+        )
+    if seed < 0:
+        raise ValueError(f'expected a seed of at least 0, got {seed}')
+
+
 class Settings(NamedTuple):
     """Parameters that, with the library versions, determine every byte of the data set."""
 
@@ -30,20 +43,12 @@ class Settings(NamedTuple):
 
     def check(self) -> None:
         """Raise ``ValueError`` for values out of range."""
-        if self.frames < 4 or self.frames % 2:
-            raise ValueError(f'expected frames to be even and at least 4, got {self.frames}')
-        if self.size < 32 or self.size % 32 or self.size % self.frames:
-            raise ValueError(
-                'expected size to be a multiple of 32 (decord pads others) and of '
-                f'frames ({self.frames}), got {self.size}'
-            )
+        check_drawing(self.size, self.frames, self.seed)
         if min(self.train_per_class, self.val_per_class) < 1:
             raise ValueError(
                 'expected train_per_class and val_per_class to be at least 1, got '
                 f'{self.train_per_class} and {self.val_per_class}'
             )
-        if self.seed < 0:
-            raise ValueError(f'expected a seed of at least 0, got {self.seed}')
 
 
 def video_path(class_name: str, scene: int) -> str:
