@@ -166,7 +166,7 @@ def test_short_reads_repeat_the_last_frame(shared):
     while there:
         last, frames = frame, frames + 1
         there, frame = capture.read()
-    results = PathDecordInit()(dict(filename=path))
+    results = PathDecordInit(decoder='opencv')(dict(filename=path))
     assert frames < results['total_frames']
     read = results['video_reader'].get_batch(range(results['total_frames'])).asnumpy()
     assert np.abs(read[frames - 1].astype(int) - last[..., ::-1]).mean() < 1

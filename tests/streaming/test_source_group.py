@@ -18,6 +18,7 @@ from cnnlstm_mm.streaming import (
     StreamBatch,
     VideoSource,
     event_log,
+    source_group,
 )
 from cnnlstm_mm.streaming.captures import ImageFolder
 
@@ -93,7 +94,8 @@ def test_a_pipe_whose_writer_has_left(tmp_path):
         assert numbers(source) == list(range(12))
 
 
-def test_a_group_gives_all_frames_of_files(tmp_path):
+def test_a_group_gives_all_frames_of_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(source_group, 'PAUSE', 2)  # seconds: both have a frame before the first
     paths = [folder_of(tmp_path / name, range(n)) for name, n in (('a', 5), ('b', 3))]
     with SourceGroup([VideoSource(str(path)) for path in paths]) as group:
         batches = [batch for batch in group if batch]
