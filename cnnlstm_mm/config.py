@@ -27,7 +27,7 @@ FRAMES = ('RawframeDataset', 'CheckedRawframeDataset')
 def read_config(
     path: str | Path, split: int | None = None, cfg_options: dict[str, Any] | None = None
 ) -> Config:
-    """Read a config as tools/train.py does with ``--cfg-options``; modules are not imported."""
+    """Read a config as cnnlstm-mm train does with ``--cfg-options``; modules are not imported."""
     with split_variable(split):
         cfg = Config.fromfile(find_config(str(path)), import_custom_modules=False)
     cfg.merge_from_dict({**(cfg_options or {}), **({} if split is None else {'split': split})})

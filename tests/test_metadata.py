@@ -114,3 +114,15 @@ def test_tested_versions_are_allowed():
 def test_a_new_syntax_is_seen():
     with pytest.raises(SyntaxError):
         ast.parse('type X = int', feature_version=(3, 10))
+
+
+def test_messages_name_the_command():
+    """A wheel has no tools/ to run; in a checkout the command is there as well."""
+    lines = [
+        f'{path}:{number}: {line.strip()}'
+        for path in (ROOT / 'cnnlstm_mm').rglob('*.py')
+        for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), 1)
+        if re.search(r'tools/\w*[\w/]*\.py', line)
+    ]
+    known = ('resource_root()', 'torchrun', 'checkout / ', 'python tools/run_benchmark.py')
+    assert not [line for line in lines if not any(word in line for word in known)]

@@ -1,9 +1,9 @@
 """Train and test all configs of a list, over splits and seeds; then report.
 
-    python tools/run_benchmark.py configs/benchmarks/here.yml --jobs 2
-    python tools/run_benchmark.py configs/benchmarks/ucf101.yml --launcher pytorch --gpus 8
-    python tools/run_benchmark.py configs/benchmarks/ucf101.yml --dry-run
-    python tools/run_benchmark.py configs/benchmarks/egogestar.yml --folds 5
+    cnnlstm-mm benchmark configs/benchmarks/here.yml --jobs 2
+    cnnlstm-mm benchmark configs/benchmarks/ucf101.yml --launcher pytorch --gpus 8
+    cnnlstm-mm benchmark configs/benchmarks/ucf101.yml --dry-run
+    cnnlstm-mm benchmark configs/benchmarks/egogestar.yml --folds 5
 
 Start it again to continue: finished runs are skipped, killed ones resume from
 their last epoch. A failed run does not stop the others; the exit code is then
@@ -145,7 +145,7 @@ def summary(outcomes: list[Outcome], console: Console) -> None:
 
 
 def report(runs: list[Run], args: argparse.Namespace) -> int:
-    """Call tools/report.py on all runs that have begun."""
+    """Call cnnlstm-mm report on all runs that have begun."""
     begun = [str(run.work_dir) for run in runs if any(run.work_dir.glob('*/vis_data'))]
     if not begun:
         return 0

@@ -1,8 +1,8 @@
 """Check the environment and suggest a fix for each problem.
 
-    python tools/doctor.py
-    python tools/doctor.py configs/mobilenet_convlstm_ucf101.py
-    python tools/doctor.py --ann-file list.txt --videos DIR --json
+    cnnlstm-mm doctor
+    cnnlstm-mm doctor configs/mobilenet_convlstm_ucf101.py
+    cnnlstm-mm doctor --ann-file list.txt --videos DIR --json
 
 It also runs where MMAction2, decord or PyTorch are missing or broken: checks
 that may crash or hang the interpreter run in subprocesses. The exit code is 1
@@ -69,7 +69,7 @@ def examine(args: argparse.Namespace) -> list[Result]:
                     name,
                     'failed',
                     f'{type(error).__name__}: {error}',
-                    'Report this as a bug of tools/doctor.py.',
+                    'Report this as a bug of cnnlstm-mm doctor.',
                 )
             )
     return results

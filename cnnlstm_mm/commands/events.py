@@ -1,6 +1,6 @@
 """Score events against annotated segments: mean overlap, precision and recall.
 
-    python tools/analysis/events.py TRUTH EVENTS --json scores.json --markdown scores.md
+    cnnlstm-mm events TRUTH EVENTS --json scores.json --markdown scores.md
 
 Both are .csv with a header, .json or .jsonl, with start and end in seconds and
 label, and source (or video) where there are several. Events and segments are
@@ -21,9 +21,7 @@ METRICS = ('overlap', 'precision', 'recall')
 def argument_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description='Score events against annotated segments')
     parser.add_argument('truth', help='annotated segments: .csv, .json or .jsonl')
-    parser.add_argument(
-        'events', help='events, as --events-out of tools/stream_demo.py writes them'
-    )
+    parser.add_argument('events', help='events, as --events-out of cnnlstm-mm stream writes them')
     parser.add_argument(
         '--overlap', type=float, default=0.5, help='overlap that counts as found; default: 0.5'
     )

@@ -1,8 +1,8 @@
 """Export a recognizer to ONNX: whole clips, or one frame and the state.
 
-    python tools/export_onnx.py CONFIG CHECKPOINT --mode step
-    python tools/export_onnx.py CONFIG CHECKPOINT --mode clip --video v.mp4
-    python tools/export_onnx.py CONFIG CHECKPOINT --mode step --int8 --calibration list.txt
+    cnnlstm-mm export CONFIG CHECKPOINT --mode step
+    cnnlstm-mm export CONFIG CHECKPOINT --mode clip --video v.mp4
+    cnnlstm-mm export CONFIG CHECKPOINT --mode step --int8 --calibration list.txt
 
 The file is run in onnxruntime over a whole video and compared with PyTorch; it is written only if
 the scores agree. Its metadata holds labels, preprocessing and the initial state of a stream.

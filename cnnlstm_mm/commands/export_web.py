@@ -1,7 +1,7 @@
 """Write a static page that runs a step model in the visitor's browser.
 
-    python tools/export_web.py CONFIG CHECKPOINT --out page
-    python tools/export_web.py step.onnx --out page
+    cnnlstm-mm export-web CONFIG CHECKPOINT --out page
+    cnnlstm-mm export-web step.onnx --out page
     python -m http.server -d page
 
 Webcam or video file in, scores out, with onnxruntime-web. The folder is
@@ -34,9 +34,7 @@ def argument_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description='Write a page that recognizes actions in the browser'
     )
-    parser.add_argument(
-        'model', help='a step model of tools/export_onnx.py (.onnx), or a config file'
-    )
+    parser.add_argument('model', help='a step model of cnnlstm-mm export (.onnx), or a config file')
     parser.add_argument('checkpoint', nargs='?', help='checkpoint file, with a config')
     parser.add_argument('--out', required=True, help='folder to write')
     parser.add_argument(
@@ -59,13 +57,13 @@ def read_facts(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(
             f'expected a step model, got {path}: no such file; fix: write one with '
-            'tools/export_onnx.py --mode step'
+            'cnnlstm-mm export --mode step'
         )
     stored = {entry.key: entry.value for entry in onnx.load(str(path)).metadata_props}
     if stored.get('mode') != 'step':
         raise ValueError(
             f'expected a step model, got {path} with the mode {stored.get("mode")!r}; fix: write '
-            'one with tools/export_onnx.py --mode step'
+            'one with cnnlstm-mm export --mode step'
         )
     facts = {
         name: json.loads(stored[name])

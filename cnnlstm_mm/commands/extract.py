@@ -1,7 +1,7 @@
 """Run the frozen backbone of a config once over its data and store the features.
 
-    python tools/extract_features.py CONFIG --out DIR
-    python tools/train.py CONFIG --features DIR
+    cnnlstm-mm extract CONFIG --out DIR
+    cnnlstm-mm train CONFIG --features DIR
 
 A killed run resumes where it stopped when it is started again, and writes the
 same files, byte for byte. Several processes share the work:

@@ -1,7 +1,7 @@
 """Merge a neck and a head that were trained on stored features with their backbone.
 
-python tools/merge_checkpoint.py CONFIG CHECKPOINT --features DIR --out FULL.pth
-python tools/test.py CONFIG FULL.pth
+cnnlstm-mm merge CONFIG CHECKPOINT --features DIR --out FULL.pth
+cnnlstm-mm test CONFIG FULL.pth
 """
 
 import argparse
@@ -29,7 +29,7 @@ def merge(cfg: Config, checkpoint: str, store: str) -> dict:
     Args:
         cfg (Config): The config that the store was made with.
         checkpoint (str): A checkpoint trained on the store.
-        store (str): Folder written by ``tools/extract_features.py``.
+        store (str): Folder written by ``cnnlstm-mm extract``.
 
     Returns:
         dict: ``state_dict`` of the whole recognizer, and ``meta``.
@@ -81,7 +81,7 @@ def write(args: argparse.Namespace) -> None:
     init_default_scope(cfg.get('default_scope', 'mmaction'))
     merged = merge(cfg, args.checkpoint, args.features)
     save_checkpoint(merged, args.out)
-    print(f'{args.out}: python tools/test.py {args.config} {args.out}')
+    print(f'{args.out}: cnnlstm-mm test {args.config} {args.out}')
 
 
 def main(argv: list[str] | None = None) -> int:

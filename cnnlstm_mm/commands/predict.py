@@ -1,11 +1,11 @@
 r"""Name the actions in videos: files, folders, patterns, lists with or without labels, cameras.
 
-    python tools/predict.py CONFIG CHECKPOINT VIDEO FOLDER "clips/**/*.mp4" LIST.txt
-    python tools/predict.py CONFIG CHECKPOINT FOLDER --csv answers.csv --jsonl answers.jsonl
-    python tools/predict.py CONFIG CHECKPOINT rtsp://camera/stream --seconds 10
-    python tools/predict.py CONFIG CHECKPOINT long.mp4 --every 1 --timeline segments
+    cnnlstm-mm predict CONFIG CHECKPOINT VIDEO FOLDER "clips/**/*.mp4" LIST.txt
+    cnnlstm-mm predict CONFIG CHECKPOINT FOLDER --csv answers.csv --jsonl answers.jsonl
+    cnnlstm-mm predict CONFIG CHECKPOINT rtsp://camera/stream --seconds 10
+    cnnlstm-mm predict CONFIG CHECKPOINT long.mp4 --every 1 --timeline segments
 
-The scores are those of tools/test.py. Files that cannot be read are named, the
+The scores are those of cnnlstm-mm test. Files that cannot be read are named, the
 others are answered, and the exit code is 3. With --jsonl a run that was stopped
 goes on where it was: files that stand in it are not computed again.
 
@@ -119,7 +119,7 @@ def argument_parser() -> argparse.ArgumentParser:
     long.add_argument(
         '--activity',
         metavar='FILE',
-        help='limits of tools/analysis/activity.py: pictures that change less, or flicker more, '
+        help='limits of cnnlstm-mm analysis activity: pictures that change less, or flicker more, '
         'than training clips belong to no segment',
     )
     add_cfg_options(parser)

@@ -1,7 +1,7 @@
 """Collect runs into tables, plots and one HTML page.
 
-    python tools/report.py WORK_DIR [WORK_DIR ...] --html report.html --json results.json
-    python tools/report.py --from docs/results/results.json --readme docs/results/index.md --check
+    cnnlstm-mm report WORK_DIR [WORK_DIR ...] --html report.html --json results.json
+    cnnlstm-mm report --from docs/results/results.json --readme docs/results/index.md --check
 
 Runs that are unfinished, use a subset of their data, or were made with another
 version of their config are marked as such. Runs of one config are averaged
@@ -48,7 +48,7 @@ def argument_parser() -> argparse.ArgumentParser:
         nargs='*',
         type=Path,
         metavar='WORK_DIR',
-        help='work directories of tools/train.py',
+        help='work directories of cnnlstm-mm train',
     )
     parser.add_argument(
         '--from',

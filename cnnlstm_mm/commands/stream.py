@@ -1,10 +1,10 @@
 r"""Name the action while a video runs: files, webcams or addresses, and events on request.
 
-    python tools/stream_demo.py SOURCE CONFIG CHECKPOINT --out scored.mp4
-    python tools/stream_demo.py 0 CONFIG CHECKPOINT --show
-    python tools/stream_demo.py rtsp://camera/stream CONFIG CHECKPOINT \
+    cnnlstm-mm stream SOURCE CONFIG CHECKPOINT --out scored.mp4
+    cnnlstm-mm stream 0 CONFIG CHECKPOINT --show
+    cnnlstm-mm stream rtsp://camera/stream CONFIG CHECKPOINT \
         --json scores.jsonl --every 2
-    python tools/stream_demo.py rtsp://door/s rtsp://yard/s CONFIG CHECKPOINT \
+    cnnlstm-mm stream rtsp://door/s rtsp://yard/s CONFIG CHECKPOINT \
         --events-out events.jsonl --webhook https://example.org/alarm
 
 Several sources share one batch and one log. A live source never waits: of the
@@ -125,7 +125,7 @@ def argument_parser() -> argparse.ArgumentParser:
     events.add_argument(
         '--activity',
         metavar='FILE',
-        help='limits of tools/analysis/activity.py: pictures that change less, or flicker more, '
+        help='limits of cnnlstm-mm analysis activity: pictures that change less, or flicker more, '
         'than training clips have no events, and scores begin anew after them',
     )
     add_label_file(parser)

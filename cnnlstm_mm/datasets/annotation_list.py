@@ -179,7 +179,9 @@ def check_labels(
     ]
     cure = f'write "path label", {cure}'
     if testing:
-        cure += '; tools/predict.py, or tools/test.py --dump FILE.pkl, takes a list without labels'
+        cure += (
+            '; cnnlstm-mm predict and cnnlstm-mm test --dump FILE.pkl take a list without labels'
+        )
     if labelled:
         bare = [(number, path) for number, path, labels in rows if not labels]
         faults += [Fault(number, f'{path} has no label', cure) for number, path in bare]
@@ -208,7 +210,7 @@ def check_there(ann_file: str, rows: list[Row], root: str | None) -> None:
     if faults:
         raise FileNotFoundError(
             f'{fault_lines(ann_file, faults)}\nSet data_prefix to the folder that the paths '
-            'start from, or write the list again with tools/data/prepare_*.py, which leaves '
+            'start from, or write the list again with cnnlstm-mm prepare, which leaves '
             'missing clips out and reports them.'
         )
 

@@ -110,7 +110,7 @@ class CheckedVideoDataset(CheckedReading, VideoDataset):
     def load_data_list(self) -> Sequence[dict]:
         """``filename`` and ``label`` of each video, from the checked index or from the list.
 
-        The index that ``tools/data/prepare_*.py`` write beside the list is read row by row, so
+        The index that ``cnnlstm-mm prepare`` write beside the list is read row by row, so
         that a million clips take neither time nor memory.
         """
         root = self.data_prefix['video']

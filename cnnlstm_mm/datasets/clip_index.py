@@ -164,12 +164,12 @@ class IndexedClips(Sequence):
         if missing:
             raise FileNotFoundError(
                 f'{fault_lines(ann_file, missing)}\nSet data_prefix to the folder that the paths '
-                'start from, or write the list anew with tools/data/prepare_*.py.'
+                'start from, or write the list anew with cnnlstm-mm prepare.'
             )
         if changed:
             raise ValueError(
                 f'{fault_lines(ann_file, changed)}\nfix: write list and index anew with '
-                f'tools/data/prepare_*.py, or remove {self.file}.'
+                f'cnnlstm-mm prepare, or remove {self.file}.'
             )
 
     def _ask(self, query: str, *values: Any) -> sqlite3.Cursor:
@@ -204,7 +204,7 @@ def find_clips(ann_file: str, root: str | None) -> IndexedClips | None:
     except sqlite3.DatabaseError as error:
         raise ValueError(
             f'expected an index of clips, got {index} ({error}); fix: remove it, and write it '
-            'anew with tools/data/prepare_*.py'
+            'anew with cnnlstm-mm prepare'
         ) from None
     return IndexedClips(index, found[0], root or '', range(rows))
 

@@ -110,9 +110,9 @@ def name_dead_decoders() -> Iterator[None]:
             raise RuntimeError(
                 f'the decoder ended the process of a data loader on{listed}\n'
                 '(or the machine had no memory left: see dmesg). Take it off the list; '
-                'tools/data/prepare_*.py decode every video in a separate process and leave '
-                'such ones out. Then start again: tools/train.py goes on with --resume, '
-                'tools/predict.py with --jsonl.'
+                'cnnlstm-mm prepare decode every video in a separate process and leave '
+                'such ones out. Then start again: cnnlstm-mm train goes on with --resume, '
+                'cnnlstm-mm predict with --jsonl.'
             ) from error
         finally:
             del os.environ[FOLDER_VARIABLE]

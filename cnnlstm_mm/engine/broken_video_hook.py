@@ -97,7 +97,7 @@ class BrokenVideoHook(Hook):
             raise RuntimeError(
                 f'{len(self._known)} of {size} training videos are broken, more than '
                 f'max_broken_share={self.max_broken_share:.0%}:{format_broken(self._known)}\n'
-                'fix: repair or remove them (tools/data/prepare_*.py reports all broken videos and '
+                'fix: repair or remove them (cnnlstm-mm prepare reports all broken videos and '
                 'leaves them out of its lists), or allow more: --cfg-options '
                 'default_hooks.broken_videos.max_broken_share=0.2'
             )

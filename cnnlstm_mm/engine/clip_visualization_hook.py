@@ -18,7 +18,7 @@ class ClipVisualizationHook(Hook):
 
     MMAction2's VisualizationHook fails on the [views, C, T, H, W] of
     ``FormatShape(input_format='NCTHW')``, and passes its visualizer an argument that this one does
-    not take. The first view of a video is drawn, as one picture per frame. ``tools/test.py
+    not take. The first view of a video is drawn, as one picture per frame. ``cnnlstm-mm test
     --show-dir`` enables it.
 
     Args:

@@ -15,7 +15,7 @@ class CPUAmpOptimWrapper(OptimWrapper):
     """OptimWrapper under bfloat16 autocast on a CPU.
 
     mmengine's AmpOptimWrapper refuses a machine without an accelerator. bfloat16 has float32's
-    range, so no loss is scaled. It takes the arguments of ``OptimWrapper``; ``tools/train.py
+    range, so no loss is scaled. It takes the arguments of ``OptimWrapper``; ``cnnlstm-mm train
     --amp`` chooses it without CUDA.
     """
 

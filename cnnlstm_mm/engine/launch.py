@@ -1,4 +1,4 @@
-"""Steps from the arguments of tools/train.py and tools/test.py to a Runner.
+"""Steps from the arguments of cnnlstm-mm train and cnnlstm-mm test to a Runner.
 
 :func:`load_config` makes the config, :func:`build_runner` lists the steps after it in their order:
 those named ``check_*`` raise, those named ``apply_*`` change the config.
@@ -73,7 +73,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--features',
-        help='folder of tools/extract_features.py, whose features are read instead of the videos',
+        help='folder of cnnlstm-mm extract, whose features are read instead of the videos',
     )
     parser.add_argument(
         '--launcher',

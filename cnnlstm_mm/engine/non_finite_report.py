@@ -64,7 +64,7 @@ def dump_batch(runner: Runner, data_batch: Any, losses: dict[str, Tensor]) -> st
     """Write a batch and the model that it was fed to.
 
     ``torch.load`` opens both files with its default ``weights_only=True``; the model's is a
-    checkpoint for ``load_from`` and ``tools/test.py``.
+    checkpoint for ``load_from`` and ``cnnlstm-mm test``.
 
     Args:
         runner: Of the training.

@@ -22,7 +22,7 @@ from .store import FeatureStore
 class CachedFeatureDataset(ReplacingMixin, BaseActionDataset):
     """Sequences of features, of any length, for neck and head.
 
-    They come from a store of ``tools/extract_features.py`` (``store`` and ``split``), or from
+    They come from a store of ``cnnlstm-mm extract`` (``store`` and ``split``), or from
     one file a sequence (``ann_file``). In training one of the stored views of a clip is drawn at
     random, with its own label, or with one of its captions; in test mode all are used. The model
     needs ``FeatureDataPreprocessor`` and ``PrecomputedFeatures``; :func:`use_features` puts all
@@ -55,7 +55,7 @@ class CachedFeatureDataset(ReplacingMixin, BaseActionDataset):
         if bool(ann_file) == bool(store):
             raise ValueError(
                 'CachedFeatureDataset: expected either ann_file, a list of sequence files, or '
-                'store, the folder of tools/extract_features.py, got '
+                'store, the folder of cnnlstm-mm extract, got '
                 f'{ann_file!r} and {store!r}'
             )
         self.delimiter, self.label_file = delimiter, label_file

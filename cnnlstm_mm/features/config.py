@@ -30,7 +30,7 @@ def use_features(cfg: Config, store: str) -> Config:
     Args:
         cfg: A config of videos; its data sets, data preprocessor and backbone become those of
             features, inside of RepeatDataset and the like.
-        store: The folder that ``tools/extract_features.py`` wrote.
+        store: The folder that ``cnnlstm-mm extract`` wrote.
 
     Raises:
         ValueError: If the store was made of anything else than this config would compute; with

@@ -69,7 +69,7 @@ def read_manifest(root: str | Path) -> dict:
     if not path.is_file():
         raise FileNotFoundError(
             f'expected a feature store, got {path}: no such file; fix: make the features with '
-            f'python tools/extract_features.py CONFIG --out {root}'
+            f'cnnlstm-mm extract CONFIG --out {root}'
         )
     try:
         manifest = json.loads(path.read_bytes())
@@ -82,7 +82,7 @@ def read_manifest(root: str | Path) -> dict:
             f'expected a feature store of format {FORMAT}, got {root} of format '
             f'{manifest.get("format")}, in which each view has the label of the list even if a '
             'transform such as Flip(flip_label_map=...) changes it; fix: extract the features '
-            'again into another folder with tools/extract_features.py'
+            'again into another folder with cnnlstm-mm extract'
         )
     return manifest
 
@@ -90,7 +90,7 @@ def read_manifest(root: str | Path) -> dict:
 def _damaged(path: Path, error: object) -> ValueError:
     return ValueError(
         f'expected the manifest of a feature store, got {path} ({error}); fix: extract the '
-        'features again into another folder with tools/extract_features.py'
+        'features again into another folder with cnnlstm-mm extract'
     )
 
 
@@ -117,7 +117,7 @@ class FeatureStore:
         if split not in splits:
             raise FileNotFoundError(
                 f'expected features of the {split} list in {root}, got only '
-                f'{sorted(splits)}; fix: run tools/extract_features.py again with '
+                f'{sorted(splits)}; fix: run cnnlstm-mm extract again with '
                 f'--splits {split}'
             )
         entry = splits[split] if isinstance(splits[split], dict) else {}
@@ -134,7 +134,7 @@ class FeatureStore:
             raise FileNotFoundError(
                 f'expected {count} shards in {self.folder}, which lacks {lacking} of {count} '
                 f'shards, {shard_path(self.folder, first).name} first: the extraction did not '
-                'end; fix: run the same tools/extract_features.py again, it resumes'
+                'end; fix: run the same cnnlstm-mm extract again, it resumes'
             )
         self.clips = StoredClips(self, entry['clips'])
         self._shards: OrderedDict[int, tuple[Any, list[dict]]] = OrderedDict()

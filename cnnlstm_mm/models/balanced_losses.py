@@ -12,7 +12,7 @@ BALANCED = 'balanced'
 
 
 class _BalancedMixin:
-    """Takes ``class_weight='balanced'``, which tools/train.py replaces with numbers.
+    """Takes ``class_weight='balanced'``, which cnnlstm-mm train replaces with numbers.
 
     Models are built from such configs by all tools; only a training needs the weights.
     """
@@ -31,7 +31,7 @@ class _BalancedMixin:
     def _forward(self, cls_score: Tensor, label: Tensor, **kwargs: Any) -> Tensor:
         if self.balanced:
             raise ValueError(
-                "expected numbers for class_weight='balanced'; fix: train with tools/train.py, "
+                "expected numbers for class_weight='balanced'; fix: train with cnnlstm-mm train, "
                 'which computes them from the training list'
             )
         return super()._forward(cls_score, label, **kwargs)

@@ -1,1 +1,1 @@
-"""Answers for files, folders and lists without labels; the work of tools/predict.py."""
+"""Answers for files, folders and lists without labels; the work of cnnlstm-mm predict."""

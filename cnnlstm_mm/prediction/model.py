@@ -55,7 +55,7 @@ def test_dataset(cfg: Config) -> dict[str, Any]:
     if cfg.get('features') is not None or kind == 'CachedFeatureDataset':
         raise ValueError(
             'expected a config that reads videos, got one of stored features; fix: join backbone '
-            'and checkpoint with tools/merge_checkpoint.py and name the config of the videos'
+            'and checkpoint with cnnlstm-mm merge and name the config of the videos'
         )
     if kind not in (*LISTED, *FRAMES, *CAPTIONED):
         raise ValueError(

@@ -45,7 +45,7 @@ class ActivityGate:
 
     @classmethod
     def read(cls, path: str | Path) -> 'ActivityGate':
-        """Read the limits that ``tools/analysis/activity.py`` wrote.
+        """Read the limits that ``cnnlstm-mm analysis activity`` wrote.
 
         Raises:
             ValueError: if the file holds something else.
@@ -56,7 +56,7 @@ class ActivityGate:
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f'expected limits of activity in {path}, got {error!r}; fix: write it with '
-                'tools/analysis/activity.py'
+                'cnnlstm-mm analysis activity'
             ) from None
 
     def reset(self) -> None:

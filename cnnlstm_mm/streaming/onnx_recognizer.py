@@ -15,7 +15,7 @@ from .state_checks import Layout
 
 
 class OnnxStreamingRecognizer(BaseStreamingRecognizer):
-    """:class:`StreamingRecognizer` for a file of ``tools/export_onnx.py``.
+    """:class:`StreamingRecognizer` for a file of ``cnnlstm-mm export``.
 
     It needs numpy, OpenCV and onnxruntime, and neither PyTorch nor MMAction2.
 
@@ -61,7 +61,7 @@ class OnnxStreamingRecognizer(BaseStreamingRecognizer):
         if facts.get('mode') != 'step':
             raise ValueError(
                 f'expected a step model, got {model} with the mode {facts.get("mode")!r}; fix: '
-                'export it with tools/export_onnx.py CONFIG CHECKPOINT --mode step'
+                'export it with cnnlstm-mm export CONFIG CHECKPOINT --mode step'
             )
         self.model_id = facts['model_id']
         self.labels: list[str] = json.loads(facts['labels'])

@@ -33,7 +33,7 @@ class StreamingRecognizer(BaseStreamingRecognizer):
         for frame in camera:  # uint8 RGB [H, W, 3]
             scores, state = rec.step([frame], state)  # [1, classes]
 
-    After T frames the scores are those of ``tools/test.py`` on a clip of these T frames, for a
+    After T frames the scores are those of ``cnnlstm-mm test`` on a clip of these T frames, for a
     test pipeline with one view. States are explicit: pickle, :meth:`~StreamState.select` and
     :meth:`~StreamState.cat` them at will.
 

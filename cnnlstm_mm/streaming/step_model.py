@@ -18,7 +18,7 @@ class StepModel(nn.Module):
     """Scores after each frame, from frames and the state before them.
 
     Only tensors go in and out, and nothing is kept between calls: :class:`StreamingRecognizer`
-    runs this model, and ``tools/export_onnx.py`` exports it.
+    runs this model, and ``cnnlstm-mm export`` exports it.
 
     Args:
         recognizer: a Recognizer3D of TimeDistributed, a recurrent neck with ``init_state`` and

@@ -72,7 +72,7 @@ def test_several_labels_need_their_number_of_classes(cfg, number):
 def test_class_weights_of_the_list(cfg, tmp_path):
     cfg.model.cls_head.loss_cls = dict(type='CrossEntropyLoss', class_weight='balanced')
     model = MODELS.build(cfg.model)  # as the tools that do not train
-    with pytest.raises(ValueError, match=r'train with tools/train.py'):
+    with pytest.raises(ValueError, match=r'train with cnnlstm-mm train'):
         model.cls_head.loss_cls(torch.zeros(2, 3), torch.tensor([0, 1]))
     apply_balanced_weights(cfg, ['train', 'val'])
     weights = cfg.model.cls_head.loss_cls.class_weight

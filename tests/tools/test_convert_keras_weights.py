@@ -23,6 +23,7 @@ from mmengine.config import Config, DictAction
 
 from cnnlstm_mm.keras_weights import convert
 from cnnlstm_mm.keras_weights.graph import chain
+from cnnlstm_mm.resources import find_config
 from mmaction.registry import MODELS
 
 FORMATS = ('model.keras', 'model.weights.h5', 'model.h5')
@@ -105,9 +106,9 @@ def test_prints_a_command_that_loads(seed, seed_file, tmp_path):
     target = tmp_path / 'new_folder' / 'seed.pth'
     said = run_converter(seed_file, target)
     assert f'{len(convert(seed_file)[0])} arrays' in said
-    command = shlex.split(re.search('python (.*)', said)[1])
-    assert command[:3] == ['tools/test.py', 'configs/mobilenet_convlstm_ucf101.py', str(target)]
-    config = Config.fromfile(command[1])
+    command = shlex.split(re.search('cnnlstm-mm (.*)', said)[1])
+    assert command[:3] == ['test', 'mobilenet_convlstm_ucf101', str(target)]
+    config = Config.fromfile(find_config(command[1]))
     config.merge_from_dict(
         {
             key: DictAction._parse_iterable(value)
@@ -325,8 +326,8 @@ def test_the_printed_command_replaces_a_head_of_another_type(tmp_path):
     tail = [layers.GlobalAveragePooling2D(), layers.Dense(5, activation='softmax')]
     source = save(seed_model(tail=tail), tmp_path / 'model.keras')
     said = run_converter(source, tmp_path / 'm.pth')
-    command = shlex.split(re.search('python (.*)', said)[1])
-    config = Config.fromfile(command[1])
+    command = shlex.split(re.search('cnnlstm-mm (.*)', said)[1])
+    config = Config.fromfile(find_config(command[1]))
     options = dict(option.split('=', 1) for option in command[4:])
     config.merge_from_dict({k: DictAction._parse_iterable(v) for k, v in options.items()})
     model = MODELS.build(config.model)

@@ -1,7 +1,7 @@
 r"""Limits of activity from training clips, by which a stream tells pauses without a class for them.
 
-    python tools/analysis/activity.py data/quickstart/videos/*/*_c01.avi --out activity.json
-    python tools/stream_demo.py SOURCE CONFIG CHECKPOINT --events --activity activity.json
+    cnnlstm-mm analysis activity data/quickstart/videos/*/*_c01.avi --out activity.json
+    cnnlstm-mm stream SOURCE CONFIG CHECKPOINT --events --activity activity.json
 
 Black, frozen and noisy pictures are outside of the limits; a moving camera or
 people who do something else are not: train a class for them.

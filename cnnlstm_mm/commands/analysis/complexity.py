@@ -1,8 +1,8 @@
 r"""Parameters, multiply-adds and, with --latency, latency of the models of configs.
 
-    python tools/analysis/complexity.py CONFIG [CONFIG ...] --json cost.json
-    python tools/analysis/complexity.py CONFIG --latency --threads 1
-    python tools/analysis/complexity.py CONFIG --latency --device cuda \\
+    cnnlstm-mm analysis complexity CONFIG [CONFIG ...] --json cost.json
+    cnnlstm-mm analysis complexity CONFIG --latency --threads 1
+    cnnlstm-mm analysis complexity CONFIG --latency --device cuda \\
         --batch-size 8
 
 A view is one crop of one clip of the test pipeline; the first line of the

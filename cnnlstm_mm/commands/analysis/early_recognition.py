@@ -1,6 +1,6 @@
 r"""Top-1 accuracy against the observed part of the video.
 
-    python tools/analysis/early_recognition.py CONFIG CHECKPOINT \\
+    cnnlstm-mm analysis early-recognition CONFIG CHECKPOINT \\
         [CONFIG CHECKPOINT ...] --json early.json --plot early.png
 
 A model whose head scores every step ('stream') reads the frames one by one, at

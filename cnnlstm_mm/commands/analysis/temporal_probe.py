@@ -1,6 +1,6 @@
 r"""Accuracy with the frames in other orders: does the model use time?
 
-    python tools/analysis/temporal_probe.py CONFIG CHECKPOINT \\
+    cnnlstm-mm analysis temporal-probe CONFIG CHECKPOINT \\
         [CONFIG CHECKPOINT ...] --json probe.json --plot probe.png
 
 The clips of the config's own test pipeline are shown in order, reversed,

@@ -1,6 +1,6 @@
 """Convert the weights of a common PyTorch ConvLSTM into those of our layer.
 
-python tools/convert_checkpoint.py theirs.pth convlstm.pth --prefix encoder.
+cnnlstm-mm convert checkpoint theirs.pth convlstm.pth --prefix encoder.
 """
 
 import argparse

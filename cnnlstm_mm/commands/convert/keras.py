@@ -11,7 +11,6 @@ from cnnlstm_mm.engine.checkpoint_files import save_checkpoint
 from cnnlstm_mm.keras_weights import convert
 from cnnlstm_mm.resources import find_config
 
-CONFIGS = Path('configs')
 CONFIG_OF_NECK = dict(
     ConvLSTMNeck='mobilenet_convlstm_ucf101.py', LSTMPoolingNeck='mobilenet_lstm_ucf101.py'
 )
@@ -54,11 +53,11 @@ def how_to_load(model: dict, output: Path) -> str:
         )
     name = CONFIG_OF_NECK[model['neck']['type']]
     options = differences(Config.fromfile(find_config(name)).model.to_dict(), model)
-    command = f'python tools/test.py {CONFIGS / name} {output}'
+    command = f'cnnlstm-mm test {Path(name).stem} {output}'
     if options:
         values = ' '.join(f'"model.{k}={str(v).replace(" ", "")}"' for k, v in options.items())
         command += f' --cfg-options {values}'
-    return f'Test it, or set load_from in {CONFIGS / name} to train on:\n  {command}'
+    return f'Test it, or set load_from in a config on {name} to train on:\n  {command}'
 
 
 def differences(base: dict[str, Any], model: dict[str, Any], prefix: str = '') -> dict[str, Any]:

@@ -15,7 +15,7 @@ OPTIONAL = dict(
     onnx='the ONNX export',
     onnxruntime='the ONNX export',
     onnxscript='the ONNX export',
-    matplotlib='curves of tools/report.py',
+    matplotlib='curves of cnnlstm-mm report',
 )
 OPENCV = (
     'opencv-python',
@@ -39,8 +39,11 @@ def python() -> list[Result]:
     needed = requirements()[0]
     if _fits(found, needed):
         return [Result('Python', 'ok', found)]
-    fix = 'PYTHON=/path/to/python bash tools/quickstart.sh makes an environment with it.'
-    return [Result('Python', 'failed', f'{found}, but {needed} is required', f'Use another: {fix}')]
+    fix = (
+        'Make an environment with another: /path/to/python -m venv .venv, or in a checkout '
+        'PYTHON=/path/to/python bash tools/quickstart.sh'
+    )
+    return [Result('Python', 'failed', f'{found}, but {needed} is required', fix)]
 
 
 def tested() -> dict[str, str]:
@@ -113,12 +116,7 @@ def _absent(name: str, required: dict[str, str]) -> Result:
             return Result('mmcv', 'ok', metadata.version('mmcv'))
         except metadata.PackageNotFoundError:
             pass
-    return Result(
-        name,
-        'failed',
-        'not installed',
-        f'pip install "{name}{required[name]}", or all: bash tools/quickstart.sh',
-    )
+    return Result(name, 'failed', 'not installed', f'pip install "{name}{required[name]}"')
 
 
 def _fits(version: str, spec: str) -> bool:

@@ -1,6 +1,6 @@
 """Write lists, label map and report for a local copy of Diving48.
 
-    python tools/data/prepare_diving48.py VIDEOS ANNOTATIONS
+    cnnlstm-mm prepare diving48 VIDEOS ANNOTATIONS
 
 VIDEOS is the folder of the .mp4 files (``rgb``), ANNOTATIONS that of Diving48_V2_train.json,
 Diving48_V2_test.json and Diving48_vocab.json (version 2, in which wrong labels are corrected).

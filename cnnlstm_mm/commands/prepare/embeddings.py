@@ -93,7 +93,7 @@ def write(args: argparse.Namespace) -> None:
         f'{2 * args.train_pairs} reviews to train on and '
         f'{2 * args.val_pairs} to test on in {args.out}, such as\n'
         f'  negative: {reviews[0]}\n  positive: {reviews[1]}\n'
-        'Next: python tools/train.py configs/lstm_embeddings_quickstart.py'
+        'Next: cnnlstm-mm train configs/lstm_embeddings_quickstart.py'
     )
 
 

@@ -1,6 +1,6 @@
 """Convert the HMDB51 archives to MMAction2's layout, with checked lists.
 
-    python tools/data/prepare_hmdb51.py hmdb51_org.rar test_train_splits.rar
+    cnnlstm-mm prepare hmdb51 hmdb51_org.rar test_train_splits.rar
 
 The official archive holds one .rar per class; folders of unpacked classes and
 split files work as well. Below --out (data/hmdb51) it writes::

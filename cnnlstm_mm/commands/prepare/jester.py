@@ -1,6 +1,6 @@
 """Write lists, label map and report for a local copy of Jester.
 
-    python tools/data/prepare_jester.py CLIPS ANNOTATIONS
+    cnnlstm-mm prepare jester CLIPS ANNOTATIONS
 
 CLIPS is the folder of the clips: folders of frames (``34870/00001.jpg``) or .webm files.
 ANNOTATIONS is that of the official tables jester-v1-labels.csv, jester-v1-train.csv and

@@ -1,7 +1,7 @@
 """Write lists, label map and report for a local copy of Kinetics-400, 600 or 700.
 
-    python tools/data/prepare_kinetics.py train VIDEOS train.csv --data kinetics400
-    python tools/data/prepare_kinetics.py val VIDEOS val.csv --data kinetics400
+    cnnlstm-mm prepare kinetics train VIDEOS train.csv --data kinetics400
+    cnnlstm-mm prepare kinetics val VIDEOS val.csv --data kinetics400
 
 VIDEOS holds class folders (``abseiling/ID_000095_000105.mp4``, with or without
 spaces in their names), or all clips flat (``ID_000095_000105.mp4``, or

@@ -1,6 +1,6 @@
 """Write lists, label map and report for a local copy of RWF-2000.
 
-    python tools/data/prepare_rwf2000.py VIDEOS
+    cnnlstm-mm prepare rwf2000 VIDEOS
 
 VIDEOS is the unpacked data set, or its archive: train/Fight, train/NonFight, val/Fight and
 val/NonFight with .avi files. Below --out (data/rwf2000) it writes::

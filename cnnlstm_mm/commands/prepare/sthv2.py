@@ -1,6 +1,6 @@
 """Write lists, label map and report for a local copy of Something-Something V2.
 
-    python tools/data/prepare_sthv2.py VIDEOS ANNOTATIONS
+    cnnlstm-mm prepare sthv2 VIDEOS ANNOTATIONS
 
 VIDEOS is the folder of the .webm files, ANNOTATIONS that of the official JSON files (labels.json,
 train.json and validation.json, or something-something-v2-train.json and so on). Below --out

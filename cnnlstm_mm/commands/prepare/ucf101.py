@@ -1,6 +1,6 @@
 """Convert the UCF101 archives to MMAction2's layout, with checked lists.
 
-    python tools/data/prepare_ucf101.py UCF101.rar UCF101TrainTestSplits-RecognitionTask.zip
+    cnnlstm-mm prepare ucf101 UCF101.rar UCF101TrainTestSplits-RecognitionTask.zip
 
 writes, below --out (data/ucf101)::
 

@@ -1,4 +1,4 @@
-// A step model of tools/export_onnx.py on frames of RGBA pixels, by
+// A step model of cnnlstm-mm export on frames of RGBA pixels, by
 // onnxruntime-web (the global `ort`). Everything stays in this page.
 'use strict';
 

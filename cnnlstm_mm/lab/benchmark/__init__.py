@@ -1,4 +1,4 @@
-"""Lists of configs, run one after the other, for tools/run_benchmark.py."""
+"""Lists of configs, run one after the other, for cnnlstm-mm benchmark."""
 
 from .commands import Launch, commands
 from .execution import Outcome, execute, stop_on_signals

@@ -19,7 +19,7 @@ class Launch:
     launcher: str = 'none'  # or 'pytorch' or 'slurm'
     gpus: int = 1  # processes per run, one per GPU
     partition: str | None = None  # of Slurm
-    train_flags: tuple[str, ...] = ()  # more flags of tools/train.py
+    train_flags: tuple[str, ...] = ()  # more flags of cnnlstm-mm train
 
     def __post_init__(self) -> None:
         if self.launcher == 'slurm' and not self.partition:

@@ -1,4 +1,4 @@
-"""Tables, plots and a page from work directories, for tools/report.py."""
+"""Tables, plots and a page from work directories, for cnnlstm-mm report."""
 
 from .page import write_page
 from .read import read_run

@@ -1,4 +1,4 @@
-"""Scores of ``tools/test.py --dump``: confusion matrix and figures of each class."""
+"""Scores of ``cnnlstm-mm test --dump``: confusion matrix and figures of each class."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -28,7 +28,7 @@ def read_run(
     """Read the facts and the curves of a run; a file that cannot be read makes a note.
 
     Args:
-        work_dir: The directory that tools/train.py wrote.
+        work_dir: The directory that cnnlstm-mm train wrote.
         configs: Folder of the config files, to compare with.
         count: Function from a config to a dict with ``flops`` and ``params``.
 
@@ -40,7 +40,7 @@ def read_run(
     if not logs or not dumped:
         raise FileNotFoundError(
             f'expected a run, got {work_dir} without logs or config; fix: name a work directory of '
-            'tools/train.py, such as work_dirs/CONFIG_NAME'
+            'cnnlstm-mm train, such as work_dirs/CONFIG_NAME'
         )
     notes: list[str] = []
     logs, trainings, identity = _logs_of_one_run(logs, notes)
@@ -229,7 +229,7 @@ def _predictions_file(work_dir: Path, test_cfg: Config) -> Path | None:
 
 
 def _predictions(path: Path, tested: dict[str, Any]) -> Predictions:
-    """Scores and labels of a file of ``tools/test.py --dump``.
+    """Scores and labels of a file of ``cnnlstm-mm test --dump``.
 
     Raises:
         ValueError: If it is of another checkpoint than the newest test.

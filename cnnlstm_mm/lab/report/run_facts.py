@@ -174,7 +174,7 @@ def changes(cfg: Config, path: Path, split: int | None) -> list[str]:
 
 
 def _as_trained(cfg: Config) -> Config:
-    """A copy with the parts that tools/train.py puts in."""
+    """A copy with the parts that cnnlstm-mm train puts in."""
     cfg = copy.deepcopy(cfg)
     apply_exact_resume(cfg)
     with suppress(ValueError):  # no class names here

@@ -37,7 +37,7 @@ class MobileNetV1(BaseModule):
 
     It pads as Keras does, not as PyTorch models usually do: 'same' in the stem, and one zero row
     below and one zero column to the right of the input of a depthwise convolution of stride 2.
-    With converted weights (``tools/convert_keras_weights.py``) it gives Keras's features, for any
+    With converted weights (``cnnlstm-mm convert keras``) it gives Keras's features, for any
     input size. Source: `MobileNets <https://arxiv.org/abs/1704.04861>`_.
 
     A stage is one separable block, ``layer1`` to ``layer13``, Keras's ``block_id``. The last

@@ -52,7 +52,7 @@ class TimeDistributed(BaseModule):
             MobileNetV2 on a CPU. ``fully_shard`` refuses weights in this format.
         bf16: Run a frozen backbone under autocast to bfloat16 where the device has instructions
             for it; the features come in the dtype of the frames. (A backbone that is trained
-            takes ``tools/train.py --amp``.)
+            takes ``cnnlstm-mm train --amp``.)
         drop_unused: Delete the stages after the last one of the backbone's ``out_indices``.
             MMAction2's MobileNetV2 builds all of them; without this they count as parameters, and
             distributed training refuses them as unused.
@@ -93,7 +93,7 @@ class TimeDistributed(BaseModule):
         if bf16 and not frozen:
             raise ValueError(
                 'TimeDistributed: expected frozen=True with bf16=True, got frozen=False; fix: set '
-                'frozen=True, or train in mixed precision with tools/train.py --amp'
+                'frozen=True, or train in mixed precision with cnnlstm-mm train --amp'
             )
         self.backbone = _build(backbone)
         if drop_unused:
