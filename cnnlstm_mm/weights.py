@@ -120,6 +120,48 @@ def load_complete(model: nn.Module, filename: str) -> dict[str, Any]:
     return checkpoint
 
 
+def check_pretrained(model: nn.Module) -> None:
+    """Refuse a module that was told to start from a checkpoint and has nothing of it.
+
+    mmengine only warns of names that do not fit. Values are compared, because backbones rename
+    what they read.
+
+    Args:
+        model: Initialized; ``init_cfg`` of type Pretrained and ``pretrained`` of its modules count.
+
+    Raises:
+        ValueError: With the file, and names of both.
+    """
+    for module in model.modules():
+        filename = _pretrained_file(module)
+        own = {k: v for k, v in module.state_dict().items() if v.dim() > 1}
+        if filename is None or not own:
+            continue
+        checkpoint = _load_checkpoint(filename, map_location='cpu')
+        state = extract_state_dict(checkpoint, filename)
+        known = {_start(value) for value in state.values()}
+        if not any(_start(value) in known for value in own.values()):
+            raise ValueError(
+                f'{filename}: expected weights of a {type(module).__name__} such as '
+                f'{truncate_list(list(own), 2)}, got none, but {truncate_list(list(state), 2)}; '
+                'fix: name a checkpoint of this backbone, with prefix= in init_cfg where its names '
+                'have one more, such as prefix="backbone."'
+            )
+
+
+def _pretrained_file(module: nn.Module) -> str | None:
+    configs = getattr(module, 'init_cfg', None) or []
+    for config in [configs] if isinstance(configs, dict) else configs:
+        if config.get('type') == 'Pretrained':
+            return config['checkpoint']
+    pretrained = getattr(module, 'pretrained', None)
+    return pretrained if isinstance(pretrained, str) else None
+
+
+def _start(value: Tensor) -> tuple[Any, ...]:
+    return (*value.shape, *value.detach().flatten()[:16].float().tolist())
+
+
 def check_no_nan(model: nn.Module, source: str) -> None:
     """Refuse a model with NaN in its weights or buffers.
 

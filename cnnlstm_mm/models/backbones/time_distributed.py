@@ -11,6 +11,7 @@ from cnnlstm_mm.models.acceleration.folded_copy import FoldedCopy
 from cnnlstm_mm.models.acceleration.in_place_relu import keep_outputs
 from cnnlstm_mm.models.stepping import Size, State
 from cnnlstm_mm.options import check_bool
+from cnnlstm_mm.weights import check_pretrained
 from mmaction.registry import MODELS
 from mmaction.utils import ConfigType
 
@@ -117,13 +118,12 @@ class TimeDistributed(BaseModule):
             keep_outputs(self.backbone)
 
     def init_weights(self) -> None:
-        """Initialize as the backbone and ``init_cfg`` say."""
-        if not self.init_from_seed:
+        """Initialize as the backbone and ``init_cfg`` say; see :func:`check_pretrained`."""
+        with torch.random.fork_rng(enabled=self.init_from_seed):
+            if self.init_from_seed:
+                torch.manual_seed(torch.initial_seed())
             super().init_weights()
-            return
-        with torch.random.fork_rng():
-            torch.manual_seed(torch.initial_seed())
-            super().init_weights()
+        check_pretrained(self.backbone)
 
     def _drop_unused(self) -> None:
         stages = getattr(self.backbone, 'layers', None)

@@ -216,6 +216,29 @@ def test_models_of_timm_need_no_mmpretrain(name, options, shape, tmp_path):
     torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize('way', ['init_cfg', 'list', 'pretrained'])
+def test_a_checkpoint_of_which_nothing_fits_is_refused(way, tmp_path):
+    """mmengine warns and trains from random weights: a prefix forgotten, or another width."""
+    path = str(tmp_path / 'weights.pth')
+    inner = MODELS.build(V2)
+    state = {f'backbone.{name}': value for name, value in inner.state_dict().items()}
+    torch.save(dict(state_dict=state), path)
+    init_cfg = dict(type='Pretrained', checkpoint=path)
+    options = dict(
+        init_cfg=dict(init_cfg=init_cfg),
+        list=dict(init_cfg=[init_cfg]),
+        pretrained=dict(pretrained=path),
+    )[way]
+    with pytest.raises(ValueError, match=r'expected weights of a MobileNetV2.*got none, but back'):
+        build(V2 | options)
+    with pytest.raises(ValueError, match='prefix="backbone."'):
+        build(dict(type='MobileNetV2', widen_factor=0.5) | options)
+    right = dict(init_cfg=init_cfg | dict(prefix='backbone.'))
+    assert torch.equal(build(V2 | right).backbone.conv1.conv.weight, inner.conv1.conv.weight)
+    torch.save({name: value.double() for name, value in inner.state_dict().items()}, path)
+    build(V2 | options)
+
+
 def last(features):
     return features[-1] if isinstance(features, (list, tuple)) else features
 
