@@ -70,6 +70,7 @@ def read_facts(path: Path) -> dict[str, Any]:
         for name in ('labels', 'preprocessing', 'state', 'probabilities', 'frame_interval')
     }
     facts['none_class'] = json.loads(stored.get('none_class', 'null'))
+    facts['multi_class'] = json.loads(stored.get('multi_class', 'false'))
     for step in facts['preprocessing']['steps']:
         if step.get('interpolation', 'bilinear') != 'bilinear':
             raise ValueError(

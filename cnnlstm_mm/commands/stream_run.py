@@ -205,10 +205,7 @@ class StreamRun:
         self.quiet = self.quiet - batch.keys() | quiet
         found = self.streams.step(batch)
         for k, frame in batch.items():
-            scores = found[k]
-            if not self.rec.model.probabilities:
-                scores = scores.softmax(0)
-            scores = scores.cpu().numpy()
+            scores = self.rec.model.as_probabilities(found[k]).cpu().numpy()
             self.frames += 1
             self.latencies.append(time.perf_counter() - frame.arrived)
             del self.latencies[:-LATENCIES]

@@ -132,6 +132,7 @@ def step_facts(rec: StreamingRecognizer, graph: StepGraph, labels: list[str]) ->
         state=state,
         frame_interval=rec.frame_interval,
         probabilities=rec.model.probabilities,
+        multi_class=rec.model.multi_class,
         none_class=rec.cfg.get('none_class'),
         preprocessing=preprocessing(rec.transform.steps, frames.shape[2:], rec.normalization),
     )

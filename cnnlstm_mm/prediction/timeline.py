@@ -91,7 +91,7 @@ class Timeline:
         self.hop = -(-pace.window // max(1, min(overlap, pace.window)))
         self.overlap = -(-pace.window // self.hop)
         self.least_score, self.none_class, self.limits = least_score, none_class, limits
-        self.several = bool(getattr(rec.model.head, 'multi_class', False))
+        self.several = rec.model.multi_class
 
     def segments(self, frames: Iterable[Frame]) -> Iterator[Event]:
         """Yield the segments as soon as they are known; of several labels, those of one by one.
@@ -150,9 +150,7 @@ class Timeline:
         scores, tensors = self.rec.model(
             features.expand(windows, *features.shape[1:]), state.tensors
         )
-        last = scores[:, -1]
-        if not self.rec.model.probabilities:
-            last = last.sigmoid() if self.several else last.softmax(1)
+        last = self.rec.model.as_probabilities(scores[:, -1])
         if not torch.isfinite(last).all():
             raise ValueError('expected finite scores of the model, got NaN or infinity')
         return self.rec.State(tensors, self.rec.model_id), last.cpu()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from cnnlstm_mm.captions.caption_head import CaptionHead
 from cnnlstm_mm.models.stepping import State
+from cnnlstm_mm.resources import find_config
 from cnnlstm_mm.weights import load_complete
 from mmaction.registry import MODELS
 
@@ -76,7 +77,7 @@ class StreamingCaptioner(BaseStreamingCaptioner):
         max_steps: int | None = None,
         **kwargs: Any,
     ) -> None:
-        cfg = config if isinstance(config, Config) else Config.fromfile(config)
+        cfg = config if isinstance(config, Config) else Config.fromfile(find_config(str(config)))
         init_default_scope(cfg.get('default_scope', 'mmaction'))
         model = MODELS.build(cfg.model)
         if checkpoint is not None:

@@ -38,6 +38,7 @@ class StepModel(nn.Module):
         self.neck = copy.deepcopy(recognizer.neck)
         self.head = copy.deepcopy(recognizer.cls_head)
         self.probabilities = self.head.average_clips == 'prob'
+        self.multi_class = bool(getattr(self.head, 'multi_class', False))
         self.to(device)
         self.bf16 = bf16 and has_bfloat16(device)
         if bf16 and not self.bf16:
@@ -124,6 +125,15 @@ class StepModel(nn.Module):
             name: tensor.float() if tensor.is_floating_point() else tensor
             for name, tensor in _joined(parts).items()
         }
+
+    def as_probabilities(self, scores: Tensor) -> Tensor:
+        """Scores [..., classes] of :meth:`forward` as probabilities.
+
+        A head with ``multi_class``, whose videos have several labels, gives each class its own.
+        """
+        if self.probabilities:
+            return scores
+        return scores.sigmoid() if self.multi_class else scores.softmax(-1)
 
     def _narrow(self, x: Tensor) -> AbstractContextManager:
         # nn.LSTM takes little time and stays in float32.

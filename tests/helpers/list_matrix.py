@@ -401,8 +401,8 @@ HEAD = """# Lists
 
 Which list goes through which tool. `tests/helpers/list_matrix.py` writes this page, and
 `tests/tools/test_list_matrix.py` runs each cell: it works, or it is refused in one sentence before
-work starts. A list without labels gives scores (`tools/test.py --dump`) and answers
-(`tools/predict.py`). The column export_onnx is its `--int8 --calibration LIST`.
+work starts. A list without labels gives scores (`cnnlstm-mm test --dump`) and
+answers (`cnnlstm-mm predict`). The column export_onnx is its `--int8 --calibration LIST`.
 
 """
 

@@ -12,6 +12,7 @@ from cnnlstm_mm.prediction import timeline as module
 from cnnlstm_mm.prediction.segments import best_segments
 from cnnlstm_mm.prediction.timeline import Pace, Timeline, pace_of
 from cnnlstm_mm.streaming import Frame, StreamingRecognizer, StreamState
+from cnnlstm_mm.streaming.step_model import StepModel
 
 COLOURS = ((200, 30, 30), (30, 200, 30), (30, 30, 200))  # BGR
 NAMES = ['blue', 'green', 'red']
@@ -25,7 +26,8 @@ def frames(pictures, fps=10):
 class ColourModel:
     """Scores the mean colour of all steps so far."""
 
-    probabilities, head = True, SimpleNamespace(multi_class=False)
+    probabilities, multi_class = True, False
+    as_probabilities = StepModel.as_probabilities
     steps = 0
 
     def features(self, x):
@@ -40,7 +42,7 @@ class ColourModel:
         count = state['count'] + features.shape[2]
         mean = total / count[:, None]
         scores = (mean / 20).softmax(1)[:, None]
-        if self.head.multi_class:
+        if self.multi_class:
             scores = (mean[:, None] - 100) / 20
         return scores, dict(sum=total, count=count)
 
@@ -146,8 +148,7 @@ def test_long_shots_are_divided_in_bounded_memory(colours, monkeypatch):
 
 
 def test_several_labels_overlap(colours):
-    colours.model.head = SimpleNamespace(multi_class=True)
-    colours.model.probabilities = False
+    colours.model.multi_class, colours.model.probabilities = True, False
     both = [np.full((8, 8, 3), (200, 200, 30), np.uint8)] * 30
     clip = pictures((0, 30)) + both + pictures((1, 30))
     found = list(Timeline(colours, NAMES, Pace(1, 10, 5)).segments(frames(clip)))

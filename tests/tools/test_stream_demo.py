@@ -90,6 +90,22 @@ def test_a_file(quickstart_data, checkpoint, tmp_path):
     assert frames[0].shape[1] == 480
 
 
+@pytest.mark.parametrize('multi_class', [False, True])
+def test_raw_scores_become_probabilities(multi_class, quickstart_data, checkpoint, tmp_path):
+    """Of several labels each has its own."""
+    video = next((quickstart_data / 'videos').glob('*/*.avi'))
+    options = [f'model.cls_head.multi_class={multi_class}', 'model.cls_head.average_clips=score']
+    args = ('tools/stream_demo.py', video, CONFIG, checkpoint, '--json', tmp_path / 'out.jsonl')
+    done = run_tool(*args, '--cfg-options', *options)
+    assert done.returncode == 0, done.stderr
+    cfg = Config.fromfile(ROOT / CONFIG)
+    cfg.model.cls_head.average_clips = 'score'
+    rec = StreamingRecognizer(cfg, str(checkpoint))
+    raw = np.concatenate([rec.step(rec.prepare([f[..., ::-1]]))[0] for f in read(video)[0][:1]])
+    want = 1 / (1 + np.exp(-raw)) if multi_class else np.exp(raw) / np.exp(raw).sum()
+    np.testing.assert_allclose(lines(tmp_path / 'out.jsonl')[0]['scores'], want[0], atol=1e-5)
+
+
 def test_a_camera_is_opened_again_and_its_scores_begin_anew(camera, checkpoint, tmp_path):
     server = camera(12, 0.04)
     done = run_tool(

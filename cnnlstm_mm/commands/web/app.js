@@ -21,6 +21,11 @@ function softmax(scores) {
   return all.map((s) => s / sum);
 }
 
+// Of several labels, each of which has a probability.
+function sigmoid(scores) {
+  return Array.from(scores, (s) => 1 / (1 + Math.exp(-s)));
+}
+
 function say(text, bad = false) {
   $('status').textContent = text;
   $('status').classList.toggle('bad', bad);
@@ -97,7 +102,8 @@ function watch() {
 }
 
 function show(scores, time) {
-  const shown = rec.facts.probabilities ? Array.from(scores) : softmax(scores);
+  const shown = rec.facts.probabilities ? Array.from(scores)
+    : rec.facts.multi_class ? sigmoid(scores) : softmax(scores);
   app.history.push(shown);
   if (app.history.length > HISTORY) app.history.shift();
   drawChart(drawBars(shown));
