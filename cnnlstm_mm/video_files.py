@@ -1,9 +1,10 @@
-"""Video files below a folder. Imports the standard library alone."""
+"""Video files below a folder, and suffixes of pictures. Imports the standard library alone."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
+PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')  # file suffixes
 VIDEO_SUFFIXES = ('.avi', '.mp4', '.mkv', '.webm', '.mov', '.m4v', '.flv')
 
 

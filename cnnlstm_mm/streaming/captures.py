@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 
 from cnnlstm_mm.text import natural_key
+from cnnlstm_mm.video_files import PICTURES
 
 VIDEO_FILES = ('.mp4', '.avi', '.mkv', '.mov', '.webm', '.m4v')
-PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 WEBCAM_CURE = 'check that the webcam is plugged in and free, and its name (ls /dev/video*)'
 
 Address = str | int

@@ -150,6 +150,14 @@ def test_folders_of_frames(tmp_path):
                 picture = np.full((40, 60, 3), 30 * t, np.uint8)
                 cv2.imwrite(str(place / f'f_{t + 5 * k:04}.png'), picture)
     (root / 'b/clip3/f_0018.png').unlink()
+    cut = root / 'a/clip1/f_0007.png'
+    whole = cut.read_bytes()
+    cut.write_bytes(whole[:-30])
+    prepare(root, tmp_path / 'out', '--val', 0.25, '--frames', 3)
+    broken = json.loads((tmp_path / 'out/report.json').read_text())['broken']
+    assert broken['b/clip3'] == 'frames are missing: 18'
+    assert 'f_0007.png cannot be decoded' in broken.pop('a/clip1') and len(broken) == 1
+    cut.write_bytes(whole)  # the time of its folder stays
     prepare(root, tmp_path / 'out', '--val', 0.25, '--frames', 3)
     report = json.loads((tmp_path / 'out/report.json').read_text())
     assert report['broken'] == {'b/clip3': 'frames are missing: 18'}

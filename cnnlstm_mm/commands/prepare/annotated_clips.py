@@ -95,7 +95,10 @@ def write_clips(
     else:
         link_videos(output, videos, place)
     log = output.check_file(args.out / 'checked.jsonl')
-    probed = probe_all({name: files[name] for name in used.values()}, log, args.workers)
+    chosen = {name: files[name] for name in used.values()}
+    probed = probe_all(chosen, log, args.workers)
+    if folders:
+        probed = {name: numbering_fault(chosen[name]) or result for name, result in probed.items()}
     facts = {path: probed[name] for name, path in written.items()}
     label = {name: number for number, name in enumerate(found.classes)}
     rows = {
@@ -138,6 +141,20 @@ def _clips_of(files: dict[str, Path], found: Annotations, root: Path) -> dict[st
 def _frame_folders(root: Path) -> list[Path]:
     """Folders that hold JPEG files."""
     return sorted({path.parent for path in root.rglob('*.jpg')})
+
+
+def numbering_fault(folder: Path) -> dict[str, Any] | None:
+    """What :func:`probe_all` gives for JPEG files that are not numbered from 1 without a gap."""
+    names = [path.name for path in folder.iterdir() if path.suffix.lower() in ('.jpg', '.jpeg')]
+    strange = sorted(name for name in names if not Path(name).stem.isdigit())
+    numbers = sorted(int(Path(name).stem) for name in names if name not in strange)
+    gap = next((k for k, number in enumerate(numbers, start=1) if k != number), None)
+    if not strange and numbers and gap is None:
+        return None
+    reason = f'frame {gap or 1} of {len(names)} is missing'
+    if strange:
+        reason = f'{strange[0]} is not numbered'
+    return dict(state='broken', frames=len(numbers), promised=len(numbers), reason=reason)
 
 
 def _check_parts(found: Annotations) -> None:

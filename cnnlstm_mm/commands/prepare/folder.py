@@ -121,11 +121,13 @@ def write(args: argparse.Namespace, output: OutputFolder) -> None:
     samples, frames = find_samples(args.folder, args.csv, args.group_regex)
     template = ''
     paths = [sample.path for sample in samples]
+    clips = {path: args.folder / path for path in paths}
+    probed = probe_all(clips, args.out / 'checked.jsonl', args.workers)
     if frames:
-        probed, template = check_frame_folders(args.folder, paths)
-    else:
-        videos = {path: args.folder / path for path in paths}
-        probed = probe_all(videos, args.out / 'checked.jsonl', args.workers)
+        named, template = check_frame_folders(args.folder, paths)
+        for path, result in named.items():
+            if probed[path]['state'] == 'ok':
+                probed[path] |= result
     report = summarize({s.path: s.labels[0] for s in samples}, probed, [])
     write_report(report, output, 'report.json')
     usable = [s for s in samples if probed[s.path]['state'] != 'broken']

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from cnnlstm_mm.streaming.captures import PICTURES
 from cnnlstm_mm.text import truncate_list
+from cnnlstm_mm.video_files import PICTURES
 
 NUMBERED = re.compile(r'(.*?)(\d+)(\.\w+)')
 

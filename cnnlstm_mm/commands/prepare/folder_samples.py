@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cnnlstm_mm.datasets.list_columns import LABELS, PATHS
-from cnnlstm_mm.streaming.captures import PICTURES
 from cnnlstm_mm.text import natural_key, truncate_list
-from cnnlstm_mm.video_files import VIDEO_SUFFIXES, find_videos
+from cnnlstm_mm.video_files import PICTURES, VIDEO_SUFFIXES, find_videos
 
 SPLITS = dict(train='train', val='val', valid='val', validation='val', test='test')
 SEVERAL = re.compile(r'\s*[;|,]\s*')  # between the labels of a cell

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from cnnlstm_mm.storage import OutputFolder
+from cnnlstm_mm.video_files import PICTURES
 
 FACTS = ('frames', 'fps', 'width', 'height', 'codec', 'rotation')
 
@@ -27,28 +28,22 @@ def video_facts(capture: Any) -> dict[str, Any]:
 
 
 def probe_frames(folder: str) -> dict[str, Any]:
-    """Decode all frames of a folder of JPEG files, which are numbered from 1 without a gap.
+    """Decode all pictures of a folder.
 
     Returns:
         See :func:`cnnlstm_mm.commands.prepare.probing.probe`.
     """
-    import cv2
+    from PIL import Image
 
-    names = {p.stem: p for p in Path(folder).iterdir() if p.suffix.lower() in ('.jpg', '.jpeg')}
-    numbers = sorted(int(stem) for stem in names if stem.isdigit())
-    strange = sorted(stem for stem in names if not stem.isdigit())
-    gap = next((k for k, number in enumerate(numbers, start=1) if k != number), None)
-    result: dict[str, Any] = dict(state='ok', frames=len(numbers), promised=len(numbers))
-    if strange:
-        result.update(state='broken', reason=f'{names[strange[0]].name} is not numbered')
-    elif gap is not None or not numbers:
-        result.update(state='broken', reason=f'frame {gap or 1} of {len(names)} is missing')
-    else:
-        for path in (names[stem] for stem in sorted(names)):
-            if cv2.imread(str(path)) is None:
-                result.update(state='broken', reason=f'{path.name} cannot be decoded')
-                break
-    return result
+    pictures = sorted(file for file in Path(folder).iterdir() if file.suffix.lower() in PICTURES)
+    count = len(pictures)
+    for picture in pictures:
+        try:
+            Image.open(picture).load()  # OpenCV fills what is missing of a JPEG file with grey
+        except Exception as error:
+            reason = f'{picture.name} cannot be decoded: {error}'.replace(f'{folder}/', '')
+            return dict(state='broken', frames=count, promised=count, reason=reason)
+    return dict(state='ok', frames=count, promised=count)
 
 
 def second_look(path: str, frames: int, promised: int) -> tuple[int, int]:

@@ -123,10 +123,12 @@ def _read_log(log: Path) -> dict[str, dict]:
 
 def _stamp(path: Path) -> list[int]:
     try:
-        stat = path.stat()
+        stats = [path.stat()]
+        if path.is_dir():  # whose own time stays where a picture is written anew
+            stats += [entry.stat() for entry in os.scandir(path)]
     except OSError:  # a link to nothing
         return [-1, -1]
-    return [stat.st_size, stat.st_mtime_ns]
+    return [sum(stat.st_size for stat in stats), max(stat.st_mtime_ns for stat in stats)]
 
 
 def _probe_each(
