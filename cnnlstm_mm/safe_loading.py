@@ -4,6 +4,7 @@ import errno
 import os
 import pickle
 import re
+import urllib.error
 import zipfile
 from typing import Any
 
@@ -74,6 +75,8 @@ def explain_refused_checkpoints() -> None:
     def load_checkpoint(cls, filename, map_location=None, logger='current'):
         try:
             return original(cls, filename, map_location, logger)
+        except urllib.error.URLError as error:
+            raise ConnectionError(unreachable(filename, error)) from None
         except Exception as error:
             message = refusal(filename, error)
             if message is None:
@@ -111,6 +114,24 @@ def refusal(filename: str, error: Exception) -> str | None:
     return (
         f'{filename} is damaged or not a PyTorch checkpoint ({type(error).__name__}: {reason}); '
         'fix: train or download it again, or name another file.'
+    )
+
+
+def unreachable(filename: str, error: urllib.error.URLError) -> str:
+    """Explain a download that failed and what to do.
+
+    Args:
+        filename: The address as the config has it, such as ``mmcls://mobilenet_v2``.
+        error: Raised by the download.
+
+    Returns:
+        The address, the reason and the fix.
+    """
+    folder = os.path.join(torch.hub.get_dir(), 'checkpoints')
+    return (
+        f'expected to download {filename}, got {error}; fix: start again with a network, put the '
+        f'file into {folder} under its own name, or name a file that you have: --weights FILE of '
+        "`cnnlstm-mm prepare folder`, the backbone's init_cfg in a config"
     )
 
 

@@ -4,6 +4,7 @@ import errno
 import os
 import pickle
 import types
+import urllib.error
 
 import numpy as np
 import pytest
@@ -168,6 +169,22 @@ def test_errors_that_the_file_does_not_cause_are_passed_on(tmp_path, monkeypatch
     with pytest.raises(type(error)) as caught:
         CheckpointLoader.load_checkpoint(str(path))
     assert caught.value is error
+
+
+def test_a_download_that_fails_names_the_address_and_the_ways_out(tmp_path, monkeypatch):
+    """``mmcls://`` goes through PyTorch's own download, whose opening of the address fails."""
+
+    def urlopen(request):
+        raise urllib.error.URLError('Name or service not known')
+
+    monkeypatch.setattr(torch.hub, 'urlopen', urlopen)
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+    with pytest.raises(ConnectionError) as caught:
+        CheckpointLoader.load_checkpoint('mmcls://mobilenet_v2')
+    text = str(caught.value)
+    for part in ('mmcls://mobilenet_v2', 'not known', 'fix: ', '--weights', str(tmp_path)):
+        assert part in text
+    assert caught.value.__suppress_context__
 
 
 def test_a_missing_device_is_passed_on(tmp_path):

@@ -187,6 +187,10 @@ def demo(args: argparse.Namespace) -> None:
         'median, {latency_p95:.1f} ms p95, {dropped} dropped, {reconnects} '
         'reconnects'.format(**found)
     )
+    if found['every'] > 1:
+        text = text.replace(' frames,', f' frames, one of {found["every"]},', 1)
+    if len(args.sources) == 1 and found['frames']:
+        text += f', at the end {found["answer"]}'
     if found['events'] is not None:
         text += f', {found["events"]} events'
     print(text, file=sys.stderr if to_stdout else sys.stdout)

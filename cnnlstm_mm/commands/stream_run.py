@@ -78,11 +78,13 @@ def line(
 
 
 def summary(run: 'StreamRun', seconds: float) -> dict[str, Any]:
-    """Frame rate, latency in ms of the last frames, and what was lost."""
+    """Frames, their pace and rate, latency in ms of the last ones, the last answer and losses."""
     milliseconds = 1e3 * np.asarray(run.latencies or [np.nan])
     sources = run.sources
     return dict(
         frames=run.frames,
+        every=sources[0].every,
+        answer=run.answer,
         fps=run.frames / seconds,
         latency_median=float(np.median(milliseconds)),
         latency_p95=float(np.percentile(milliseconds, 95)),
@@ -112,6 +114,7 @@ class StreamRun:
         )
         self.rec, self.streams = rec, StreamBatch(rec)
         self.frames = 0
+        self.answer = ''
         self.latencies: list[float] = []  # seconds, of the last frames
         self.labels = read_labels(cfg, rec.num_classes, args.label_file)
         if args.none_class is None:
@@ -215,6 +218,7 @@ class StreamRun:
                 message = line(self.sources[k], frame, scores, self.labels, self.args.topk)
                 write_line(self.scores, message)
             dropped = sum(source.dropped for source in self.sources)
+            self.answer = f'{self.labels[scores.argmax()]} {scores.max():.2f}'
             self.text = (
                 f'{self.labels[scores.argmax()]} '
                 f'{1e3 * np.median(self.latencies[-50:]):.1f} ms, {dropped} dropped'

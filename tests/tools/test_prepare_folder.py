@@ -93,12 +93,26 @@ def test_one_folder_a_class(clips, tmp_path):
     # Again: what was decoded is not decoded again; another recipe is another config.
     done = prepare(clips, out, '--name', 'mine', '--recipe', 'mobilenet_convlstm', '--frames', 5)
     assert '19 of 19 videos were checked before' in done.stdout
+    assert 'Checking videos' not in done.stdout and 'been edited' not in done.stdout
     cfg = Config.fromfile(out / 'mine.py')
     assert cfg.model.backbone.backbone.type == 'MobileNetV1'
     assert cfg.test_pipeline[1]['frame_interval'] == 4
     other = tmp_path / 'other'
     write_video(other / 'a/b.avi')
     assert 'folder=' in prepare(other, out, code=2).stderr
+
+
+def test_an_edited_config_is_kept(clips, tmp_path, in_process):
+    out = tmp_path / 'out'
+    prepare(clips, out, '--name', 'mine')
+    config = out / 'mine.py'
+    made = config.read_text()
+    for k in (1, 2):
+        config.write_text(f'{made}lr = {k}\n')
+        assert f'mine_edited_{k}.py' in prepare(clips, out, '--name', 'mine').stdout
+        assert (out / f'mine_edited_{k}.py').read_text() == f'{made}lr = {k}\n'
+        assert config.read_text() == made
+    assert 'been edited' not in prepare(clips, out, '--name', 'mine').stdout
 
 
 def test_given_splits(tmp_path, in_process):

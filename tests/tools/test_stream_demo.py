@@ -67,7 +67,7 @@ def test_a_file(quickstart_data, checkpoint, tmp_path):
         f'data_root={quickstart_data}',
     )
     assert done.returncode == 0, done.stderr
-    assert '8 frames, ' in done.stdout and '0 dropped' in done.stdout
+    assert '8 frames, one of 2, ' in done.stdout and '0 dropped' in done.stdout
     assert 'ms median' in done.stdout and 'ms p95' in done.stdout
 
     rec = StreamingRecognizer(ROOT / CONFIG, str(checkpoint))
@@ -85,6 +85,8 @@ def test_a_file(quickstart_data, checkpoint, tmp_path):
         assert [top['label'] for top in found['top']] == [labels[k] for k in best]
         assert found['time'] == pytest.approx(found['frame'] / 8)
         assert found['timestamp'].endswith('+00:00')
+    best = written[-1]['top'][0]
+    assert f', at the end {best["label"]} {best["score"]:.2f}' in done.stdout
     frames, fps = read(tmp_path / 'out.mp4')
     assert len(frames) == 8 and fps == 4
     assert frames[0].shape[1] == 480

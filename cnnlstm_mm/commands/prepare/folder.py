@@ -11,10 +11,13 @@ CLIPS stays as it is. It writes, below --out (data/NAME)::
     NAME.py, NAME_{train,val,test}_list.txt, label_map.txt
     report.json, checked.jsonl, clips.sqlite, videos (a link to CLIPS)
 
-Started again, it decodes what is new or was changed, and writes them anew.
+Started again, it decodes what is new or was changed, and writes them anew; a
+config that you edited is kept beside the new one.
 """
 
 import argparse
+import hashlib
+import itertools
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -156,7 +159,7 @@ def write(args: argparse.Namespace, output: OutputFolder) -> None:
     cfg = make_config(args.recipe, data, args.frames, args.balanced, args.weights)
     cfg.merge_from_dict(args.cfg_options or {})
     config = args.out / f'{args.name}.py'
-    output.write_text(config.name, f'# {heading(args)}\n{cfg.pretty_text}')
+    write_config(output, config, heading(args), cfg.pretty_text)
     print(counts_table(lists, classes))
     hint_uneven(lists['train'], classes, args.balanced)
     print(
@@ -183,6 +186,23 @@ def row(sample: Sample, classes: Sequence[str], probed: dict[str, Any] | None) -
 def heading(args: argparse.Namespace) -> str:
     """Comment at the top of the config."""
     return f'Written by cnnlstm-mm prepare folder, recipe {args.recipe}; yours to edit.'
+
+
+def write_config(output: OutputFolder, config: Path, heading: str, body: str) -> None:
+    """Write the config, whose first line has its hash; one that was edited is kept beside it."""
+    if config.is_file():
+        before = config.read_text(encoding='utf-8')
+        first, _, rest = before.partition('\n')
+        if not first.endswith(_hash(rest)):
+            names = (f'{config.stem}_edited_{k}.py' for k in itertools.count(1))
+            kept = next(name for name in names if not (config.parent / name).exists())
+            output.write_text(kept, before)
+            print(f'{config} had been edited: your version is now {kept}, beside the new one')
+    output.write_text(config.name, f'# {heading} {_hash(body)}\n{body}')
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def counts_table(lists: dict[str, list[Sample]], classes: Sequence[str]) -> str:

@@ -92,9 +92,8 @@ def probe_all(
         print(f'{len(done)} of {len(videos)} videos were checked before.')
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open('a', encoding='utf-8') as file:
-        for name, result in track(
-            _probe_each(videos, todo, workers, seconds), 'Checking videos', total=len(todo)
-        ):
+        results = _probe_each(videos, todo, workers, seconds)
+        for name, result in track(results, 'Checking videos', total=len(todo), disable=not todo):
             done[name] = dict(result, stamp=stamps[name])
             file.write(json.dumps(dict(done[name], name=name)) + '\n')
             file.flush()
