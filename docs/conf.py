@@ -11,7 +11,14 @@ from cnnlstm_mm.version import __version__
 project = 'cnnlstm_mm'
 release = version = __version__
 copyright = 'the authors of cnnlstm_mm'
-extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon', 'option_tables']
+extensions = [
+    'myst_parser',
+    'sphinx.ext.autodoc',
+    'sphinx.ext.intersphinx',
+    'sphinx.ext.napoleon',
+    'option_tables',
+    'references',
+]
 exclude_patterns = ['_build']
 html_theme = 'furo'
 html_title = 'cnnlstm_mm'
@@ -22,3 +29,21 @@ autodoc_default_options = {'members': True, 'show-inheritance': True}
 autodoc_typehints = 'none'
 napoleon_use_ivar = True
 napoleon_use_rtype = False
+# Of the inventories, the lines that these pages use: a build needs no network, and a name that
+# neither they nor the package have is a warning.
+intersphinx_mapping = {
+    name: (address, f'inventories/{name}.inv')
+    for name, address in dict(
+        mmaction2='https://mmaction2.readthedocs.io/en/latest',
+        mmcv='https://mmcv.readthedocs.io/en/2.x',
+        mmengine='https://mmengine.readthedocs.io/en/latest',
+        numpy='https://numpy.org/doc/stable',
+        python='https://docs.python.org/3',
+        torch='https://docs.pytorch.org/docs/stable',
+    ).items()
+}
+nitpicky = True
+nitpick_ignore = [  # their projects have no page for them
+    ('py:class', 'mmaction.models.recognizers.recognizer3d.Recognizer3D'),
+    ('py:exc', 'torch.onnx.errors.OnnxExporterError'),
+]

@@ -1,0 +1,64 @@
+"""Names in docstrings: links to pages of the site and, by intersphinx, of other projects."""
+
+import re
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[2] / 'cnnlstm_mm'
+
+
+@cache
+def defined() -> set[str]:
+    """Names of the classes, functions and attributes that the package defines."""
+    pattern = re.compile(r'^\s*(?:class|def) (\w+)|self\.(\w+)(?:, self\.\w+)* =', re.M)
+    found = (pattern.findall(path.read_text('utf-8')) for path in PACKAGE.rglob('*.py'))
+    return {name for names in found for pair in names for name in pair if name}
+
+
+def public(target: str, known: dict) -> str:
+    """The dotted name by which an inventory knows a class of another package.
+
+    ``mmengine.hooks.hook.Hook`` is ``mmengine.hooks.Hook`` on the pages of MMEngine.
+    """
+    parts = target.split('.')
+    for count in range(1, len(parts)):
+        name = '.'.join([*parts[:count], parts[-1]])
+        if name in known and _get(name) is _get(target):
+            return name
+    return target
+
+
+def _get(name: str):
+    module, _, name = name.rpartition('.')
+    return getattr(import_module(module), name)
+
+
+def resolve(app, env, node, contnode):
+    """Link a short name where one page has it; print a private name of the package as it is.
+
+    Other names are left to intersphinx, and after it are a warning: docs/inventories is what it
+    knows.
+    """
+    if node.get('refdomain') != 'py':
+        return None
+    target = node['reftarget']
+    name = target.rpartition('.')[2]
+    if target.startswith('cnnlstm_mm.') or '.' not in target or target[0].isupper():
+        domain = env.get_domain('py')
+        found = [full for full in domain.objects if f'.{full}'.endswith(f'.{target}')]
+        found = found or [full for full in domain.objects if full.rpartition('.')[2] == name]
+        if len(found) == 1 and name == found[0].rpartition('.')[2]:
+            return domain.resolve_xref(
+                env, node['refdoc'], app.builder, node['reftype'], found[0], node, contnode
+            )
+        return contnode if name in defined() else None
+    known = env.intersphinx_inventory.get(f'py:{node["reftype"]}', {})
+    node['reftarget'] = public(target, known)
+    return None
+
+
+def setup(app) -> dict:
+    """Connect to Sphinx, before intersphinx."""
+    app.connect('missing-reference', resolve, priority=400)
+    return dict(parallel_read_safe=True)
