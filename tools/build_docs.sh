@@ -11,5 +11,5 @@ if [ -z "${PYTHON:-}" ]; then
     "$PYTHON" -c 'import furo, myst_parser, sphinx' 2>/dev/null \
         || "$PYTHON" -m pip install --quiet -c tools/constraints.txt 'sphinx>=8' 'myst-parser>=4' furo
 fi
-"$PYTHON" docs/pictures/data_flow.py docs/pictures/data_flow.svg
+"$PYTHON" docs/pictures/draw.py
 exec "$PYTHON" -m sphinx -W --keep-going -q -b html -d "$OUT/.doctrees" docs "$OUT"

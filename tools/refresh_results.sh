@@ -64,7 +64,9 @@ part complexity "$PYTHON" tools/analysis/complexity.py \
     configs/mobilenetv2tsm_avgpool_ucf101.py configs/resnet50_lstm_ucf101.py
 part layer "$PYTHON" benchmarks/conv_lstm.py --repeats 2
 part layer_light "$PYTHON" benchmarks/conv_lstm.py --no-keras --cases MobileNetV2 --threads 1 \
-    --cpu-time --repeats 2
+    --cpu-time --repeats 2 --json docs/pictures/speed.json
+part timeline "$PYTHON" docs/pictures/measure_timeline.py
+part pictures "$PYTHON" docs/pictures/draw.py
 part training "$PYTHON" benchmarks/training.py --ann-file "$LIST" --videos "$DATA/videos" \
     --weights "$WEIGHTS"
 part features "$PYTHON" benchmarks/feature_cache.py --videos "$DATA/videos" --list "$LIST" \
