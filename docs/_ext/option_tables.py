@@ -1,4 +1,4 @@
-"""Tables of options from the commands' own parsers; links out of docs/ lead to their pages."""
+"""Options of the commands from their own parsers; links out of docs/ lead to their pages."""
 
 import argparse
 import re
@@ -60,35 +60,34 @@ def parse(command: str, argv: list[str]) -> argparse.Namespace:
     return stop('parse_args', command, argv, take)
 
 
-def cell(text: str) -> str:
-    """Text for a cell of a Markdown table."""
-    for old, new in (('|', r'\|'), ('<', r'\<'), ('*', r'\*'), ('\n', ' ')):
-        text = text.replace(old, new)
-    return text
-
-
-def table(command: str) -> str:
+def listing(command: str) -> str:
     """One command: its line, its usage and its options."""
     parser = parser_of(command)
     formatter = parser._get_formatter()
-    rows = ['| argument | meaning |', '| --- | --- |']
+    items = []
     for action in parser._actions:
-        names = formatter._format_action_invocation(action).replace('|', r'\|')
-        rows.append(
-            f'| `{names}` | {cell(formatter._expand_help(action)) if action.help else ""} |'
-        )
-    usage = parser.format_usage().replace('usage: ', '')
-    return (
-        f'## {command}\n\n{summary(command)}.\n\n```text\n{usage}```\n\n' + '\n'.join(rows) + '\n'
-    )
+        names = formatter._format_action_invocation(action)
+        text = formatter._expand_help(action) if action.help else ''
+        text = re.sub(r'([<*_\\`])', r'\\\1', ' '.join(text.split()))
+        items.append(f'`{names}`\n: {text}\n')
+    usage = re.sub(r'\n +', '\n    ', parser.format_usage().replace('usage: ', ''))
+    head = f'## {command}\n\n{summary(command)}.\n\n```text\n{usage}```\n\n'
+    return head + '\n'.join(items)
+
+
+def one_line(row: str) -> str:
+    """A row of a table whose figures are not parted from their units, in narrow columns."""
+    row = re.sub(r'(?<=\d) (x|ms|s|%|[kMG]B?)(?= [|/(])', '\u00a0\\1', row)
+    return row.replace(' ± ', '\u00a0±\u00a0').replace(' top-', ' top\u2011')
 
 
 def fill(app, docname: str, source: list[str]) -> None:
-    """Append the tables to their page; lead links to files outside of docs/ to their pages."""
+    """Append the options to their page; lead links to files outside of docs/ to their pages."""
     for file, page in PAGES.items():
         source[0] = re.sub(rf'\]\((\.\./)+{re.escape(file)}', f']({page}', source[0])
+    source[0] = re.sub(r'^ *\|.*$', lambda row: one_line(row[0]), source[0], flags=re.M)
     if docname == 'reference/commands':
-        source[0] += '\n' + '\n'.join(map(table, COMMANDS))
+        source[0] += '\n' + '\n'.join(map(listing, COMMANDS))
 
 
 def setup(app) -> dict:

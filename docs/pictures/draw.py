@@ -77,7 +77,7 @@ def data_flow() -> Drawing:
         y = 8 + 94 * k
         drawing.box(20, y, 240, 50, color)
         drawing.text(140, y + 32, name, 'inside', 20, 'middle', bold=True)
-        drawing.text(350 if color == 'orange' else 290, y + 32, remark, size=19)
+        drawing.text(366 if color == 'orange' else 290, y + 32, remark, size=19)
         if shape:
             drawing.down(140, y + 53, 38)
             drawing.text(160, y + 79, shape, 'soft')

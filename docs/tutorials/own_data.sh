@@ -7,8 +7,8 @@ cp -r data/quickstart/videos/RightThenUp data/quickstart/videos/RightThenDown \
 # Decodes each clip once, divides them into lists and writes a config.
 cnnlstm-mm prepare folder clips --frames 8 --val 0.25
 
-# Downloads the backbone's weights, and trains the neck and the head on features that are computed
-# once.
+# Downloads the backbone's weights, and trains the neck and the head on features that
+# are computed once.
 cnnlstm-mm train data/clips/clips.py --cache-features
 cnnlstm-mm test data/clips/clips.py work_dirs/clips/model.pth
 
