@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Runs everything that the figures of docs/ come from, one after the other: hours. Started again, it
-# goes on with what is missing; a part that fails is named at the end, and the others run.
+# Runs what the figures of docs/ come from, one after the other: hours. Started again, it goes on with
+# what is missing and prints the day and the code of what is there; another OUT begins anew. A part
+# that fails is named at the end, and the others run.
 #   bash tools/refresh_results.sh [OUT]     default: work_dirs/refresh
 #   UCF101_MINI10=DIR    videos and lists of its ten classes for the benchmarks (data/ucf101_mini10, where the configs
 #                        read them)
@@ -20,7 +21,10 @@ FAILED=()
 part() {  # NAME COMMAND...
     local name=$1 log=$OUT/$1.log
     shift
-    [ -f "$OUT/$name.done" ] && return
+    if [ -f "$OUT/$name.done" ]; then
+        printf '%s: done, %s\n' "$name" "$(sed -n 2p "$log")"
+        return
+    fi
     printf '%s: %s\n' "$name" "$*"
     {
         printf '$ %s\n%s, %s, commit %s\n%s\n\n' "$*" "$(date -u +%F)" "$(nproc) cores" \
@@ -34,6 +38,8 @@ STREAM=mobilenet_convlstm_stream_quickstart
 last() { cat "work_dirs/$1/last_checkpoint"; }
 
 part data "$PYTHON" tools/data/make_quickstart.py
+part embeddings "$PYTHON" tools/data/make_embeddings_quickstart.py
+part train_embeddings "$PYTHON" tools/train.py configs/lstm_embeddings_quickstart.py --seed 0 --resume
 for config in $QUICK mobilenet_avgpool_quickstart $STREAM; do
     part "train_$config" "$PYTHON" tools/train.py "configs/$config.py" --seed 0 --resume
     part "test_$config" "$PYTHON" tools/test.py "configs/$config.py" "$(last $config)"
@@ -63,6 +69,11 @@ part complexity "$PYTHON" tools/analysis/complexity.py \
     configs/mobilenet{,v2}_convlstm_ucf101.py configs/mobilenetv2_{avgpool,lstm,lightconvlstm}_ucf101.py \
     configs/mobilenetv2tsm_avgpool_ucf101.py configs/resnet50_lstm_ucf101.py
 part layer "$PYTHON" benchmarks/conv_lstm.py --repeats 2
+part layer_minimal "$PYTHON" benchmarks/conv_lstm.py --no-keras --cases reduced --threads 1 \
+    --cpu-time --repeats 3 --peers MinConvLSTM "plain loop"
+part layer_small "$PYTHON" benchmarks/conv_lstm.py --no-keras --cases small single --threads 1 \
+    --cpu-time --repeats 2
+part algorithms "$PYTHON" benchmarks/conv_lstm_algorithms.py --threads 1 --cpu-time
 part layer_light "$PYTHON" benchmarks/conv_lstm.py --no-keras --cases MobileNetV2 --threads 1 \
     --cpu-time --repeats 2 --json docs/pictures/speed.json
 part timeline "$PYTHON" docs/pictures/measure_timeline.py
@@ -74,6 +85,10 @@ part features "$PYTHON" benchmarks/feature_cache.py --videos "$DATA/videos" --li
 part streaming "$PYTHON" benchmarks/streaming.py --threads 1 --frames 0 --repeats 5 --cpu-time \
     --peers "stream: LSTM" "stream: light" "of 16: LSTM 256"
 part events "$PYTHON" benchmarks/events.py "configs/$STREAM.py" "$(last $STREAM)" --activity
+part events_every "$PYTHON" benchmarks/events.py "configs/$STREAM.py" "$(last $STREAM)" --activity \
+    --every 1
+part events_cut "$PYTHON" benchmarks/events.py "configs/$STREAM.py" "$(last $STREAM)" --no-pauses \
+    --every 1 --minutes 4 --seed 100
 part interruptions "$PYTHON" benchmarks/interruptions.py "configs/$STREAM.py" "$(last $STREAM)" \
     --count 200
 part kills "$PYTHON" benchmarks/kill_and_resume.py --kills 50
@@ -81,6 +96,11 @@ part resources "$PYTHON" benchmarks/epoch_resources.py --epochs 8
 part fuzz "$PYTHON" benchmarks/fuzz.py --count 2400 --seed 2
 part decoders "$PYTHON" benchmarks/decoders.py
 part openstl "$PYTHON" benchmarks/openstl_cell.py --batch 2 --frames 5
+part moving_mnist "$PYTHON" examples/moving_mnist.py
+part mini10_features "$PYTHON" tools/run_benchmark.py configs/benchmarks/mini10_features.yml \
+    --only avgpool mobilenetv2_lstm
+part egogestar "$PYTHON" tools/run_benchmark.py configs/benchmarks/egogestar.yml \
+    --only mobilenet_avgpool mobilenet_lstm
 
 printf '%s parts are done, in %s.\n' "$(ls "$OUT"/*.done | wc -l)" "$OUT"
 if [ ${#FAILED[@]} -gt 0 ]; then
