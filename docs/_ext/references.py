@@ -5,6 +5,8 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 
+from docutils import nodes
+
 PACKAGE = Path(__file__).parents[2] / 'cnnlstm_mm'
 
 
@@ -58,7 +60,15 @@ def resolve(app, env, node, contnode):
     return None
 
 
+def draw_dashes(app, doctree) -> None:
+    """Put a dash before the meaning of a parameter: smartquotes leaves two hyphens alone."""
+    for text in [*doctree.findall(nodes.Text)]:
+        if text == ' -- ':
+            text.parent.replace(text, nodes.Text(' \u2013 '))
+
+
 def setup(app) -> dict:
     """Connect to Sphinx, before intersphinx."""
+    app.connect('doctree-read', draw_dashes)
     app.connect('missing-reference', resolve, priority=400)
     return dict(parallel_read_safe=True)
