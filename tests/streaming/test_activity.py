@@ -82,5 +82,5 @@ def test_actions_are_not_and_begin_and_end_in_time(limits):
 def test_other_files(text, tmp_path):
     file = tmp_path / 'limits.json'
     file.write_text(text)
-    with pytest.raises(ValueError, match='limits.*json.*activity.py'):
+    with pytest.raises(ValueError, match='limits.*json.*analysis activity'):
         ActivityGate.read(file)

@@ -317,7 +317,7 @@ def test_class_names(checkpoint, folder, tmp_path):
         (CONFIG, '{folder} --every 1 --activity absent.json', [], '--activity'),
         (CONFIG, '{folder}', ['model.cls_head.average_clips=None'], 'average_clips'),
         (CONFIG, '{folder}', ['model.neck.hidden_channels=8'], 'in_channels'),
-        (CONFIG, '{folder}', ['features=store'], 'tools/merge_checkpoint.py'),
+        (CONFIG, '{folder}', ['features=store'], 'cnnlstm-mm merge'),
         (CONFIG, '{folder}', ['test_dataloader.dataset.type=AudioDataset'], 'AudioDataset'),
         ('configs/lstm_embeddings_quickstart.py', '{folder}', [], 'stored features'),
         ('configs/mobilenet_lstm_ucf101_mini10_features.py', '{folder}', [], 'stored features'),

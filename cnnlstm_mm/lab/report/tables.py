@@ -14,7 +14,7 @@ from cnnlstm_mm.storage import write_text
 from .result import RunResult
 from .rows import Row
 
-BEGIN = '<!-- results: written by cnnlstm-mm report, do not edit -->'
+BEGIN = '<!-- results: written by tools/report.py, do not edit -->'
 END = '<!-- end of results -->'
 COLUMNS = ['backbone', 'neck', 'pretrain', 'frames', 'resolution', 'top-1', 'top-5', 'mean class']
 COLUMNS += ['protocol', 'FLOPs', 'params', 'runs', 'config']
