@@ -11,6 +11,8 @@ from cnnlstm_mm.lab.figures import Figure
 
 from .vocabulary import BOS, EOS
 
+ROW = 0.6  # height of a row of the map, in widths of its columns
+
 
 class Attention(NamedTuple):
     """A clip, its caption and what the decoder attended to.
@@ -58,17 +60,22 @@ def find_attention(model: nn.Module, data: dict[str, Any]) -> Attention:
 
 def attention_figure(clips: Sequence[Attention]) -> Figure:
     """Frames of each clip above a map of words by frames; brighter is more."""
-    figure = Figure(figsize=(11, 3.6 * len(clips)), layout='constrained')
-    for axes, clip in zip(np.atleast_1d(figure.subplots(len(clips), 1)), clips):
+    across = 2 if len(clips) > 1 and max(len(clip.frames) for clip in clips) <= 12 else 1
+    down = -(-len(clips) // across)
+    figure = Figure(figsize=(11, 4 * down), layout='constrained')
+    grid = figure.subplots(down, across, squeeze=False).flat
+    for axes in grid[len(clips) :]:
+        axes.remove()
+    for axes, clip in zip(grid, clips):
         steps, (height, width) = len(clip.frames), clip.frames.shape[1:3]
         strip = np.concatenate(list(clip.frames), axis=1)
         rows = len(clip.words)
-        tall = rows * 0.45  # of the strip, in rows of the map
+        tall = height / width / ROW  # of the strip, in rows of the map
         axes.imshow(clip.weights, cmap='magma', vmin=0, aspect='auto', extent=(0, steps, rows, 0))
         axes.imshow(strip, aspect='auto', extent=(0, steps, 0, -tall))
         axes.set(xlim=(0, steps), ylim=(rows, -tall))
         axes.set_yticks(np.arange(rows) + 0.5, clip.words)
         axes.set_xticks(np.arange(steps) + 0.5, [str(n) for n in range(1, steps + 1)])
         axes.tick_params(length=0)
-        axes.set_box_aspect((rows + tall) / steps * height / width * 0.6)
+        axes.set_box_aspect((rows + tall) * ROW / steps)
     return figure

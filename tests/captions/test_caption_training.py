@@ -3,6 +3,7 @@
 import json
 import re
 
+import numpy as np
 import pytest
 import torch
 from helpers.caption_models import build, captions, clips, config
@@ -10,6 +11,7 @@ from helpers.recipes import CAPTION_CONFIGS, load
 from helpers.support import ROOT, run_tool
 from mmengine.config import Config
 
+from cnnlstm_mm.captions.attention_figure import Attention, attention_figure
 from cnnlstm_mm.captions.inference import windows
 from cnnlstm_mm.captions.vocabulary import META, Vocabulary
 from cnnlstm_mm.config import nested_dicts
@@ -50,9 +52,9 @@ def recipe(data, tmp_path_factory):
     text = cfg.pretty_text.replace('data/caption_quickstart', str(data))
     cfg = Config.fromstring(text, '.py')
     cfg.model.backbone.backbone.widen_factor = 0.125
-    cfg.model.neck.update(in_channels=32, hidden_channels=8, spatial_size=4)
+    cfg.model.neck.update(in_channels=64, hidden_channels=8)
     cfg.model.cls_head.update(
-        embed_channels=8, hidden_channels=8, attention_channels=8, in_channels=32
+        embed_channels=8, hidden_channels=8, attention_channels=8, in_channels=64
     )
     for mode in ('train', 'val', 'test'):
         loader = cfg[f'{mode}_dataloader']
@@ -185,6 +187,20 @@ def test_the_attention_is_drawn(recipe, trained, data, tmp_path):
     args = [recipe, trained[0] / 'epoch_2.pth', '--out', out, '--clips', 2]
     done = tool('analysis/attention', data / 'videos', *args)
     assert out.read_bytes().startswith(b'\x89PNG') and done.stdout.count('.avi: ') == 2
+
+
+@pytest.mark.parametrize('frames, columns', [(4, 2), (20, 1)])
+def test_the_frames_of_the_picture_keep_their_shape(frames, columns):
+    clip = Attention(
+        np.zeros((frames, 30, 20, 3), np.uint8), list('abc'), np.full((3, frames), 1 / frames)
+    )
+    figure = attention_figure([clip] * 3)
+    figure.draw_without_rendering()
+    assert len({round(axes.get_position().x0, 2) for axes in figure.axes}) == columns
+    for axes in figure.axes:
+        top = axes.get_ylim()[1]
+        (left, up), (right, low) = axes.transData.transform([(0, top), (1, 0)])
+        assert (up - low) / (right - left) == pytest.approx(30 / 20, rel=1e-3)
 
 
 @pytest.mark.parametrize('frozen', [True])

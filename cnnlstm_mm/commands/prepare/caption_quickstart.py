@@ -68,7 +68,7 @@ class Settings(NamedTuple):
     """Parameters that, with the library versions, determine every byte of the data set."""
 
     seed: int = 0
-    train_scenes: int = 10  # of each colour and shape; a scene is a clip for each order
+    train_scenes: int = 40  # of each colour and shape; a scene is a clip for each order
     val_scenes: int = 2
     heldout_scenes: int = 4
     size: int = 64  # height and width in pixels, for decord a multiple of 32

@@ -1,7 +1,8 @@
-# The built-in caption data: 8 frames of 64x64, resized to 32x32.
+# The built-in caption data: 8 frames of 64x64. At 32x32 the corners are lost that tell a square from
+# a circle. OpenCV opens clips this short in a third of decord's time.
 data_root = 'data/caption_quickstart'
 data_help = (
-    'fix: make the built-in caption data in data/caption_quickstart, which takes seconds: '
+    'fix: make the built-in caption data in data/caption_quickstart, which takes a minute: '
     'cnnlstm-mm prepare caption-quickstart'
 )
 
@@ -11,12 +12,15 @@ recipe_part = dict(
         _delete_=True,
         type='CaptionHead',
         vocabulary=f'{data_root}/vocabulary.json',
-        embed_channels=64,
+        embed_channels=256,
         hidden_channels=128,
         attention_channels=64,
         attend='time',
         max_words=14,
         dropout_ratio=0.0,
+        # Keeps the words that are soon sure from saturating the decoder before the encoder has
+        # learnt the others.
+        label_smooth_eps=0.1,
     ),
 )
 
@@ -31,7 +35,7 @@ train_pipeline = [
         out_of_bound_opt='repeat_last',
     ),
     dict(type='DecordDecode'),
-    dict(type='Resize', scale=(32, 32), keep_ratio=False),
+    dict(type='Resize', scale=(64, 64), keep_ratio=False),
     dict(type='FormatShape', input_format='NCTHW'),
     dict(type='PackActionInputs'),
 ]
@@ -46,19 +50,22 @@ val_pipeline = [
         test_mode=True,
     ),
     dict(type='DecordDecode'),
-    dict(type='Resize', scale=(32, 32), keep_ratio=False),
+    dict(type='Resize', scale=(64, 64), keep_ratio=False),
     dict(type='FormatShape', input_format='NCTHW'),
     dict(type='PackActionInputs', meta_keys=('img_shape', 'filename')),
 ]
 test_pipeline = val_pipeline
 
+# The list goes scene by scene, so that a batch has its scenes in most of their orders: the gradient
+# sees the order apart from the scenes' looks.
 train_dataloader = dict(
     batch_size=32,
     num_workers=1,
     persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
+    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='CaptionDataset',
+        decoder='opencv',
         ann_file=f'{data_root}/captions_train.jsonl',
         data_prefix=dict(video=f'{data_root}/videos'),
         pipeline=train_pipeline,
@@ -72,6 +79,7 @@ val_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='CaptionDataset',
+        decoder='opencv',
         ann_file=f'{data_root}/captions_val.jsonl',
         data_prefix=dict(video=f'{data_root}/videos'),
         pipeline=val_pipeline,
@@ -86,6 +94,7 @@ test_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='CaptionDataset',
+        decoder='opencv',
         ann_file=f'{data_root}/captions_heldout.jsonl',
         data_prefix=dict(video=f'{data_root}/videos'),
         pipeline=val_pipeline,
