@@ -2,15 +2,20 @@
 
 import os.path as osp
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-KEY = 'starts_from'
+STARTS_FROM = 'starts_from'
+FIRST_OPTIONS = 'first_options'  # overrides of that config
 FOLDER = 'starts_from'  # below the work directory
-FIX = f'fix: train {{}} first, and name its checkpoint with --cfg-options load_from=FILE {KEY}=None'
+FIX = (
+    'fix: train {} first, and name its checkpoint with --cfg-options load_from=FILE '
+    f'{STARTS_FROM}=None'
+)
 
 
 def apply_first_training(cfg: Config, command: Sequence[str]) -> None:
@@ -18,7 +23,8 @@ def apply_first_training(cfg: Config, command: Sequence[str]) -> None:
 
     It is the first of two trainings: on drawn clips, or of the averaging head. Its path starts from
     the config's folder, its work directory is ``WORK_DIR/starts_from``, where an interrupted one
-    goes on. Nothing happens where ``load_from`` names weights or the second training has begun.
+    goes on, and ``cfg.first_options`` overrides what it says. Nothing happens where ``load_from``
+    names weights or the second training has begun.
 
     Args:
         cfg: Config of the second training, changed in place.
@@ -30,7 +36,7 @@ def apply_first_training(cfg: Config, command: Sequence[str]) -> None:
         ValueError: In a distributed run, in which the two are separate commands.
         RuntimeError: If the first training fails.
     """
-    first = cfg.get(KEY)
+    first = cfg.get(STARTS_FROM)
     if not first or (cfg.get('load_from') and not cfg.get('resume')):
         return
     begun = Path(cfg.work_dir, 'last_checkpoint').is_file()
@@ -39,22 +45,34 @@ def apply_first_training(cfg: Config, command: Sequence[str]) -> None:
     path = Path(osp.dirname(str(cfg.filename or '')), first)
     if not path.is_file():
         raise FileNotFoundError(
-            f'{KEY}: expected a config file, got {path}; fix: its path starts from the folder of '
-            'the config'
+            f'{STARTS_FROM}: expected a config file, got {path}; fix: its path starts from the '
+            'folder of the config'
         )
     if cfg.get('launcher', 'none') != 'none':
         raise ValueError(
-            f'{KEY}: expected one process, got --launcher {cfg.launcher}; {FIX.format(path)}'
+            f'{STARTS_FROM}: expected one process, got --launcher {cfg.launcher}; '
+            + FIX.format(path)
         )
     folder = Path(cfg.work_dir, FOLDER)
     seed = (cfg.get('randomness') or {}).get('seed')
     line = [*command, str(path), '--resume', '--work-dir', str(folder)]
     line += [] if seed is None else ['--seed', str(seed)]
-    print_log(f'{KEY}: training {path} in {folder} first', 'current')
+    options = [f'{key}={value}' for key, value in flat(cfg.get(FIRST_OPTIONS) or {})]
+    line += ['--cfg-options', *options] if options else []
+    print_log(f'{STARTS_FROM}: training {path} in {folder} first', 'current')
     if subprocess.run(line).returncode:
         raise RuntimeError(
-            f'{KEY}: expected a finished training of {path}, got an error, see above; '
+            f'{STARTS_FROM}: expected a finished training of {path}, got an error, see above; '
             + FIX.format(path)
         )
     checkpoint = Path((folder / 'last_checkpoint').read_text().strip())
     cfg.load_from, cfg.resume = str(folder / checkpoint.name), False
+
+
+def flat(options: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
+    """Values of nested dicts by dotted key, as ``--cfg-options`` takes them."""
+    for key, value in options.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f'{prefix}{key}.')
+        else:
+            yield f'{prefix}{key}', value

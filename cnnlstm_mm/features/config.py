@@ -29,7 +29,8 @@ def use_features(cfg: Config, store: str) -> Config:
 
     Args:
         cfg: A config of videos; its data sets, data preprocessor and backbone become those of
-            features, inside of RepeatDataset and the like.
+            features, inside of RepeatDataset and the like. With ``feature_rows``, of ``train`` and
+            ``test``, it trains and tests on these rows of the stored training list.
         store: The folder that ``cnnlstm-mm extract`` wrote.
 
     Raises:
@@ -38,6 +39,7 @@ def use_features(cfg: Config, store: str) -> Config:
     """
     manifest = read_manifest(store)
     check_fingerprint(cfg, manifest, store)
+    rows = cfg.get('feature_rows')
     for split in SPLITS:
         loader = cfg.get(f'{split}_dataloader')
         if loader is None:
@@ -49,6 +51,9 @@ def use_features(cfg: Config, store: str) -> Config:
         dataset.update(
             type='CachedFeatureDataset', store=str(store), split=split, test_mode=split != 'train'
         )
+        if rows:
+            part = 'train' if split == 'train' else 'test'
+            dataset.update(split='train', indices=list(rows[part]))
         # Reading a mapped file is quicker than another process.
         loader.num_workers, loader.persistent_workers = 0, False
         loader.pop('prefetch_factor', None)

@@ -22,7 +22,7 @@ from cnnlstm_mm.features.extraction import FeatureExtractor
 from cnnlstm_mm.features.plan import finish_shards, share_shards
 from cnnlstm_mm.features.sequence_file import read_sequence
 from cnnlstm_mm.storage import locked
-from mmaction.registry import MODELS
+from mmaction.registry import DATASETS, MODELS
 from mmaction.structures import ActionDataSample
 
 
@@ -182,6 +182,23 @@ def test_training_views_differ_and_the_test_list_is_stored_once(store):
     assert feature.shape[:2] == (2, 64)
     assert not (store / 'test').exists()
     assert len(CachedFeatureDataset(store=str(store), split='test')) == 16
+
+
+def test_a_fold_of_the_stored_training_list(config, store):
+    cfg = Config.fromfile(config)
+    cfg.feature_rows = dict(train=[0, 3, 5], test=[1, 4])
+    use_features(cfg, str(store))
+    whole = CachedFeatureDataset(store=str(store), split='train')
+    for mode, rows in (('train', [0, 3, 5]), ('val', [1, 4]), ('test', [1, 4])):
+        dataset = DATASETS.build(cfg[f'{mode}_dataloader'].dataset)
+        assert [item['inputs'].shape[0] for item in dataset] == [1 if mode == 'train' else 2] * len(
+            rows
+        )
+        for k, row in enumerate(rows):
+            assert dataset.get_data_info(k)['filename'] == whole.get_data_info(row)['filename']
+            stored = whole.store.read(row)[0]
+            views = dataset[k]['inputs']
+            assert any(torch.equal(views[-1], view) for view in stored)
 
 
 def test_trained_on_features_tested_on_video(config, store, tmp_path):

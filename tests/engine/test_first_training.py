@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 from helpers.support import ROOT, run_tool
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 
 from cnnlstm_mm.commands.train import argument_parser, merge_args
 from cnnlstm_mm.engine.first_training import apply_first_training
@@ -44,6 +44,16 @@ def test_the_first_is_trained_and_its_weights_loaded(command, tmp_path, resume):
     assert call == f'{tmp_path}/first.py --resume --work-dir {folder} --seed 7'
     # A resume without a checkpoint begins, and mmengine would resume the weights of load_from.
     assert (cfg.load_from, cfg.resume) == (str(folder / 'epoch_3.pth'), False)
+
+
+def test_the_first_has_its_own_options(command, tmp_path):
+    """As run_benchmark.py --folds holds clips back from both trainings."""
+    options = {'first_options.rows.train': [0, 2], 'first_options.rows.test': [1], 'rows': 'mine'}
+    apply_first_training(config(tmp_path, **options), command)
+    call = (tmp_path / 'work/starts_from/call').read_text()
+    assert call.endswith(' --cfg-options rows.train=[0, 2] rows.test=[1]')
+    read = DictAction(['--cfg-options'], 'x')._parse_iterable('[0, 2]')
+    assert read == [0, 2]
 
 
 def test_nothing_is_trained_that_is_not_needed(command, tmp_path):

@@ -26,7 +26,7 @@ from cnnlstm_mm.lab.benchmark import (
     read_state,
 )
 from cnnlstm_mm.lab.benchmark import commands as commands_module
-from cnnlstm_mm.lab.benchmark.folds import Fold, group_of
+from cnnlstm_mm.lab.benchmark.folds import Fold, group_of, make_folds
 
 TOOL = 'tools/run_benchmark.py'
 CONFIG = 'configs/mobilenetv2_avgpool_quickstart.py'
@@ -296,6 +296,37 @@ def test_folds_keep_groups_together_and_cover_the_list(stand_ins, tmp_path):
     assert sorted(filter(None, tested)) == sorted(lines)
     with pytest.raises(ValueError, match='from 2 to 7 folds for 7 groups.*got 8'):
         planned(tmp_path, cfg_options=options, folds=8)
+
+
+@pytest.mark.parametrize('features', [None, 'store'])
+def test_folds_are_held_back_from_the_first_of_two_trainings(tmp_path, features):
+    """Else the second would start from weights that know the clips it is tested on."""
+    lines = [f'up/up_{group:02d}.mp4 {group % 2}' for group in range(6)]
+    (tmp_path / 'train.txt').write_text('\n'.join(['', *lines]) + '\n')
+    drawn = dict(type='DrawnGestureDataset', length=8)
+    listed = dict(type='CheckedVideoDataset', ann_file=str(tmp_path / 'train.txt'))
+    for name, dataset, more in (
+        ('first', listed, ''),
+        ('drawn', drawn, ''),
+        ('second', listed, "starts_from = 'first.py'\n"),
+        ('after_drawn', listed, "starts_from = 'drawn.py'\n"),
+    ):
+        loaders = f'train_dataloader = val_dataloader = test_dataloader = dict(dataset={dataset})\n'
+        (tmp_path / f'{name}.py').write_text(f'features = {features!r}\n{loaders}{more}')
+
+    def options(name, **given):
+        path = tmp_path / f'{name}.py'
+        cfg = read_config(path, cfg_options=given)
+        return [fold.cfg_options for fold in make_folds(cfg, path, tmp_path / 'out', 3)]
+
+    alone = options('first')
+    if features:
+        rows = [[fold[f'feature_rows.{part}'] for part in ('train', 'test')] for fold in alone]
+        assert [sorted(kept + held) for kept, held in rows] == [list(range(6))] * 3
+        assert sorted(held for _, part in rows for held in part) == list(range(6))
+    first = {f'first_options.{key}': value for key, value in alone[0].items()}
+    assert options('second')[0] == alone[0] | first
+    assert options('after_drawn') == alone == options('second', load_from='weights.pth')
 
 
 def test_groups_of_names():

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
-from cnnlstm_mm.config import datasets_of, list_path, rows_of
+from cnnlstm_mm.config import datasets_of, list_path, read_config, rows_of
 from cnnlstm_mm.datasets.annotation_list import Row
+from cnnlstm_mm.engine.first_training import FIRST_OPTIONS, STARTS_FROM
 from cnnlstm_mm.storage import write_text
 from cnnlstm_mm.text import truncate_list
 
@@ -56,7 +57,9 @@ def part_rows(rows: Sequence[Row], folds: int, pattern: str = GROUP) -> list[lis
 def make_folds(
     cfg: Config, config: Path, out: Path, folds: int, pattern: str = GROUP
 ) -> list[Fold]:
-    """Write the lists of the folds of a config's training list.
+    """Part a config's training list into folds, on which its first training is held back, too.
+
+    Where it reads stored features, rows of the stored training list take the place of lists.
 
     Args:
         cfg: The config.
@@ -70,34 +73,60 @@ def make_folds(
             one list.
     """
     found = datasets_of(cfg, 'train')
-    rows = rows_of(found[0]) if len(found) == 1 and not cfg.get('features') else None
+    rows = rows_of(found[0]) if len(found) == 1 else None
     if rows is None:
         raise ValueError(
             f'{config}: expected one training list of videos for --folds, got '
             f'{", ".join(str(d.get("type")) for d in found) or "none"}; fix: leave it out'
         )
     dataset = found[0]
-    lines = Path(list_path(dataset)).read_text(encoding='utf-8-sig').splitlines()
+    first = _first_config(cfg, config)
+    again = first is not None and list_path(dataset) in map(list_path, datasets_of(first, 'train'))
     result = []
     for number, part in enumerate(part_rows(rows, folds, pattern), start=1):
-        tested = {row.line for row in part}
-        others = {row.line for row in rows} - tested
-        options: dict[str, Any] = {}
-        for mode, left_out in (('train', tested), ('val', others), ('test', others)):
-            path = out / f'{Path(list_path(dataset)).stem}_fold{number}of{folds}_{mode}.txt'
-            if mode != 'test':
-                kept = [line for k, line in enumerate(lines, start=1) if k not in left_out]
-                write_text(path, '\n'.join(kept) + '\n')
-            key = _key(cfg, mode)
-            options[f'{key}.ann_file'] = str(path.with_name(path.name.replace('_test', '_val')))
-            if mode != 'train':
-                for name, folder in (dataset.get('data_prefix') or {}).items():
-                    options[f'{key}.data_prefix.{name}'] = folder
-            names = Path(list_path(dataset)).with_name('label_map.txt')
-            if names.is_file() and not dataset.get('label_file'):
-                write_text(out / names.name, names.read_text(encoding='utf-8'))
+        name = f'{Path(list_path(dataset)).stem}_fold{number}of{folds}'
+        options = _options(cfg, dataset, rows, part, out / name)
+        if first is not None and again:  # the first of two trainings must not see the part either
+            more = _options(first, dataset, rows, part, out / name)
+            options |= {f'{FIRST_OPTIONS}.{key}': value for key, value in more.items()}
         result.append(Fold(number, len(part), options))
     return result
+
+
+def _first_config(cfg: Config, config: Path) -> Config | None:
+    """The config that ``starts_from`` names, unless weights are given in its place."""
+    if not cfg.get(STARTS_FROM) or cfg.get('load_from'):
+        return None
+    return read_config(config.parent / cfg[STARTS_FROM])
+
+
+def _options(
+    cfg: Config, dataset: dict[str, Any], rows: Sequence[Row], part: Sequence[Row], out: Path
+) -> dict[str, Any]:
+    """Overrides that train without ``part`` and test on it; lists begin with OUT."""
+    tested = {row.line for row in part}
+    others = {row.line for row in rows} - tested
+    if cfg.get('features'):
+        return {
+            f'feature_rows.{mode}': [k for k, row in enumerate(rows) if row.line not in left_out]
+            for mode, left_out in (('train', tested), ('test', others))
+        }
+    lines = Path(list_path(dataset)).read_text(encoding='utf-8-sig').splitlines()
+    options: dict[str, Any] = {}
+    for mode, left_out in (('train', tested), ('val', others), ('test', others)):
+        path = out.with_name(f'{out.name}_{"train" if mode == "train" else "val"}.txt')
+        if mode != 'test':
+            kept = [line for k, line in enumerate(lines, start=1) if k not in left_out]
+            write_text(path, '\n'.join(kept) + '\n')
+        key = _key(cfg, mode)
+        options[f'{key}.ann_file'] = str(path)
+        if mode != 'train':
+            for name, folder in (dataset.get('data_prefix') or {}).items():
+                options[f'{key}.data_prefix.{name}'] = folder
+    names = Path(list_path(dataset)).with_name('label_map.txt')
+    if names.is_file() and not dataset.get('label_file'):
+        write_text(out.with_name(names.name), names.read_text(encoding='utf-8'))
+    return options
 
 
 def fold_table(results: Sequence[tuple[str, int, Fold, float]]) -> list[dict[str, Any]]:
