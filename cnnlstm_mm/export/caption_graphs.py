@@ -59,7 +59,7 @@ class DecoderGraph(nn.Module):
 
 def decoder_to_onnx(graph: DecoderGraph, opset: int = 18) -> onnx.ModelProto:
     """Export a decoder's step; the batch and the length of the memory are dynamic."""
-    batch, steps = torch.export.Dim('batch'), torch.export.Dim('steps')
+    batch, steps = torch.export.Dim('batch', max=2**20), torch.export.Dim('steps', max=2**20)
     sizes = ({0: batch}, {0: batch, 1: steps}, {0: batch, 1: steps}, {0: batch}, {0: batch})
     return convert(
         graph,

@@ -33,14 +33,14 @@ def to_onnx(graph: Graph, opset: int = 18) -> onnx.ModelProto:
     """
     if opset < 18:
         raise ValueError(f'expected opset to be at least 18, got {opset}')
-    batch = torch.export.Dim('batch')
+    batch = torch.export.Dim('batch', max=2**20)
     if graph.names:
         inputs = ['frames', *graph.names]
         outputs = ['scores', *(f'next.{name}' for name in graph.names)]
         sizes: Sequence[Any] = ({0: batch}, ({0: batch},) * len(graph.names))
     else:
         inputs, outputs = ['clips'], ['scores']
-        sizes = ({0: batch, 1: torch.export.Dim('views')},)
+        sizes = ({0: batch, 1: torch.export.Dim('views', max=2**20)},)
     return convert(graph, sizes, inputs, outputs, opset)
 
 

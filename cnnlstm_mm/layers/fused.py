@@ -188,21 +188,13 @@ conv_lstm.register_autograd(_backward, setup_context=_save_outputs)
 conv_lstm_backward.register_autograd(refuse)
 
 
-def _is_exporting() -> bool:
-    """``torch.compiler.is_exporting``, which came with PyTorch 2.7."""
-    return torch.compiler._is_compiling_flag
-
-
-_is_exporting = getattr(torch.compiler, 'is_exporting', _is_exporting)
-
-
 def must_be_plain() -> bool:
     """Whether a transform (torch.func, forward-mode AD, tracing, export) needs plain operations."""
     return (
         torch._C._are_functorch_transforms_active()
         or torch.autograd.forward_ad._current_level >= 0
         or torch.jit.is_tracing()
-        or _is_exporting()
+        or torch.compiler.is_exporting()
     )
 
 

@@ -19,6 +19,9 @@ ASSEMBLER = Path(triton.__file__).parent / 'backends/nvidia/bin/ptxas'
 pytestmark = pytest.mark.skipif(
     not (ASSEMBLER.exists() or shutil.which('ptxas')), reason='needs ptxas, of triton or CUDA'
 )
+if tuple(map(int, triton.__version__.split('.')[:2])) < (3, 5):
+    reason = 'Triton 3.4 refuses small tiles and float64 products; such kernels are left out there'
+    pytest.skip(reason, allow_module_level=True)
 SHARED = 227 << 10  # bytes that a program can have on sm_90
 TYPES = {
     torch.float16: '*fp16',

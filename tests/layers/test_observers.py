@@ -2,7 +2,6 @@
 
 import contextlib
 import copy
-import inspect
 import io
 import pickle
 
@@ -11,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from cnnlstm_mm.layers import ConvLSTM, conv_lstm, fused
+from cnnlstm_mm.layers import ConvLSTM
 
 OPTIONS = {
     'full': dict(peephole=True),
@@ -241,17 +240,8 @@ def test_observer(observer, options, clip):
         assert (a - b).norm() <= 1e-5 * b.norm()
 
 
-@pytest.mark.parametrize('old', [False, True], ids=['today', 'PyTorch 2.6'])
 @pytest.mark.parametrize('gate_conv', ['full', 'depthwise', 'pooled'])
-def test_exported_graph_is_plain(gate_conv, old, clip, monkeypatch):
-    """PyTorch 2.6 has no ``torch.compiler.is_exporting``."""
-    if old:
-        with monkeypatch.context() as patch:
-            patch.delattr(torch.compiler, 'is_exporting')
-            source = inspect.getsource(fused)
-            namespace = {'torch': torch}
-            exec(source[source.index('def _is_exporting') : source.index('def run_op')], namespace)
-        monkeypatch.setattr(conv_lstm, 'must_be_plain', namespace['must_be_plain'])
+def test_exported_graph_is_plain(gate_conv, clip):
     program = torch.export.export(ConvLSTM(3, 4, gate_conv=gate_conv).eval(), (clip,))
     calls = [str(node.target) for node in program.graph.nodes if node.op == 'call_function']
     assert calls and not any('conv_lstm' in call for call in calls)

@@ -32,7 +32,8 @@ class DecordDecoder(Decoder):
         track = video_track(filename)
         check_upright(track, 'decord')
         suffix, codec = osp.splitext(filename)[1].lower(), codec_of(filename)
-        if suffix not in MOVIES and capture_of(filename).get(cv2.CAP_PROP_ORIENTATION_META):
+        capture = capture_of(filename, upright=False)
+        if suffix not in MOVIES and capture.get(cv2.CAP_PROP_ORIENTATION_META):
             raise InexactError(f'decord does not rotate {suffix}')
         closed = codec in EXACT_CODECS or (codec in H264 and track.closed)
         if self.seeks and (suffix not in EXACT_CONTAINERS or not closed):
