@@ -28,7 +28,9 @@ __all__ = [
 ]
 PARTS = tuple(__all__[1:])
 # These import PyTorch at most.
-LIGHT = set('__main__ cli commands layers options resources storage text version'.split())
+LIGHT = set(
+    '__main__ cli commands lab layers options resources storage text version video_files'.split()
+)
 OPENMMLAB = ('mmengine', 'mmcv', 'mmaction')
 
 

@@ -18,6 +18,7 @@ import cv2
 import pytest
 import torch
 from helpers.camera import Camera
+from helpers.forked_python import forked_pythons
 from helpers.support import SHARED, run_tool
 from mmengine.config import config as mmengine_config
 from mmengine.registry import init_default_scope
@@ -87,6 +88,13 @@ def quickstart_data(tmp_path_factory) -> Path:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return out
+
+
+@pytest.fixture
+def forks():
+    """Pythons that the test and its scripts start are forks of this one, of its imports."""
+    with forked_pythons() as python:
+        yield python
 
 
 @pytest.fixture

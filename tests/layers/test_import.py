@@ -37,6 +37,18 @@ print(*{name.split('.')[0] for name in sys.modules})
     assert not {'mmengine', 'mmcv', 'mmaction', 'cv2'} & set(done.stdout.split())
 
 
+def test_preparations_need_neither(no_mmaction):
+    """The processes that decode videos import the module too, each of them."""
+    code = """
+import sys
+from cnnlstm_mm.commands.prepare import hmdb51, kinetics, probing, quickstart, ucf101
+print(*{name.split('.')[0] for name in sys.modules})
+"""
+    done = run_python('-c', code, env=no_mmaction)
+    assert done.returncode == 0, done.stderr
+    assert not {'torch', 'mmengine', 'mmcv', 'mmaction'} & set(done.stdout.split())
+
+
 @pytest.mark.parametrize(
     'code', ['import cnnlstm_mm; cnnlstm_mm.models', 'import cnnlstm_mm.models']
 )

@@ -8,7 +8,7 @@ from helpers.support import run_python
 pytestmark = pytest.mark.slow
 
 
-def test_kills_and_pairs(tmp_path):
+def test_kills_and_pairs(tmp_path, forks):
     done = run_python(
         'benchmarks/kill_anywhere.py',
         *('--kills', 6, '--pairs', 3, '--only', 'quickstart', 'ucf101', 'kinetics'),
