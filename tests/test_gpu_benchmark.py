@@ -53,10 +53,10 @@ def test_no_step_starts_after_the_time_is_up(bench, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_rehearsal_ends_green(bench, tmp_path):
+def test_rehearsal_ends_green(bench, tmp_path, forks):
     result = subprocess.run(
         ['bash', str(FOLDER / 'run.sh'), '--rehearse', '--out', str(tmp_path)],
-        env={**os.environ, 'PYTHON': sys.executable, 'WHEELS': str(tmp_path / 'none')},
+        env={**os.environ, 'PYTHON': str(forks), 'WHEELS': str(tmp_path / 'none')},
         capture_output=True,
         text=True,
         timeout=900,

@@ -37,7 +37,7 @@ from mmengine.registry import DefaultScope
 from mmengine.utils import ManagerMixin
 
 REAL = sys.executable
-MODULES = ('cnnlstm_mm', 'torch.distributed.run')  # those that -m may name
+MODULES = ('cnnlstm_mm', 'pytest', 'torch.distributed.run')  # those that -m may name
 PATHS = [p for p in sys.path if p not in os.environ.get('PYTHONPATH', '').split(os.pathsep)]
 STAND_IN = """#!{real} -ISB
 import array, json, os, signal, socket, sys
@@ -197,15 +197,15 @@ def forked_pythons():
     import torch.distributed.run  # noqa: F401
 
     with tempfile.TemporaryDirectory(prefix='python') as folder:
-        with serving(f'{folder}/socket'):
-            stand_in, popen = Path(folder, 'python'), subprocess.Popen
-            stand_in.write_text(STAND_IN.format(real=REAL, address=f'{folder}/socket'))
-            stand_in.chmod(0o755)
-            sys.executable, subprocess.Popen = str(stand_in), ForkedPopen
-            try:
+        stand_in, popen, address = Path(folder, 'python'), subprocess.Popen, f'{folder}/socket'
+        stand_in.write_text(STAND_IN.format(real=REAL, address=address))
+        stand_in.chmod(0o755)
+        sys.executable, subprocess.Popen = str(stand_in), ForkedPopen
+        try:
+            with serving(address):
                 yield stand_in
-            finally:
-                sys.executable, subprocess.Popen = REAL, popen
+        finally:
+            sys.executable, subprocess.Popen = REAL, popen
 
 
 @contextlib.contextmanager
