@@ -90,9 +90,12 @@ def quickstart_data(tmp_path_factory) -> Path:
     return out
 
 
-@pytest.fixture
+@pytest.fixture(scope='module')
 def forks():
-    """Pythons that the test and its scripts start are forks of this one, of its imports."""
+    """Pythons that the module's tests and scripts start are forks, with the imports done.
+
+    The value is the Python for scripts.
+    """
     with forked_pythons() as python:
         yield python
 

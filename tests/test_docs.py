@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 import torch
 from helpers.caption_models import vocabulary
-from helpers.forked_python import forked_pythons
 from helpers.support import ROOT
 from mmengine.config import Config
 from mmengine.registry import Registry, init_default_scope
@@ -357,7 +356,7 @@ def known(kind):
 
 
 @pytest.fixture(scope='module')
-def folder(tmp_path_factory):
+def folder(tmp_path_factory, forks):
     """A user's folder with the tutorials' files, the command, and weights as if downloaded."""
     folder = tmp_path_factory.mktemp('tutorials')
     cache = folder / 'torch/hub/checkpoints'
@@ -367,14 +366,13 @@ def folder(tmp_path_factory):
             shutil.copy(file, folder)
     command = folder / 'bin/cnnlstm-mm'
     command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec {forks} -m cnnlstm_mm "$@"\n')
+    command.chmod(0o755)
     init_default_scope('mmaction')
     name = Path(get_mmcls_models()['mobilenet_v2']).name
     weights = MODELS.build(dict(type='MobileNetV2')).state_dict()
     torch.save({f'backbone.{key}': value for key, value in weights.items()}, cache / name)
-    with forked_pythons() as python:
-        command.write_text(f'#!/bin/sh\nexec {python} -m cnnlstm_mm "$@"\n')
-        command.chmod(0o755)
-        yield folder
+    return folder
 
 
 def run(folder, *words):

@@ -9,6 +9,7 @@ dies with the stand-in. Modules that were imported keep what their import read f
 """
 
 import atexit
+import concurrent.futures.thread
 import contextlib
 import gc
 import json
@@ -130,6 +131,7 @@ def start_anew(env: dict[str, str], kept: tuple[int, ...]) -> None:
     multiprocessing.process._children = set()
     tracker = multiprocessing.resource_tracker._resource_tracker
     tracker._fd = tracker._pid = None
+    concurrent.futures.thread._threads_queues.clear()  # one may have started this fork
     atexit._clear()
     atexit.register(logging.shutdown)
     atexit.register(multiprocessing.util._exit_function)

@@ -120,7 +120,7 @@ def test_one_failed_run_stops_no_other(stand_ins, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_benchmark_goes_on(stand_ins, tmp_path):
+def test_a_killed_benchmark_goes_on(stand_ins, tmp_path, forks):
     path = write_list(tmp_path)
     (tmp_path / 'out/mine').mkdir(parents=True)
     (tmp_path / 'out/mine/hang').touch()
@@ -217,7 +217,7 @@ def test_the_lists_of_the_repository(path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_real_run_and_its_report(tmp_path, quickstart_data):
+def test_a_real_run_and_its_report(tmp_path, quickstart_data, forks):
     path = write_list(
         tmp_path,
         json.dumps(

@@ -60,7 +60,7 @@ def logged(work_dir):
 
 
 @pytest.fixture(scope='module')
-def killed_and_resumed(quickstart_data, tmp_path_factory):
+def killed_and_resumed(quickstart_data, tmp_path_factory, forks):
     """A work dir whose training was killed in its second epoch and resumed."""
     work_dir = tmp_path_factory.mktemp('work')
     train = [
@@ -133,8 +133,8 @@ def test_test_gives_the_accuracy_that_validation_gave(
     assert len(shown) == 2 * 16  # videos 0 and 8, 16 frames each
 
 
-def test_two_processes_on_the_cpu_train_and_test(quickstart_data, tmp_path):
-    env = {**os.environ, 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1'}
+def test_two_processes_on_the_cpu_train_and_test(quickstart_data, tmp_path, forks):
+    env = {**os.environ, 'PYTHON': str(forks), 'OMP_NUM_THREADS': '1'}
 
     def run(*args):
         done = subprocess.run(
