@@ -281,7 +281,7 @@ def test_other_loops_and_hooks_are_left_alone(tmp_path):
 
 
 @pytest.mark.slow
-def test_killed_at_random_and_resumed(tmp_path):
+def test_killed_at_random_and_resumed(tmp_path, forks):
     """The script with few kills; the README has the table of fifty."""
     done = run_python(
         'benchmarks/kill_and_resume.py',
