@@ -86,7 +86,7 @@ def contents(store):
 
 
 @pytest.mark.slow
-def test_killed_and_started_again_gives_the_same_bytes(config, store, tmp_path):
+def test_killed_and_started_again_gives_the_same_bytes(config, store, tmp_path, forks):
     out = tmp_path / 'store'
     process = subprocess.Popen(
         [

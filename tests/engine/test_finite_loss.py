@@ -135,7 +135,7 @@ def test_scores_of_a_test_must_be_numbers(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_agree(tmp_path):
+def test_two_processes_agree(tmp_path, forks):
     done = subprocess.run(
         [
             sys.executable,

@@ -122,7 +122,7 @@ def test_checkpoint_of_another_model_is_refused(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_state_goes_on_in_another_process(tmp_path):
+def test_a_state_goes_on_in_another_process(tmp_path, forks):
     torch.manual_seed(1)
     cfg = config(*OPTIONS['conv_mean'])
     torch.save(build(cfg).state_dict(), tmp_path / 'model.pth')

@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+from helpers.forked_python import forked_pythons
 from helpers.support import run_python
 
 from cnnlstm_mm.commands.doctor_checks import environment, machine, package
@@ -16,17 +17,9 @@ def test_this_machine_is_fine(quickstart_data, tmp_path):
     good = quickstart_data / 'quickstart_val_split_1_videos.txt'
     bad = tmp_path / 'bad.txt'
     bad.write_text('gone.avi 0\n')
-    done = run_python(
-        'tools/doctor.py',
-        '--json',
-        '--work-dir',
-        tmp_path,
-        '--ann-file',
-        good,
-        bad,
-        '--videos',
-        videos,
-    )
+    lists = ('--ann-file', good, bad, '--videos', videos)
+    with forked_pythons():
+        done = run_python('tools/doctor.py', '--json', '--work-dir', tmp_path, *lists)
     found = {r['name']: r for r in json.loads(done.stdout)}
     assert done.returncode == 1, 'one list is wrong'
     failed = [name for name, r in found.items() if r['state'] == 'failed']

@@ -335,7 +335,7 @@ def test_what_is_refused(config, args, options, words, checkpoint, folder):
 
 
 @pytest.mark.slow
-def test_as_a_process(checkpoint, folder):
+def test_as_a_process(checkpoint, folder, forks):
     """With a decoding process; standard output holds the table alone, or JSON lines."""
     args = (CONFIG, checkpoint, folder / 'b.avi', folder / 'c.AVI', '--workers', 1)
     done = run_python(TOOL, *args, '--topk', 1, '--jsonl', '/dev/stdout')

@@ -20,6 +20,7 @@ from mmengine.registry import init_default_scope
 from cnnlstm_mm.commands import stream
 from cnnlstm_mm.streaming import StreamingRecognizer, find_events
 
+pytestmark = pytest.mark.usefixtures('forks')
 CONFIG = 'configs/mobilenet_convlstm_stream_quickstart.py'
 
 
