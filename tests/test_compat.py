@@ -82,6 +82,20 @@ def test_the_stand_in_leaves_a_whole_mmaction_alone(tmp_path):
 
 
 @pytest.mark.slow
+def test_scipy_stats_waits_for_the_first_pose():
+    done = python("""
+        import sys
+        import cnnlstm_mm.models
+        from mmaction.datasets.transforms.pose_transforms import get_mode
+        assert 'scipy.stats' not in sys.modules
+        assert get_mode([3, 1, 3])[0] == 3
+        import scipy.stats
+        assert scipy.stats is sys.modules['scipy.stats'] and scipy.stats.norm.cdf(0) == 0.5
+    """)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
 def test_importlib_metadata_is_required_because_mmaction_imports_it():
     broken = python("""
         import sys
