@@ -14,8 +14,10 @@ import contextlib
 import gc
 import json
 import logging
+import multiprocessing.forkserver
 import multiprocessing.process
 import multiprocessing.resource_tracker
+import multiprocessing.spawn  # which keeps sys.executable as it finds it
 import multiprocessing.util
 import os
 import random
@@ -131,8 +133,8 @@ def start_anew(env: dict[str, str], kept: tuple[int, ...]) -> None:
     multiprocessing.util._finalizer_registry.clear()
     multiprocessing.util._run_after_forkers()
     multiprocessing.process._children = set()
-    tracker = multiprocessing.resource_tracker._resource_tracker
-    tracker._fd = tracker._pid = None
+    multiprocessing.resource_tracker._resource_tracker.__init__()
+    multiprocessing.forkserver._forkserver.__init__()
     concurrent.futures.thread._threads_queues.clear()  # one may have started this fork
     atexit._clear()
     atexit.register(logging.shutdown)

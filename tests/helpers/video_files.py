@@ -88,8 +88,8 @@ FILES: dict[str, tuple[str, int, str, str]] = {
     'only_sound.mp4': ('64x48', 0, '', ''),
 }
 LARGE = {
-    '4k.mp4': ('3840x2160', 8, f'{X264} -preset ultrafast', ''),
-    '4k_hevc.mp4': ('3840x2160', 4, f'{X265} -preset ultrafast -pix_fmt yuv420p', ''),
+    '4k.mp4': ('3840x2160', 4, f'{X264} -preset ultrafast', ''),
+    '4k_hevc.mp4': ('3840x2160', 3, f'{X265} -preset ultrafast -pix_fmt yuv420p', ''),
 }
 
 

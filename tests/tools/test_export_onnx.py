@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from helpers.onnx_models import converted_once
 from helpers.support import ROOT, load_tool, run_tool
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -19,6 +20,12 @@ from cnnlstm_mm.streaming import OnnxStreamingRecognizer
 from mmaction.registry import MODELS
 
 CONFIG = ROOT / 'configs/mobilenet_convlstm_quickstart.py'
+
+
+@pytest.fixture(scope='module', autouse=True)
+def _once():
+    with converted_once():
+        yield
 
 
 @pytest.fixture(scope='module')
