@@ -1,11 +1,11 @@
 """Seeds, threads, markers, real clips and a small built-in data set for the tests."""
 
-import functools
 import gc
 import os
 import signal
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 # Before PyTorch and numpy start their threads. The processes that tests start inherit it, and
 # import the package from here.
@@ -21,6 +21,7 @@ from helpers.camera import Camera
 from helpers.forked_python import forked_pythons
 from helpers.support import SHARED, run_tool
 from mmengine.config import config as mmengine_config
+from mmengine.dataset import base_dataset
 from mmengine.registry import init_default_scope
 
 import cnnlstm_mm  # noqa: F401
@@ -30,10 +31,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's backgro
     signal.signal(signal.SIGINT, signal.default_int_handler)
 cv2.setNumThreads(1)  # its threads are lost in a fork, which then waits for them for ever
 
-# Each run formats its config three times, which takes longer than a tiny training.
-format_code = mmengine_config.FormatCode
-formatted = functools.cache(lambda text, style: format_code(text, style_config=dict(style)))
-mmengine_config.FormatCode = lambda text, style_config: formatted(text, (*style_config.items(),))
+# Each run formats its config three times, and each data set collects garbage, both of which take
+# longer than a tiny training.
+mmengine_config.FormatCode = lambda text, style_config: (text, True)
+base_dataset.gc = SimpleNamespace(collect=lambda: 0)
+
+# Files of a minute or more.
+LONGEST = ('test_onnx_recognizer', 'test_docs', 'test_gpu_loop', 'test_distributed')
+LONGEST += ('test_compat', 'test_import', 'test_list_matrix')
 
 
 def pytest_configure(config):
@@ -44,12 +49,12 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """Files with most slow tests first; skip tests of the marker gpu without a CUDA device.
+    """The longest files first, then those with most slow tests; skip GPU tests without CUDA.
 
     A worker that begins a long file last would keep the other ones waiting.
     """
     slow = Counter(item.path for item in items if item.get_closest_marker('slow'))
-    items.sort(key=lambda item: -slow[item.path])
+    items.sort(key=lambda item: (item.path.stem not in LONGEST, -slow[item.path]))
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker('gpu'):
@@ -57,7 +62,7 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    """Exempt what was imported from garbage collection, which each data set of mmengine starts."""
+    """Exempt what was imported from garbage collection."""
     gc.collect()
     gc.freeze()
 
