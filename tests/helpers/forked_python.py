@@ -40,6 +40,7 @@ from mmengine.registry import DefaultScope
 from mmengine.utils import ManagerMixin
 
 REAL = sys.executable
+ROOT = str(Path(__file__).parents[2])
 MODULES = ('cnnlstm_mm', 'pytest', 'torch.distributed.run')  # those that -m may name
 PATHS = [p for p in sys.path if p not in os.environ.get('PYTHONPATH', '').split(os.pathsep)]
 STAND_IN = """#!{real} -ISB
@@ -68,6 +69,8 @@ def forkable(words: list[str], env: dict[str, str]) -> bool:
     """Whether a fork can do what these arguments of Python ask for."""
     words = [word for word in words if word != '-u']
     if not words or env.get('TRITON_INTERPRET') != os.environ.get('TRITON_INTERPRET'):
+        return False
+    if ROOT not in env.get('PYTHONPATH', '').split(os.pathsep):  # a clone, an installed wheel
         return False
     if words[0] == '-m':
         return words[1] in MODULES
