@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import signal
 import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -140,3 +142,21 @@ def test_a_decoder_can_be_forced(files, monkeypatch):
 def test_the_reason_of_each_decoder_is_given(files):
     with pytest.raises(ValueError, match='no decoder reads it: decord: .*; OpenCV: '):
         VideoReader(str(files('only_sound.mp4')[0]))
+
+
+def test_a_fork_drops_a_decoder(files):
+    """As the garbage collector does in workers of a loader, which waited for threads for ever."""
+    pytest.importorskip('av', reason='PyAV is optional')
+    decoder = decoder_classes('pyav')[0](str(files('h264.mp4')[0]))
+    assert len(decoder.get(np.arange(2))) == 2
+    child = os.fork()
+    if not child:
+        del decoder
+        os._exit(0)
+    for _ in range(200):
+        if os.waitpid(child, os.WNOHANG)[0]:
+            return
+        time.sleep(0.05)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    raise AssertionError('expected the fork to end')

@@ -120,6 +120,7 @@ class PyAVDecoder(Decoder):
         key = (frame.width, frame.height, frame.format.name)
         if key not in self._graphs:
             graph = self._graphs[key] = av.filter.Graph()
+            graph.threads = 1  # a forked process has none of its threads and waits for them
             size = dict(width=frame.width, height=frame.height, format=frame.format)
             graph.link_nodes(
                 graph.add_buffer(**size, time_base=frame.time_base),
