@@ -76,10 +76,10 @@ class OpenCVDecoder(Decoder):
 
 def capture_of(filename: str, num_threads: int = 1, upright: bool = True) -> cv2.VideoCapture:
     """Open a file by FFmpeg alone: other backends take a % in its name for a pattern."""
-    options = [cv2.CAP_PROP_N_THREADS, num_threads]
-    if upright:  # OpenCV 4.11 leaves it out beside other options
-        options += [cv2.CAP_PROP_ORIENTATION_AUTO, 1]
-    return cv2.VideoCapture(filename, cv2.CAP_FFMPEG, options)
+    capture = cv2.VideoCapture(filename, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, num_threads])
+    if upright:  # OpenCV 4.11 leaves it out where there are options
+        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
+    return capture
 
 
 def promised_frames(filename: str, capture: cv2.VideoCapture) -> int:

@@ -1,5 +1,7 @@
 """PyAV: FFmpeg's libraries, seeking by the time stamps of the packets."""
 
+import os
+import weakref
 from bisect import bisect_right
 from typing import Any
 
@@ -8,6 +10,22 @@ import numpy as np
 from .base import Decoder, UnreadableError, plausible, stack
 
 SEEKING = ('mov,mp4,m4a,3gp,3g2,mj2', 'matroska,webm')
+
+
+# A graph has threads of its own. A forked process, such as a worker of a loader, has none of them
+# and would wait for them for ever where it used or freed what it inherited.
+_alive: weakref.WeakSet['PyAVDecoder'] = weakref.WeakSet()
+_inherited: list[dict[tuple, Any]] = []
+
+
+def _leave_graphs() -> None:
+    for decoder in list(_alive):
+        _inherited.append(decoder._graphs)
+        decoder._graphs = {}
+
+
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_leave_graphs)
 
 
 class PyAVDecoder(Decoder):
@@ -22,6 +40,7 @@ class PyAVDecoder(Decoder):
     def __init__(self, filename: str, num_threads: int = 1) -> None:
         self.filename, self.num_threads = filename, num_threads
         self._graphs: dict[tuple, Any] = {}
+        _alive.add(self)
         with self._open() as container:
             seeks = container.format.name in SEEKING
             stream = self._stream(container)
@@ -120,7 +139,6 @@ class PyAVDecoder(Decoder):
         key = (frame.width, frame.height, frame.format.name)
         if key not in self._graphs:
             graph = self._graphs[key] = av.filter.Graph()
-            graph.threads = 1  # a forked process has none of its threads and waits for them
             size = dict(width=frame.width, height=frame.height, format=frame.format)
             graph.link_nodes(
                 graph.add_buffer(**size, time_base=frame.time_base),
