@@ -218,11 +218,9 @@ class StreamRun:
                 message = line(self.sources[k], frame, scores, self.labels, self.args.topk)
                 write_line(self.scores, message)
             dropped = sum(source.dropped for source in self.sources)
-            self.answer = f'{self.labels[scores.argmax()]} {scores.max():.2f}'
-            self.text = (
-                f'{self.labels[scores.argmax()]} '
-                f'{1e3 * np.median(self.latencies[-50:]):.1f} ms, {dropped} dropped'
-            )
+            best = self.labels[scores.argmax()]
+            self.answer = f'{best} {scores.max():.2f}'
+            self.text = f'{best} {1e3 * np.median(self.latencies[-50:]):.1f} ms, {dropped} dropped'
             if self.videos or self.args.show:
                 image = self.overlays[k](frame.image, scores, self.text)
                 if self.videos:

@@ -2,12 +2,13 @@
 
 import os.path as osp
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from mmengine.config import Config
 from mmengine.logging import print_log
+
+from cnnlstm_mm.run_identity import flatten
 
 STARTS_FROM = 'starts_from'
 FIRST_OPTIONS = 'first_options'  # overrides of that config
@@ -57,8 +58,9 @@ def apply_first_training(cfg: Config, command: Sequence[str]) -> None:
     seed = (cfg.get('randomness') or {}).get('seed')
     line = [*command, str(path), '--resume', '--work-dir', str(folder)]
     line += [] if seed is None else ['--seed', str(seed)]
-    options = [f'{key}={value}' for key, value in flat(cfg.get(FIRST_OPTIONS) or {})]
-    line += ['--cfg-options', *options] if options else []
+    if cfg.get(FIRST_OPTIONS):
+        options = flatten(cfg[FIRST_OPTIONS])
+        line += ['--cfg-options', *(f'{key}={value}' for key, value in options.items())]
     print_log(f'{STARTS_FROM}: training {path} in {folder} first', 'current')
     if subprocess.run(line).returncode:
         raise RuntimeError(
@@ -67,12 +69,3 @@ def apply_first_training(cfg: Config, command: Sequence[str]) -> None:
         )
     checkpoint = Path((folder / 'last_checkpoint').read_text().strip())
     cfg.load_from, cfg.resume = str(folder / checkpoint.name), False
-
-
-def flat(options: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
-    """Values of nested dicts by dotted key, as ``--cfg-options`` takes them."""
-    for key, value in options.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f'{prefix}{key}.')
-        else:
-            yield f'{prefix}{key}', value

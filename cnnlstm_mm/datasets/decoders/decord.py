@@ -32,8 +32,7 @@ class DecordDecoder(Decoder):
         track = video_track(filename)
         check_upright(track, 'decord')
         suffix, codec = osp.splitext(filename)[1].lower(), codec_of(filename)
-        capture = capture_of(filename, upright=False)
-        if suffix not in MOVIES and capture.get(cv2.CAP_PROP_ORIENTATION_META):
+        if suffix not in MOVIES and _turned(filename):
             raise InexactError(f'decord does not rotate {suffix}')
         closed = codec in EXACT_CODECS or (codec in H264 and track.closed)
         if self.seeks and (suffix not in EXACT_CONTAINERS or not closed):
@@ -59,6 +58,10 @@ class DecordDecoder(Decoder):
         import decord
 
         return decord.VideoReader(self.filename, num_threads=self.num_threads)
+
+
+def _turned(filename: str) -> bool:
+    return bool(capture_of(filename, upright=False).get(cv2.CAP_PROP_ORIENTATION_META))
 
 
 def codec_of(filename: str) -> str:
