@@ -113,6 +113,7 @@ def test_keras_3(name, suffix, tmp_path):
     check(scores_of(tmp_path / f'model{suffix}', x), want)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'build',
     [

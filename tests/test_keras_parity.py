@@ -83,6 +83,7 @@ def test_mobilenet(tmp_path, alpha, sizes):
         assert error <= TOLERANCE, size
 
 
+@pytest.mark.slow
 def test_downloaded_mobilenet(shared, tmp_path):
     source = shared / 'weights' / 'mobilenet_1_0_224_tf_no_top.h5'
     target = tmp_path / 'mobilenet_v1.pth'

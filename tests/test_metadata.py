@@ -23,6 +23,7 @@ FILES = sorted(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('minor', [10, 11, 12, 13, 14])
 def test_syntax(minor):
     """Of the parser at hand, held to that of the version."""

@@ -115,6 +115,7 @@ def test_a_store_of_features_belongs_to_the_config_as_it_is_written(tmp_path):
     assert json.dumps(fingerprint(cfg))  # a manifest
 
 
+@pytest.mark.slow
 def test_the_doctor_warns(tmp_path, monkeypatch):
     cfg = config(tmp_path, flip_ratio=0.5)
     (tmp_path / 'a.mp4').write_bytes(b'not read')

@@ -77,6 +77,7 @@ def shared_folder(trained, tmp_path):
     return tmp_path / 'shared'
 
 
+@pytest.mark.slow
 def test_a_fresh_process_gives_the_same_scores(trained, shared_folder, tmp_path):
     """Bit by bit, without the config file and the checkpoint."""
     np.save(tmp_path / 'frames.npy', FRAMES)

@@ -5,7 +5,7 @@
 #   bash tools/refresh_results.sh [OUT]     default: work_dirs/refresh
 #   UCF101_MINI10=DIR    videos and lists of its ten classes for the benchmarks (data/ucf101_mini10, where the configs
 #                        read them)
-#   MOBILENETV2=FILE     its ImageNet weights (checkpoints/mobilenet_v2.pth)
+#   MOBILENETV2=FILE     its ImageNet weights (checkpoints/mobilenet_v2_imagenet.pth)
 # OUT/NAME.log has the command, the machine, the date and the commit above the output, from which
 # the tables of docs/ are written; the table of docs/results/index.md is written here.
 set -uo pipefail
@@ -13,7 +13,7 @@ cd "$(dirname "$0")/.."
 OUT=${1:-work_dirs/refresh}
 DATA=${UCF101_MINI10:-data/ucf101_mini10}
 LIST=$DATA/ucf101_mini10_train_split_1_videos.txt
-WEIGHTS=${MOBILENETV2:-checkpoints/mobilenet_v2.pth}
+WEIGHTS=${MOBILENETV2:-checkpoints/mobilenet_v2_imagenet.pth}
 PYTHON=${PYTHON:-python}
 mkdir -p "$OUT"
 FAILED=()

@@ -72,6 +72,7 @@ def test_lstm_by_hand(options, a_step):
 P = 6 * 6  # pixels of the feature
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'options, a_step',
     [
@@ -224,6 +225,7 @@ def test_views_are_those_of_the_pipeline():
     assert complexity(cfg, shape=(2, 8, 8))['view']['frames'] == 2
 
 
+@pytest.mark.slow
 def test_the_light_recipe_is_as_light_as_tsm():
     cfg = Config.fromfile(ROOT / 'configs/mobilenetv2_lightconvlstm_kinetics400.py')
     cost = complexity(cfg)

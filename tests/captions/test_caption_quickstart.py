@@ -74,6 +74,7 @@ def test_the_shape_moves_as_the_caption_says(order):
         assert abs(y + x - along) < 0.3
 
 
+@pytest.mark.slow
 def test_the_tool(tmp_path):
     args = ['--train-scenes', 1, '--val-scenes', 1, '--heldout-scenes', 1, '--size', 32]
     args += ['--frames', 4, '--workers', 1]

@@ -52,6 +52,7 @@ def log_probs(found):
     return [one[0]['log_prob'] for one in found]
 
 
+@pytest.mark.slow
 def test_50_streams_have_the_captions_of_their_clips(models):
     model, stream, exported = models
     videos = clips(50)
@@ -67,6 +68,7 @@ def test_50_streams_have_the_captions_of_their_clips(models):
         assert state.steps.tolist() == [FRAMES] * 50
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('attend', ['time', 'mean'])
 def test_onnx_is_pytorch_from_the_same_memory(tmp_path, attend):
     """To the token, and 1e-5 in log-probability; the memories differ in length."""
@@ -86,6 +88,7 @@ def test_onnx_is_pytorch_from_the_same_memory(tmp_path, attend):
     np.testing.assert_allclose(log_probs(found), log_probs(want), rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_streams_come_go_and_start_over(models):
     for made in models[1:]:
         videos = clips(3)
@@ -153,6 +156,7 @@ def test_without_pytorch(tmp_path):
     assert done.stdout.strip() == str(texts(captions(model, videos)))
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path):
     cfg = config(beam_width=3)
     model = build(cfg)

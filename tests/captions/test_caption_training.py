@@ -89,6 +89,7 @@ def state(path):
     return torch.load(path, weights_only=True)['state_dict']
 
 
+@pytest.mark.slow
 def test_a_training_is_told_of_words_and_keeps_its_vocabulary(trained, data):
     out, said = trained
     assert '1 words are not in the vocabulary' in said and 'zebra (10)' in said
@@ -268,6 +269,7 @@ def test_a_config_without_captions_is_refused(trained):
     assert 'whose cls_head is a CaptionHead, got I3DHead' in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('path', CAPTION_CONFIGS, ids=lambda path: path.stem)
 def test_recipe_trains_one_step(path, data):
     cfg = load(path)

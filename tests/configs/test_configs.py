@@ -49,6 +49,7 @@ def test_the_pipelines_of_a_recipe(path):
             Compose(dataset['pipeline'])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('path', VIDEO_CONFIGS, ids=lambda path: path.stem)
 def test_classes_views_and_frames(path):
     cfg = load(path)
@@ -64,6 +65,7 @@ def test_classes_views_and_frames(path):
                 assert pipeline[1].clip_len == node.num_segments
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('path', TRAINED, ids=lambda path: path.stem)
 def test_config_trains_one_step(path):
     cfg = load(path)
@@ -183,6 +185,7 @@ def test_flips_of_sides_change_the_label(data, tmp_path):
     assert not flip_warning(cfg)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('neck', ['lstm', 'convlstm', 'lightconvlstm', 'minconvlstm'])
 def test_recipes_of_order_stream(neck):
     cfg = load(ROOT / f'configs/mobilenetv2_{neck}_sthv2.py')

@@ -50,6 +50,7 @@ def test_leaves_that_differ_are_named_and_written(tmp_path, monkeypatch, capsys)
     assert make_recipes.main(['--check']) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', LEAVES)
 def test_leaf_is_backbone_neck_and_recipe(name):
     text = (ROOT / f'configs/{name}.py').read_text()

@@ -96,6 +96,7 @@ def check(path, visible):
         assert frame_number(reader.next().asnumpy(), visible) == index
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', CLIPS)
 def test_every_index_is_the_frame_that_a_player_shows(clips, name):
     check(*clips(name))

@@ -164,6 +164,7 @@ def test_a_seed_that_was_drawn_is_kept(tmp_path):
     assert_goes_on(result, (None, first), 12)
 
 
+@pytest.mark.slow
 def test_a_validation_that_was_killed_is_made_up_for(whole, tmp_path, monkeypatch):
     through = training(tmp_path / 'a', validate=True, hook=dict(save_best='auto'))
     trained(through)

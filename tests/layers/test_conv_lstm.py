@@ -110,6 +110,7 @@ def test_option_equals_reference(name, lengths, with_state, frame_size):
     check(layer, x, state if with_state else None, lengths, 1e-12, 1e-11)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('pair', PAIRS, ids='-'.join)
 def test_pair_of_options_equals_reference(pair, frame_size):
     layer, x, state = make({**OPTIONS[pair[0]], **OPTIONS[pair[1]]})
@@ -132,12 +133,14 @@ def finite_differences(options, lengths, size=(4, 3)):
     return torch.autograd.gradcheck(function, (x, *state, *parameters), fast_mode=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('lengths', LENGTHS, ids=['even', 'ragged'])
 @pytest.mark.parametrize('name', ['default', *OPTIONS])
 def test_gradcheck(name, lengths, frame_size):
     assert finite_differences(OPTIONS.get(name, {}), lengths)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('pair', PAIRS, ids='-'.join)
 def test_gradcheck_of_a_pair(pair):
     assert finite_differences({**OPTIONS[pair[0]], **OPTIONS[pair[1]]}, None, (5, 4))
@@ -160,6 +163,7 @@ def test_float32_many_channels(padding):
     check(layer, x, None, None, 1e-6, 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('bias', [True, False])
 @pytest.mark.parametrize('stride', [(1, 1), (2, 1)])
 @pytest.mark.parametrize(

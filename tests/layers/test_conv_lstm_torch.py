@@ -162,6 +162,7 @@ def test_x_out_of_order_in_memory(clip, gate_conv):
     close(layer(x)[0], layer(clip)[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('gate_conv', GATES)
 @pytest.mark.parametrize('lengths', [None, [4, 2]])
 def test_compiled_model(clip, lengths, gate_conv):
@@ -370,6 +371,7 @@ def test_padded_frames_may_hold_anything(clip, gate_conv):
     assert not results[0][0][0, 2:].any() and not results[0][3][0, 2:].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('lengths', [None, []])
 @pytest.mark.parametrize('frames', [1, 3])
 @pytest.mark.parametrize('autocast', [False, True])

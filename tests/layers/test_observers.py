@@ -223,6 +223,7 @@ def clip():
     return torch.randn(2, 3, 3, 5, 4)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings('ignore::torch.jit.TracerWarning', 'ignore:Anomaly Detection')
 @pytest.mark.parametrize('options', OPTIONS)
 @pytest.mark.parametrize('observer', OBSERVERS)

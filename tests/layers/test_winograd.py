@@ -140,6 +140,7 @@ def test_layer(padding):
     check(layer, x, None, None, 1e-6, 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('value', [float('inf'), float('nan')])
 @pytest.mark.parametrize('where', ['x', 'h0'])
 @pytest.mark.parametrize('large', [False, True])

@@ -118,6 +118,7 @@ def check(case, neck, path):
     torch.testing.assert_close(predict(again, videos[:, :1]), alone[0], rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('neck', NECKS)
 @pytest.mark.parametrize('name', MMACTION)
 def test_mmaction(name, neck, tmp_path):
@@ -126,12 +127,14 @@ def test_mmaction(name, neck, tmp_path):
     check(MMACTION[name], neck, tmp_path / 'model.pth')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('neck', NECKS)
 @pytest.mark.parametrize('name', MMPRETRAIN)
 def test_mmpretrain_and_timm(name, neck, tmp_path, mmpretrain):
     check(MMPRETRAIN[name], neck, tmp_path / 'model.pth')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('neck', NECKS)
 @pytest.mark.parametrize('head', HEADS)
 def test_heads(head, neck):

@@ -83,6 +83,7 @@ def random_videos(count, views):
 ALL = list(itertools.product(NECKS, HEADS))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('neck, head', ALL)
 @pytest.mark.parametrize('views', [1, 3, 10])
 def test_views_do_not_meet(neck, head, views):

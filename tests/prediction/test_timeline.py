@@ -62,6 +62,7 @@ def pictures(*parts):
     return [np.full((8, 8, 3), COLOURS[k], np.uint8) for k, n in parts for _ in range(n)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('option', ['lstm', 'conv_mean', 'conv_per_step', 'conv_raw_scores'])
 @pytest.mark.parametrize('steps, overlap', [(23, 2), (24, 3), (5, 2), (12, 1)])
 def test_windows_have_the_scores_of_a_test(option, steps, overlap, monkeypatch):

@@ -66,6 +66,7 @@ def test_messages_arrive_in_order(receiver):
     assert (hook.sent, hook.dropped) == (5, 0) and 'secret' not in hook.name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'codes, tries, sent',
     [

@@ -80,6 +80,7 @@ def float32_limit(rec, video):
     return max(1e-5, found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('option', OPTIONS)
 def test_steps_chunks_and_clips_agree(option):
     model, rec = make(option)
@@ -107,6 +108,7 @@ def test_steps_chunks_and_clips_agree(option):
         torch.testing.assert_close(parts.tensors[name], tensor, **close)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'option',
     ['conv_mean', 'conv_per_step_score', 'lstm_max', 'lstm_attention', 'lstm_per_step_prob'],

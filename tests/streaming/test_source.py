@@ -78,6 +78,7 @@ def test_times_begin_at_0_and_rise(video, monkeypatch, stamps, times):
     assert got == sorted(set(got))
 
 
+@pytest.mark.slow
 def test_a_live_source_drops_frames_and_is_opened_again(camera):
     server = camera(frames=40)
     seen = []

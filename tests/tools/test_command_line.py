@@ -60,6 +60,7 @@ def test_an_import_does_no_work(path, capfd, monkeypatch):
     assert capfd.readouterr() == ('', '')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'path', [p for p in TOOLS if not re.search(f'/({"|".join(STARTED)}).py', p)]
 )
@@ -219,6 +220,7 @@ def test_every_tool_has_a_wrong_argument():
     assert set(TOOLS) - checked <= others
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('path, line, word', WRONG_ARGUMENTS)
 def test_wrong_arguments_are_a_sentence_before_any_work(tmp_path, path, line, word):
     (tmp_path / 'here').mkdir()

@@ -54,6 +54,7 @@ def seed_file(seed, tmp_path_factory):
     return save(seed, tmp_path_factory.mktemp('seed') / 'seed.weights.h5')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('build', [seed_model, lstm_model, mobilenet])
 def test_all_formats_hold_the_same(build, tmp_path):
     model = randomize(build())
@@ -248,6 +249,7 @@ def pooled_twice():
     return seed_model(tail=tail)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'build, words',
     [

@@ -52,6 +52,7 @@ def test_annotated_video_shows_the_labels(checkpoint, quickstart_data, tmp_path)
     assert changed[:size, :size].mean() > 30
 
 
+@pytest.mark.slow
 def test_demo_clip_is_classified(checkpoint, shared, quickstart_data, tmp_path):
     _, drawn = annotate(
         checkpoint, shared / 'data/demo/demo.mp4', quickstart_data / 'label_map.txt', tmp_path

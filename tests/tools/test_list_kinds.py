@@ -24,6 +24,7 @@ def run(*args):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_a_list_with_tabs_goes_through_every_tool(config, monkeypatch):
     folder = config.parent
     work, checkpoint = folder / 'work', folder / 'work/epoch_1.pth'

@@ -50,6 +50,7 @@ def contents(folder: Path) -> dict:
     }
 
 
+@pytest.mark.slow
 def test_same_seed_same_bytes_whatever_the_workers(data, tmp_path):
     qs.make_quickstart(tmp_path / 'again', SETTINGS, workers=1)
     assert contents(tmp_path / 'again') == contents(data)

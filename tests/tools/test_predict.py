@@ -459,6 +459,7 @@ def test_videos_with_their_answers(checkpoint, folder, tmp_path):
     assert len(drawn) == len(pictures(folder / 'b.avi'))
 
 
+@pytest.mark.slow
 def test_a_camera(checkpoint, camera, tmp_path):
     server = camera(200)
     address = server.address.replace('http://', 'http://me:secret@')

@@ -217,6 +217,7 @@ def test_a_decoder_that_dies_is_a_broken_video(clips, tmp_path, monkeypatch):
     assert all(probed[name]['state'] == 'ok' for name in 'abc')
 
 
+@pytest.mark.slow
 def test_ucf101_mini10(shared, tmp_path):
     """Two classes of the real clips against the official lists."""
     videos = shared / 'data/ucf101_mini10/videos'

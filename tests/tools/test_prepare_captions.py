@@ -45,6 +45,7 @@ def lists(out):
     return found
 
 
+@pytest.mark.slow
 def test_msrvtt(tmp_path, clips):
     """Two JSON files, a zipped folder of clips, and every fault."""
     names = [f'video{n}.mp4' for n in (0, 1, 2, 3, 4, 5, 7, 9)]
@@ -116,6 +117,7 @@ def test_msrvtt(tmp_path, clips):
     assert 'min_count' in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('splits', ['mapping', 'lists', 'names'])
 def test_msvd(tmp_path, clips, splits):
     """The text and three ways to tell the splits."""

@@ -63,6 +63,7 @@ def rows(path):
     return [line.split('\t') for line in path.read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_one_folder_a_class(clips, tmp_path):
     out = tmp_path / 'out'
     done = prepare(clips, out, '--group-regex', r'/p(\d)_', '--val', 0.34, '--name', 'mine')

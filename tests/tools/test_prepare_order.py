@@ -57,6 +57,7 @@ def brackets(label):
     return label.replace('something', '[something]')
 
 
+@pytest.mark.slow
 def test_sthv2(clips, tmp_path):
     videos, (right, left) = tmp_path / 'videos', map(brackets, LABELS)
     add_videos(videos, clips, '7.webm', '12.webm', '5.webm', 'broken3.webm', 'extra.webm')
@@ -156,6 +157,7 @@ def test_jester_in_videos_and_its_faults(clips, tmp_path):
     assert 'jester-v1-train.csv, line 2: expected "number;class"' in ' '.join(text.split())
 
 
+@pytest.mark.slow
 def test_diving48(clips, tmp_path):
     videos, lists = tmp_path / 'rgb', tmp_path / 'lists'
     add_videos(videos, clips, 'a_00001.mp4', 'broken_00002.mp4', 'c_00003.mp4')
@@ -179,6 +181,7 @@ def test_diving48(clips, tmp_path):
     assert 'entry 1: expected a label from 0 to 1, got 48' in ' '.join(text.split())
 
 
+@pytest.mark.slow
 def test_rwf2000(clips, tmp_path):
     root = tmp_path / 'RWF-2000'
     names = ['train/Fight/a b_0.avi', 'train/NonFight/a_0.avi', 'val/Fight/a_0.avi']

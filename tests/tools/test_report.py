@@ -429,6 +429,7 @@ def list_kinds(folder):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'kind', ['tabs', 'several', 'broken', 'frames', 'missing', 'repeated', 'joined', 'store']
 )

@@ -109,6 +109,7 @@ def test_raw_scores_become_probabilities(multi_class, quickstart_data, checkpoin
     np.testing.assert_allclose(lines(tmp_path / 'out.jsonl')[0]['scores'], want[0], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_camera_is_opened_again_and_its_scores_begin_anew(camera, checkpoint, tmp_path):
     server = camera(12, 0.04)
     done = run_tool(

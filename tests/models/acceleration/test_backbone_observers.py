@@ -371,6 +371,7 @@ def default_device(module, x):
         return module(x), None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('frozen', [False, True])
 @pytest.mark.parametrize('name', OBSERVERS)
 def test_seen_as_without_a_copy(name, frozen):

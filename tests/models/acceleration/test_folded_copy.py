@@ -62,6 +62,7 @@ BACKBONES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('frozen', [False, True])
 @pytest.mark.parametrize('name', BACKBONES)
 def test_features_of_the_backbone(name, frozen, log):

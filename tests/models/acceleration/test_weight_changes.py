@@ -363,6 +363,7 @@ def averaged_model(module):
     module.load_state_dict(averaged.module.state_dict())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('frozen', [False, True])
 @pytest.mark.parametrize('name', CHANGES)
 def test_features_are_those_of_the_weights_now(name, frozen):

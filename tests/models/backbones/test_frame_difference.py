@@ -64,6 +64,7 @@ def test_steps_chunks_and_clips_agree(motion, neck):
     torch.testing.assert_close(scores, want[[3, 1, 1]], rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_frame_before_goes_through_onnx(tmp_path):
     _, _, rec = make('both')
     graph = StepGraph(rec, (32, 32))

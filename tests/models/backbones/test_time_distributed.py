@@ -184,6 +184,7 @@ def test_the_seed_alone_makes_the_backbone():
     assert not torch.equal(start(3, 0)[0], start(3, 5)[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'name, options, shape',
     [
@@ -216,6 +217,7 @@ def test_models_of_timm_need_no_mmpretrain(name, options, shape, tmp_path):
     torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('way', ['init_cfg', 'list', 'pretrained'])
 def test_a_checkpoint_of_which_nothing_fits_is_refused(way, tmp_path):
     """mmengine warns and trains from random weights: a prefix forgotten, or another width."""
