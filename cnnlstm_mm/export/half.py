@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnxruntime.transformers.float16 import convert_float_to_float16
+from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 
 from cnnlstm_mm.streaming import OnnxStreamingRecognizer
 
@@ -17,7 +17,9 @@ def to_half(source: str | Path, out: str | Path) -> None:
         source: the float32 model.
         out: the file to write.
     """
-    model = convert_float_to_float16(onnx.load(str(source)), keep_io_types=True)
+    # It leaves the float32 value of a ConstantOfShape as it is, and calls its output float16.
+    kept = [*DEFAULT_OP_BLOCK_LIST, 'ConstantOfShape']
+    model = convert_float_to_float16(onnx.load(str(source)), keep_io_types=True, op_block_list=kept)
     onnx.save(model, str(out))
 
 

@@ -3,12 +3,15 @@
 import json
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import onnx
 import torch
+from torch._decomp import decompositions
 
 from cnnlstm_mm.streaming import StreamingRecognizer
 
@@ -48,7 +51,7 @@ def convert(
     graph: Any, sizes: Sequence[Any], inputs: list[str], outputs: list[str], opset: int
 ) -> onnx.ModelProto:
     """Export a module on its ``example`` with dynamic ``sizes`` and named tensors."""
-    with torch.no_grad(), warnings.catch_warnings():
+    with torch.no_grad(), warnings.catch_warnings(), lstm_traced_with_its_shapes():
         warnings.simplefilter('ignore')
         # It warns of each library whose operators it does not find.
         logging.getLogger('torch.onnx').setLevel(logging.ERROR)
@@ -64,6 +67,28 @@ def convert(
             verbose=False,
         )
     return done.model_proto
+
+
+@contextmanager
+def lstm_traced_with_its_shapes() -> Iterator[None]:
+    """Give the last states of a traced LSTM their shapes in torch 2.7.
+
+    There they have a dimension too many: its decompositions squeeze another.
+    """
+    names = ('one_layer_lstm', 'mkldnn_one_layer_lstm')
+    whole = {name: getattr(decompositions, name) for name in names}
+
+    def with_its_shapes(layer: Callable, *args: Any, **kwargs: Any) -> tuple:
+        output, states = layer(*args, **kwargs)
+        return output, tuple(state.reshape(state.shape[-2:]) for state in states)
+
+    try:
+        for name, layer in whole.items():
+            setattr(decompositions, name, partial(with_its_shapes, layer))
+        yield
+    finally:
+        for name, layer in whole.items():
+            setattr(decompositions, name, layer)
 
 
 def save(model: onnx.ModelProto, facts: dict[str, Any], path: str | Path) -> None:

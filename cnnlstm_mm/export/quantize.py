@@ -55,7 +55,7 @@ def quantize(source: str | Path, out: str | Path, feeds: Iterable[Feed]) -> int:
     logging.getLogger().addFilter(_no_advice)
     try:
         quantize_static(
-            model,
+            str(source),
             str(out),
             _Reader(feeds),
             quant_format=QuantFormat.QDQ,
