@@ -59,6 +59,21 @@ def run_tool(path, *args) -> subprocess.CompletedProcess:
     return subprocess.CompletedProcess([path, *args], code, *output)
 
 
+@contextlib.contextmanager
+def without_coverage():
+    """For what raises from a signal handler: coverage's lock would stay taken, and this thread wait
+    for itself, for ever."""
+    coverage = sys.modules.get('coverage')
+    measuring = coverage and coverage.Coverage.current()
+    if measuring:
+        measuring.stop()
+    try:
+        yield
+    finally:
+        if measuring:
+            measuring.start()
+
+
 def run_script(path, *args) -> int:
     """Run a tool's file as Python does when it is named on the command line; its exit code."""
     sys.argv = [str(path), *map(str, args)]
