@@ -4,13 +4,13 @@ import configparser
 import json
 import re
 import sys
-import textwrap
 import types
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from helpers.fresh_python import fresh_python
 from helpers.support import ROOT, free_port, run_python
 from mmengine.hooks import LoggerHook, logger_hook
 from packaging.requirements import Requirement
@@ -33,10 +33,6 @@ NUMPY_HAS = json.loads(
 )
 
 
-def python(code):
-    return run_python('-c', textwrap.dedent(code))
-
-
 def requirements():
     setup = configparser.ConfigParser()
     setup.read(ROOT / 'setup.cfg')
@@ -47,11 +43,11 @@ def requirements():
 
 @pytest.mark.slow
 def test_models_import_only_with_the_stub():
-    broken = python('import mmaction.models')
+    broken = fresh_python('import mmaction.models')
     if broken.returncode == 0:
         pytest.skip('this MMAction2 has mmaction.models.localizers.drn')
     assert 'mmaction.models.localizers.drn' in broken.stderr
-    mended = python('import cnnlstm_mm, mmaction.models')
+    mended = fresh_python('import cnnlstm_mm, mmaction.models')
     assert mended.returncode == 0, mended.stderr
 
 
@@ -68,7 +64,7 @@ def test_the_stand_in_leaves_a_whole_mmaction_alone(tmp_path):
     folder.mkdir(parents=True)
     for parent in (folder, *folder.parents[:3]):
         (parent / '__init__.py').touch()
-    done = python(f"""
+    done = fresh_python(f"""
         import sys
         from cnnlstm_mm.compat import provide_missing_modules
         for name in [name for name in sys.modules if name.partition('.')[0] == 'mmaction']:
@@ -83,7 +79,7 @@ def test_the_stand_in_leaves_a_whole_mmaction_alone(tmp_path):
 
 @pytest.mark.slow
 def test_scipy_stats_waits_for_the_first_pose():
-    done = python("""
+    done = fresh_python("""
         import sys
         import cnnlstm_mm.models
         from mmaction.datasets.transforms.pose_transforms import get_mode
@@ -97,7 +93,7 @@ def test_scipy_stats_waits_for_the_first_pose():
 
 @pytest.mark.slow
 def test_importlib_metadata_is_required_because_mmaction_imports_it():
-    broken = python("""
+    broken = fresh_python("""
         import sys
         sys.modules['importlib_metadata'] = None
         import mmaction.utils.dependency
@@ -108,7 +104,7 @@ def test_importlib_metadata_is_required_because_mmaction_imports_it():
 
 @pytest.mark.slow
 def test_mmcv_range_is_the_one_mmaction_accepts():
-    broken = python("""
+    broken = fresh_python("""
         import mmcv
         mmcv.__version__ = '2.2.0'
         import mmaction
@@ -121,7 +117,7 @@ def test_mmcv_range_is_the_one_mmaction_accepts():
 def test_no_config_needs_pkg_resources(tmp_path):
     remote = tmp_path / 'remote.py'
     remote.write_text("_base_ = 'mmaction::_base_/default_runtime.py'")
-    broken = python(f"""
+    broken = fresh_python(f"""
         import sys
         sys.modules['pkg_resources'] = None
         from mmengine.config import Config
@@ -148,9 +144,9 @@ def test_init_dist_needs_cuda_without_the_fix():
         assert get_backend() == 'gloo'
         assert cfg.model_wrapper_cfg.device_ids is None
     """
-    broken = python(code.format(port=free_port(), call='init_dist("pytorch")'))
+    broken = fresh_python(code.format(port=free_port(), call='init_dist("pytorch")'))
     assert broken.returncode != 0
-    mended = python(code.format(port=free_port(), call='compat.apply_gloo_without_cuda(cfg)'))
+    mended = fresh_python(code.format(port=free_port(), call='compat.apply_gloo_without_cuda(cfg)'))
     assert mended.returncode == 0, mended.stderr
 
 
@@ -237,7 +233,7 @@ def test_color_jitter_shifts_the_hue_both_ways():
 def test_moviepy_editor_is_there(tmp_path):
     moviepy = pytest.importorskip('moviepy', reason='moviepy is optional')
     if int(moviepy.__version__.split('.')[0]) >= 2:
-        assert 'moviepy.editor' in python('import moviepy.editor').stderr
+        assert 'moviepy.editor' in fresh_python('import moviepy.editor').stderr
     from moviepy.editor import ImageSequenceClip, VideoFileClip
 
     assert VideoFileClip is getattr(moviepy, 'VideoFileClip', VideoFileClip)  # since 2
@@ -250,7 +246,7 @@ def test_moviepy_editor_is_there(tmp_path):
 @pytest.mark.slow
 def test_stand_ins_are_modules_like_others():
     """They have specs, are imported on use alone, and give way to the real ones."""
-    done = python("""
+    done = fresh_python("""
         import inspect, sys
         from importlib.util import find_spec
         import cnnlstm_mm, mmaction.models
@@ -268,7 +264,7 @@ def test_stand_ins_are_modules_like_others():
 
 @pytest.mark.slow
 def test_only_upstream_warnings_are_silenced():
-    done = python("""
+    done = fresh_python("""
         import warnings
         import cnnlstm_mm, mmengine
         for module in ('mmengine.model.wrappers.distributed', 'torch_user'):
@@ -332,8 +328,8 @@ def test_names_that_python_dropped():
         assert check_ops_exist() is False  # mmcv-lite
         assert not hasattr(pkgutil, 'find_loader')
     """
-    assert 'find_loader' in python(code.format(imports='')).stderr
-    done = python(code.format(imports='import cnnlstm_mm'))
+    assert 'find_loader' in fresh_python(code.format(imports='')).stderr
+    done = fresh_python(code.format(imports='import cnnlstm_mm'))
     assert done.returncode == 0, done.stderr
 
 

@@ -1,6 +1,7 @@
 """The layers need PyTorch alone; importing the package still registers everything."""
 
 import pytest
+from helpers.fresh_python import fresh_python
 from helpers.support import ROOT, run_python
 
 pytestmark = pytest.mark.slow
@@ -19,7 +20,7 @@ def no_mmaction(tmp_path):
     """Where importing any of MMAction2's packages fails."""
     for name in ('mmengine', 'mmcv', 'mmaction'):
         (tmp_path / f'{name}.py').write_text(f'raise AssertionError("{name} is imported")')
-    return {'PYTHONPATH': f'{tmp_path}:{ROOT}'}
+    return tmp_path
 
 
 def test_layers_need_pytorch_alone(no_mmaction):
@@ -32,7 +33,7 @@ layer(torch.zeros(1, 2, 2, 4, 4))[0].sum().backward()
 pickle.loads(pickle.dumps(layer))
 print(*{name.split('.')[0] for name in sys.modules})
 """
-    done = run_python('-c', code, env=no_mmaction)
+    done = run_python('-c', code, env={'PYTHONPATH': f'{no_mmaction}:{ROOT}'})
     assert done.returncode == 0, done.stderr
     assert not {'mmengine', 'mmcv', 'mmaction', 'cv2'} & set(done.stdout.split())
 
@@ -44,7 +45,7 @@ import sys
 from cnnlstm_mm.commands.prepare import hmdb51, kinetics, probing, quickstart, ucf101
 print(*{name.split('.')[0] for name in sys.modules})
 """
-    done = run_python('-c', code, env=no_mmaction)
+    done = run_python('-c', code, env={'PYTHONPATH': f'{no_mmaction}:{ROOT}'})
     assert done.returncode == 0, done.stderr
     assert not {'torch', 'mmengine', 'mmcv', 'mmaction'} & set(done.stdout.split())
 
@@ -53,7 +54,7 @@ print(*{name.split('.')[0] for name in sys.modules})
     'code', ['import cnnlstm_mm; cnnlstm_mm.models', 'import cnnlstm_mm.models']
 )
 def test_all_else_imports_mmaction(code, no_mmaction):
-    done = run_python('-c', code, env=no_mmaction)
+    done = fresh_python(code, [no_mmaction])
     assert done.returncode and 'AssertionError: mm' in done.stderr
 
 
@@ -71,16 +72,19 @@ def test_all_else_imports_mmaction(code, no_mmaction):
     ],
 )
 def test_everything_is_registered(first):
-    done = run_python('-c', f'{first}\n{REGISTERED}', env={'PYTHONPATH': str(ROOT)})
+    done = fresh_python(f'{first}\n{REGISTERED}')
+    assert done.returncode == 0, done.stderr
+
+
+def test_everything_is_registered_in_a_python_of_its_own():
+    done = run_python('-c', f'import cnnlstm_mm\n{REGISTERED}', env={'PYTHONPATH': str(ROOT)})
     assert done.returncode == 0, done.stderr
 
 
 def test_mmengine_imports_where_mmaction2_fails(tmp_path):
     (tmp_path / 'mmaction.py').write_text('raise AssertionError("wrong mmcv")')
     code = 'from cnnlstm_mm.layers import ConvLSTM; import mmengine, mmcv, mmaction'
-    done = run_python('-c', code, env={'PYTHONPATH': f'{tmp_path}:{ROOT}'})
+    done = fresh_python(code, [tmp_path])
     assert done.stderr.rstrip().endswith('AssertionError: wrong mmcv')
-    done = run_python(
-        '-c', code.replace(', mmaction', ''), env={'PYTHONPATH': f'{tmp_path}:{ROOT}'}
-    )
+    done = fresh_python(code.replace(', mmaction', ''), [tmp_path])
     assert done.returncode == 0, done.stderr
