@@ -1,6 +1,8 @@
 """Seeds, threads, markers, real clips and a small built-in data set for the tests."""
 
+import functools
 import gc
+import importlib
 import os
 import signal
 from collections import Counter
@@ -35,6 +37,19 @@ cv2.setNumThreads(1)  # its threads are lost in a fork, which then waits for the
 # longer than a tiny training.
 mmengine_config.FormatCode = lambda text, style_config: (text, True)
 base_dataset.gc = SimpleNamespace(collect=lambda: 0)
+
+to_onnx = torch.onnx.export
+
+
+def export_with_one_registry(*args, **kwargs):
+    """Exports share the table of operators, which takes longer to build than a small model."""
+    registry = importlib.import_module('torch.onnx._internal.exporter._registration').ONNXRegistry
+    if not hasattr(registry.from_torchlib, 'cache_info'):
+        registry.from_torchlib = staticmethod(functools.cache(registry.from_torchlib))
+    return to_onnx(*args, **kwargs)
+
+
+torch.onnx.export = export_with_one_registry
 
 # Files of a minute or more.
 LONGEST = ('test_onnx_recognizer', 'test_docs', 'test_gpu_loop', 'test_distributed')
