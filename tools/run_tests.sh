@@ -35,20 +35,30 @@ fi
 say "ruff"
 "$PYTHON" -m ruff check .
 "$PYTHON" -m ruff format --check --quiet .
-say "mypy"
-"$PYTHON" -m mypy
-say "Tests"
+# The type checker uses one core: it runs beside the tests, and reports after them.
+TYPES=$(mktemp)
+"$PYTHON" -m mypy > "$TYPES" 2>&1 &
+CHECKER=$!
+say "Tests, and mypy beside them"
 # A file's tests share their data sets and checkpoints: a file runs in one worker. One worker more
 # than cores, because tests wait for the processes that they start.
 CORES=$("$PYTHON" -c 'import os; print(os.cpu_count())')
-WORKERS=(-n $((CORES + 1)) --dist loadfile --no-loadscope-reorder --durations=15)
-if [ -z "$COVERAGE" ]; then
-    exec "$PYTHON" -m pytest "${WORKERS[@]}" "${FAST[@]}"
+TESTS=(-m pytest -n $((CORES + 1)) --dist loadfile --no-loadscope-reorder --durations=15)
+STATUS=0
+if [ -n "$COVERAGE" ]; then
+    "$PYTHON" -m coverage erase
+    # sysmon is the fastest tracer, from Python 3.12 on.
+    "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 12))' && export COVERAGE_CORE=sysmon
+    export COVERAGE_PROCESS_START=$ROOT/pyproject.toml
 fi
-"$PYTHON" -m coverage erase
-# sysmon is the fastest tracer, from Python 3.12 on.
-"$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 12))' && export COVERAGE_CORE=sysmon
-COVERAGE_PROCESS_START=$ROOT/pyproject.toml "$PYTHON" -m pytest "${WORKERS[@]}" "${FAST[@]}"
-say "Coverage of the package, in percent of its lines"
-"$PYTHON" -m coverage combine --quiet
-"$PYTHON" -m coverage report
+"$PYTHON" "${TESTS[@]}" "${FAST[@]}" || STATUS=$?
+say "mypy"
+wait $CHECKER || STATUS=$?
+cat "$TYPES" && rm "$TYPES"
+if [ -n "$COVERAGE" ]; then
+    say "Coverage of the package, in percent of its lines"
+    unset COVERAGE_PROCESS_START
+    "$PYTHON" -m coverage combine --quiet
+    "$PYTHON" -m coverage report
+fi
+exit $STATUS
