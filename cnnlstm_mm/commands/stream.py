@@ -26,7 +26,7 @@ import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
 from cnnlstm_mm.cli import add_cfg_options, add_label_file, run_command
 from cnnlstm_mm.streaming import SourceError, mask_password
 
-from .stream_run import StreamRun, stopped_by_signals, summary
+from .stream_run import StreamRun, has_display, stopped_by_signals, summary
 
 
 class Parser(argparse.ArgumentParser):
@@ -58,7 +58,7 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--show',
         action='store_true',
-        help='show it in a window; default if no other output is given',
+        help='show it in a window; default where there is a display and no other output',
     )
     parser.add_argument(
         '--json',
@@ -175,7 +175,13 @@ def demo(args: argparse.Namespace) -> None:
     if args.out and not args.out.endswith('.mp4'):
         raise ValueError(f'--out {args.out}: name an .mp4 file')
     args.events = bool(args.events or args.events_out or args.webhook)
-    args.show = args.show or not (args.out or args.json or args.events)
+    if args.show or not (args.out or args.json or args.events):
+        wanted, args.show = args.show, has_display()
+        if wanted and not args.show:
+            raise SourceError(
+                'expected a display for the window of --show, got none; fix: --out FILE.mp4 or '
+                '--json FILE in its place'
+            )
     stdout = sys.stdout
     # It may be for JSON, and loading prints to it.
     with redirect_stdout(sys.stderr):

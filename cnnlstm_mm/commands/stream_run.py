@@ -2,6 +2,8 @@
 
 import argparse
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,7 +25,6 @@ from cnnlstm_mm.streaming import (
     EventLog,
     Frame,
     ScoreOverlay,
-    SourceError,
     SourceGroup,
     StreamBatch,
     StreamingRecognizer,
@@ -246,13 +247,16 @@ class StreamRun:
                 self.events.finish(k)
 
 
+def has_display() -> bool:
+    """Whether OpenCV can open a window.
+
+    It is tried in a process of its own, because Qt ends a process that it finds without a display.
+    """
+    code = "import cv2; cv2.namedWindow('cnnlstm_mm')"
+    return subprocess.run([sys.executable, '-c', code], capture_output=True).returncode == 0
+
+
 def show(name: str, image: np.ndarray) -> bool:
     """Show an image; whether the user wants to end."""
-    try:
-        cv2.imshow(f'cnnlstm_mm {name}', image)
-        return cv2.waitKey(1) & 0xFF in (ord('q'), 27)
-    except cv2.error as error:
-        raise SourceError(
-            'there is no display for a window: pass --out FILE.mp4 or --json '
-            f'FILE instead of --show ({error.err})'
-        ) from None
+    cv2.imshow(f'cnnlstm_mm {name}', image)
+    return cv2.waitKey(1) & 0xFF in (ord('q'), 27)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -384,3 +385,35 @@ def test_random_interruptions(checkpoint, tmp_path, monkeypatch):
     assert sum(found['interruptions'].values()) == 14
     assert found['sessions'] > 3 and found['video_frames'] >= found['frames'] > 0
     assert found['longest'] < 10 * found['allowed']  # a hang would last for ever
+
+
+@pytest.mark.parametrize('words', [(), ('--show',), ('--show', '--json', 'scores.jsonl')])
+def test_without_a_display(words, quickstart_data, checkpoint, monkeypatch, tmp_path):
+    """No window is opened, in which Qt would end the process."""
+    if sys.platform in ('darwin', 'win32'):
+        pytest.skip('windows need no DISPLAY here')
+    for name in ('DISPLAY', 'WAYLAND_DISPLAY', 'QT_QPA_PLATFORM'):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    video = next((quickstart_data / 'videos').glob('*/*.avi'))
+    options = ('--cfg-options', f'data_root={quickstart_data}')
+    done = demo_in_process(video, ROOT / CONFIG, checkpoint, *words, *options)
+    if words:
+        assert done.returncode == 2 and '--out FILE.mp4' in done.stderr
+        assert not Path('scores.jsonl').exists()
+    else:
+        assert done.returncode == 0 and ', at the end ' in done.stdout
+
+
+def test_a_window(quickstart_data, checkpoint, monkeypatch):
+    """It is opened where there is a display; q ends the stream."""
+    shown = []
+    monkeypatch.setattr(stream, 'has_display', lambda: True)
+    monkeypatch.setattr(cv2, 'imshow', lambda name, image: shown.append((name, image.shape)))
+    monkeypatch.setattr(cv2, 'waitKey', lambda wait: ord('q') if len(shown) == 3 else -1)
+    video = next((quickstart_data / 'videos').glob('*/*.avi'))
+    done = demo_in_process(
+        video, CONFIG, checkpoint, '--cfg-options', f'data_root={quickstart_data}'
+    )
+    assert done.returncode == 0 and len(shown) == 3, done.stderr
+    assert str(video) in shown[0][0] and shown[0][1][2] == 3
