@@ -44,25 +44,6 @@ for config in $QUICK mobilenet_avgpool_quickstart $STREAM; do
     part "train_$config" "$PYTHON" tools/train.py "configs/$config.py" --seed 0 --resume
     part "test_$config" "$PYTHON" tools/test.py "configs/$config.py" "$(last $config)"
 done
-for neck in convlstm lstm; do
-    part "train_${neck}_ucf101_mini10" \
-        "$PYTHON" tools/train.py "configs/mobilenet_${neck}_ucf101_mini10.py" --seed 0 --resume
-done
-part equal_budget "$PYTHON" tools/run_benchmark.py configs/benchmarks/here.yml --jobs 2
-RUNS=(work_dirs/benchmarks/here/*/)
-part results "$PYTHON" tools/report.py "${RUNS[@]}" --json docs/results/results.json \
-    --readme docs/results/index.md --pictures docs/results \
-    --planned configs/benchmarks/{ucf101,hmdb51,kinetics400}.yml
-for data in quickstart ucf101_mini10; do
-    PAIRS=()
-    for model in avgpool tsm lstm convlstm lightconvlstm; do
-        name=mobilenetv2_${model}_$data
-        [ $model = tsm ] && name=mobilenetv2tsm_avgpool_$data
-        PAIRS+=("configs/$name.py" "$(cat work_dirs/benchmarks/here/${name}*seed0/last_checkpoint)")
-    done
-    part "probe_$data" "$PYTHON" tools/analysis/temporal_probe.py "${PAIRS[@]}" \
-        --json "$OUT/probe_$data.json" --plot "docs/results/probe_$data.png"
-done
 part early "$PYTHON" tools/analysis/early_recognition.py "configs/$STREAM.py" "$(last $STREAM)" \
     "configs/$QUICK.py" "$(last $QUICK)" --plot docs/results/early_quickstart.png
 part complexity "$PYTHON" tools/analysis/complexity.py \
@@ -97,6 +78,30 @@ part fuzz "$PYTHON" benchmarks/fuzz.py --count 2400 --seed 2
 part decoders "$PYTHON" benchmarks/decoders.py
 part openstl "$PYTHON" benchmarks/openstl_cell.py --batch 2 --frames 5
 part moving_mnist "$PYTHON" examples/moving_mnist.py
+# Hours.
+for neck in convlstm lstm; do
+    part "train_${neck}_ucf101_mini10" \
+        "$PYTHON" tools/train.py "configs/mobilenet_${neck}_ucf101_mini10.py" --seed 0 --resume
+done
+part equal_budget "$PYTHON" tools/run_benchmark.py configs/benchmarks/here.yml --jobs 2
+RUNS=(work_dirs/benchmarks/here/*/)
+part results "$PYTHON" tools/report.py "${RUNS[@]}" --json docs/results/results.json \
+    --readme docs/results/index.md --pictures docs/results \
+    --planned configs/benchmarks/{ucf101,hmdb51,kinetics400}.yml
+for data in quickstart ucf101_mini10; do
+    PAIRS=()
+    for model in avgpool tsm lstm convlstm lightconvlstm; do
+        name=mobilenetv2_${model}_$data
+        [ $model = tsm ] && name=mobilenetv2tsm_avgpool_$data
+        PAIRS+=("configs/$name.py" "$(cat work_dirs/benchmarks/here/${name}*seed0/last_checkpoint)")
+    done
+    part "probe_$data" "$PYTHON" tools/analysis/temporal_probe.py "${PAIRS[@]}" \
+        --json "$OUT/probe_$data.json" --plot "docs/results/probe_$data.png"
+done
+part int8 "$PYTHON" tools/export_onnx.py configs/mobilenetv2_lstm_ucf101_mini10.py \
+    "$(cat work_dirs/benchmarks/here/mobilenetv2_lstm_ucf101_mini10*seed0/last_checkpoint)" \
+    --mode step --out "$OUT/step.onnx" --int8 --calibration "${LIST/train/val}" \
+    --data-prefix "$DATA/videos"
 part mini10_features "$PYTHON" tools/run_benchmark.py configs/benchmarks/mini10_features.yml \
     --only avgpool mobilenetv2_lstm
 part egogestar "$PYTHON" tools/run_benchmark.py configs/benchmarks/egogestar.yml \

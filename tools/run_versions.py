@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from datetime import date
 from pathlib import Path
 
 if __name__ == '__main__':
@@ -28,10 +29,11 @@ HEAD = """# Versions
 
 What ran on which versions, written by `python tools/run_versions.py`. `floor` are the versions of
 tools/constraints-floor.txt, `tested` those of tools/constraints.txt, `newest` whatever pip chose on
-that day. The quickstart is a small one: data, an epoch, a test, an ONNX export and a stream.
+that day. The tests are those of `--fast`, on a CPU; the quickstart is a small one: data, an epoch, a
+test, an ONNX export and a stream.
 
-| environment | Python | torch | numpy | mmengine | OpenCV | tests | quickstart |
-| --- | --- | --- | --- | --- | --- | --- | --- |
+| environment | Python | torch | numpy | mmengine | OpenCV | tests | quickstart | day |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- |
 """
 FACTS = """
 import json, sys, torch, numpy, mmengine, cv2
@@ -100,7 +102,9 @@ def run(args: argparse.Namespace) -> None:
         python = python or environment(name)
         facts = json.loads(subprocess.run([python, '-c', FACTS], stdout=-1, check=True).stdout)
         tests, quickstart = run_tests(python, args.tests), run_quickstart(python)
-        cells = [name, *facts, f'{tests} ({" ".join(args.tests)})', quickstart]
+        if args.tests != ['tests']:
+            tests += f' ({" ".join(args.tests)})'
+        cells = [name, *facts, tests, quickstart, date.today().isoformat()]
         rows = rows_of(args.page) | {name: f'| {" | ".join(cells)} |'}
         write_text(args.page, HEAD + ''.join(f'{rows[key]}\n' for key in sorted(rows)))
         print(rows[name])
