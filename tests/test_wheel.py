@@ -106,7 +106,7 @@ def test_the_tests_of_the_sdist_run(places):
     env = {k: v for k, v in os.environ.items() if k != 'PYTHONPATH'}
     done = subprocess.run([*command, 'tests/test_storage.py'], cwd=tree, env=env)
     assert done.returncode == 0
-    collect = [*command[:-1], '--collect-only', 'tests']
+    collect = [*command[:-1], '--collect-only', '--assert=plain', 'tests']
     done = subprocess.run(collect, cwd=tree, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:]
 
