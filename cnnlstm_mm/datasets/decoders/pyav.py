@@ -102,7 +102,9 @@ class PyAVDecoder(Decoder):
     def _open(self) -> Any:
         import av
 
-        return av.open(self.filename, metadata_errors='replace')
+        # Titles that are not UTF-8 are errors up to 18; 19 knows no such option.
+        old = int(av.__version__.partition('.')[0]) < 19
+        return av.open(self.filename, **(dict(metadata_errors='replace') if old else {}))
 
     def _stream(self, container: Any) -> Any:
         stream = container.streams.best('video')
