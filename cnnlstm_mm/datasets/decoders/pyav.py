@@ -103,8 +103,10 @@ class PyAVDecoder(Decoder):
         import av
 
         # Titles that are not UTF-8 are errors up to 18; 19 knows no such option.
-        old = int(av.__version__.partition('.')[0]) < 19
-        return av.open(self.filename, **(dict(metadata_errors='replace') if old else {}))
+        options: dict[str, Any] = dict(metadata_errors='replace')
+        if int(av.__version__.partition('.')[0]) >= 19:
+            options = {}
+        return av.open(self.filename, **options)
 
     def _stream(self, container: Any) -> Any:
         stream = container.streams.best('video')
