@@ -84,26 +84,31 @@ for neck in convlstm lstm; do
         "$PYTHON" tools/train.py "configs/mobilenet_${neck}_ucf101_mini10.py" --seed 0 --resume
 done
 part equal_budget "$PYTHON" tools/run_benchmark.py configs/benchmarks/here.yml --jobs 2
-RUNS=(work_dirs/benchmarks/here/*/)
+MINI10=mobilenetv2_lstm_ucf101_mini10_16
+STORE=data/features/mobilenetv2_ucf101_mini10_16
+part store "$PYTHON" tools/extract_features.py configs/mobilenetv2_convlstm_ucf101_mini10_16.py \
+    --out "$STORE" --train-views 2 --cfg-options features=None
+part mini10_features "$PYTHON" tools/run_benchmark.py configs/benchmarks/mini10_features.yml
+RUNS=(work_dirs/benchmarks/{here,mini10_features}/*/)
 part results "$PYTHON" tools/report.py "${RUNS[@]}" --json docs/results/results.json \
     --readme docs/results/index.md --pictures docs/results \
     --planned configs/benchmarks/{ucf101,hmdb51,kinetics400}.yml
-for data in quickstart ucf101_mini10; do
-    PAIRS=()
-    for model in avgpool tsm lstm convlstm lightconvlstm; do
-        name=mobilenetv2_${model}_$data
-        [ $model = tsm ] && name=mobilenetv2tsm_avgpool_$data
-        PAIRS+=("configs/$name.py" "$(cat work_dirs/benchmarks/here/${name}*seed0/last_checkpoint)")
-    done
-    part "probe_$data" "$PYTHON" tools/analysis/temporal_probe.py "${PAIRS[@]}" \
-        --json "$OUT/probe_$data.json" --plot "docs/results/probe_$data.png"
+PAIRS=()
+for model in avgpool tsm lstm convlstm lightconvlstm; do
+    name=mobilenetv2_${model}_quickstart
+    [ $model = tsm ] && name=mobilenetv2tsm_avgpool_quickstart
+    PAIRS+=("configs/$name.py" "$(cat work_dirs/benchmarks/here/${name}*seed0/last_checkpoint)")
 done
-part int8 "$PYTHON" tools/export_onnx.py configs/mobilenetv2_lstm_ucf101_mini10.py \
-    "$(cat work_dirs/benchmarks/here/mobilenetv2_lstm_ucf101_mini10*seed0/last_checkpoint)" \
+part probe "$PYTHON" tools/analysis/temporal_probe.py "${PAIRS[@]}" \
+    --json "$OUT/probe_quickstart.json" --plot docs/results/probe_quickstart.png
+part early_of_all "$PYTHON" tools/analysis/early_recognition.py "${PAIRS[@]}" \
+    --parts 25 50 60 75 100
+part whole_model "$PYTHON" tools/merge_checkpoint.py "configs/$MINI10.py" \
+    "$(cat work_dirs/benchmarks/mini10_features/${MINI10}_seed0/last_checkpoint)" \
+    --features "$STORE" --out "$OUT/$MINI10.pth"
+part int8 "$PYTHON" tools/export_onnx.py "configs/$MINI10.py" "$OUT/$MINI10.pth" \
     --mode step --out "$OUT/step.onnx" --int8 --calibration "${LIST/train/val}" \
-    --data-prefix "$DATA/videos"
-part mini10_features "$PYTHON" tools/run_benchmark.py configs/benchmarks/mini10_features.yml \
-    --only avgpool mobilenetv2_lstm
+    --data-prefix "$DATA/videos" --cfg-options features=None
 part egogestar "$PYTHON" tools/run_benchmark.py configs/benchmarks/egogestar.yml \
     --only mobilenet_avgpool mobilenet_lstm
 
