@@ -9,6 +9,7 @@ import sys
 
 import pytest
 import torch
+from helpers.triton_interpreter import hasten
 
 from cnnlstm_mm.layers import ConvLSTM, gpu
 from cnnlstm_mm.layers.geometry import Geometry, conv2d
@@ -19,6 +20,8 @@ from cnnlstm_mm.layers.recurrence import Options
 from cnnlstm_mm.layers.reference_loop import loop
 
 INTERPRETED = os.environ.get('TRITON_INTERPRET') == '1'
+if INTERPRETED:
+    hasten()
 interpreted = pytest.mark.skipif(not INTERPRETED, reason='run by test_in_the_interpreter')
 gpus = [
     pytest.mark.gpu,
