@@ -35,12 +35,10 @@ from cnnlstm_mm.engine.launch import build_runner, leave_process_group
 from mmaction.registry import DATASETS, HOOKS, METRICS, MODELS
 from mmaction.structures import ActionDataSample
 
-if os.getenv('RANK') == '0' and int(os.getenv('TORCHELASTIC_RESTART_COUNT', 0)):
-    # The others must not take the address that it had before it was lost.
-    time.sleep(10)  # longer than gloo tries
 # mmengine shares log histories between runs of one name and second.
 NUMBER = itertools.count()
 CHANNELS, STEPS, SIDE, CLASSES = 6, 4, 4, 5
+EPOCHS = 2
 
 
 @DATASETS.register_module()
@@ -165,7 +163,7 @@ def recognizer(neck):
     )
 
 
-def config(model, processes, work_dir, size=41, epochs=4, batch=8, ragged=False, **changes):
+def config(model, processes, work_dir, size=41, epochs=EPOCHS, batch=8, ragged=False, **changes):
     """A training on noise; the batch is that of all processes."""
     cfg = dict(
         default_scope='mmaction',
@@ -253,7 +251,7 @@ def random_necks_by_hand(processes, out):
     model, outputs = runner.model.train(), []
     optimizer = torch.optim.SGD(model.parameters(), 0.5, momentum=0.9)
     data = NoiseDataset(41)
-    for epoch in range(4):
+    for epoch in range(EPOCHS):
         generator = torch.Generator().manual_seed(5 + epoch)
         order = torch.randperm(41, generator=generator).tolist()
         for first in range(0, 41, 8):
@@ -360,7 +358,7 @@ def restartable(processes, out):
     return trained(restartable_config(processes, out / 'whole_run'))
 
 
-def restartable_config(processes, work_dir):
+def restartable_config(processes, work_dir, *imports):
     """A training that takes some seconds."""
     hooks = dict(
         checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=4, max_keep_ckpts=2),
@@ -371,7 +369,8 @@ def restartable_config(processes, work_dir):
         processes,
         work_dir,
         default_hooks=hooks,
-        custom_imports=dict(imports=['cnnlstm_mm', 'distributed_jobs']),
+        custom_imports=dict(imports=['cnnlstm_mm', 'helpers.distributed_jobs', *imports]),
+        epochs=4,
     )
     cfg.train_dataloader.dataset.pause = 0.02
     return cfg
