@@ -85,11 +85,11 @@ def base_config(folder: Path) -> Config:
                     backbone=dict(
                         type='MobileNetV1',
                         widen_factor=1 / 16,
-                        out_indices=(4,),
+                        out_indices=(0,),
                         norm_cfg=dict(type='BN'),
                     ),
                 ),
-                neck=dict(type='LSTMPoolingNeck', in_channels=16, hidden_channels=4)
+                neck=dict(type='LSTMPoolingNeck', in_channels=4, hidden_channels=4)
                 | dict(temporal_pool='none'),
                 cls_head=dict(
                     type='PerStepHead', num_classes=3, in_channels=4, average_clips='prob'
