@@ -23,6 +23,7 @@ class StepGraph(nn.Module):
         super().__init__()
         self.model = copy.deepcopy(rec.model)
         fold(self.model.backbone, torch.zeros(1, 3, *size))
+        out_of_place(self)
         state = rec.init_state(2, size).tensors
         self.names: list[str] = list(state)
         self.example = (torch.zeros(2, 3, *size), *state.values())
@@ -50,6 +51,7 @@ class ClipGraph(nn.Module):
         self.eval()
         if isinstance(self.backbone, TimeDistributed):
             fold(self.backbone, torch.zeros(shape[0], 3, *shape[1:]))
+        out_of_place(self)
         self.names: list[str] = []
         self.example = (torch.zeros(2, 2, 3, *shape),)
 
@@ -87,3 +89,10 @@ def fold(backbone: TimeDistributed, frames: Tensor) -> None:
     elif refusal is not None:
         print_log(f'exported without folded batch norm: {refusal}', 'current')
     backbone.backbone.to(memory_format=torch.contiguous_format)
+
+
+def out_of_place(graph: nn.Module) -> None:
+    """Let activations write to new memory: PyTorch takes those in place apart, which is slow."""
+    for module in graph.modules():
+        if getattr(module, 'inplace', None) is True:
+            module.inplace = False

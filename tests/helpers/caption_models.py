@@ -10,7 +10,7 @@ from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
 
 CAPTIONS = ['a red square moves left then up', 'the green circle goes right before it goes down']
-SIDE, FRAMES = 32, 6
+SIDE, FRAMES = 16, 6
 PIPELINE = [
     dict(type='DecordInit'),
     dict(
@@ -76,7 +76,7 @@ def config(kind='lstm time', **options):
                 type='VideoCaptioner',
                 backbone=dict(
                     type='TimeDistributed',
-                    backbone=dict(type='MobileNetV1', widen_factor=0.125, out_indices=(4,)),
+                    backbone=dict(type='MobileNetV1', widen_factor=0.25, out_indices=(1,)),
                 ),
                 neck=neck and dict(neck, in_channels=32),
                 cls_head=dict(
