@@ -26,6 +26,7 @@ import cv2
 import numpy as np
 import torch
 from mmengine.utils import ManagerMixin
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from cnnlstm_mm.commands.doctor_checks import environment, machine, package
 
@@ -228,7 +229,8 @@ def process_state():
             yield
     finally:
         if multiprocessing.active_children():
-            gc.collect()  # ends the workers of data loaders
+            stop_workers()
+            gc.collect()
         for kind, instances in managers.items():
             for instance in kind._instance_dict.values():
                 for handler in getattr(instance, 'handlers', ()):
@@ -250,6 +252,17 @@ def process_state():
         os.environ.update(environment)
         os.chdir(folder)
         sys.argv, sys.path[:] = argv, path
+
+
+def stop_workers() -> None:
+    """End the workers of data loaders.
+
+    The garbage collector, which else ends them, closes the queues first: each worker then waits
+    for five seconds.
+    """
+    for one in gc.get_objects():
+        if type(one) is _MultiProcessingDataLoaderIter:
+            one._shutdown_workers()
 
 
 def subclasses(kind: type) -> list[type]:
