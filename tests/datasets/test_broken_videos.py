@@ -48,6 +48,7 @@ def options(data, mode, ann, *more):
         '--cfg-options',
         f'{loader}.dataset.ann_file={data}/{ann}.txt',
         f'{loader}.dataset.data_prefix.video={data}/videos',
+        f'{loader}.dataset.pipeline.3.scale=(32,32)',
         f'{loader}.num_workers=2',
         'train_cfg.max_epochs=2',
         'train_dataloader.sampler.shuffle=True',
