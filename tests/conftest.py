@@ -5,6 +5,7 @@ import gc
 import importlib
 import os
 import signal
+import tempfile
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,6 +37,11 @@ cv2.setNumThreads(1)  # its threads are lost in a fork, which then waits for the
 # Each run formats its config three times, and each data set collects garbage, both of which take
 # longer than a tiny training.
 mmengine_config.FormatCode = lambda text, style_config: (text, True)
+if os.access('/dev/shm', os.W_OK):
+    # It writes each file of a config three times, and a disk lets it wait for that.
+    folder = functools.partial(tempfile.TemporaryDirectory, dir='/dev/shm')
+    files = SimpleNamespace(**{**vars(tempfile), 'TemporaryDirectory': folder})
+    mmengine_config.tempfile = files
 base_dataset.gc = SimpleNamespace(collect=lambda: 0)
 
 to_onnx = torch.onnx.export
