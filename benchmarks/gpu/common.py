@@ -34,14 +34,14 @@ def write(path: Path, result: object) -> None:
 def seconds(function: Callable[[], object], device: str, least: float = 0.25) -> float:
     """Time of a call; on a GPU the median of CUDA events, after two calls that warm up.
 
-    Calls are repeated for ``least`` seconds, and at least five times; on a CPU, one is timed.
+    Calls are repeated for ``least`` seconds, and at least five times; on a CPU, the first is timed.
     """
-    for _ in range(1 if device == 'cpu' else 2):
-        function()
     if device == 'cpu':
         start = time.perf_counter()
         function()
         return time.perf_counter() - start
+    for _ in range(2):
+        function()
     torch.cuda.synchronize()
     times, start = [], time.perf_counter()
     while len(times) < 5 or time.perf_counter() - start < least:
