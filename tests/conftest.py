@@ -30,6 +30,8 @@ from mmengine.registry import init_default_scope
 import cnnlstm_mm  # noqa: F401
 
 torch.set_num_threads(1)
+if not torch.accelerator.is_available():  # else it notes for CUDA where it was called, each time
+    torch.manual_seed = lambda seed: torch.default_generator.manual_seed(seed)
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background jobs
     signal.signal(signal.SIGINT, signal.default_int_handler)
 cv2.setNumThreads(1)  # its threads are lost in a fork, which then waits for them for ever

@@ -11,6 +11,7 @@ def framewise(**backbone):
     return dict(type='TimeDistributed', backbone=backbone)
 
 
+STAGE = dict(num_stages=1, strides=(1,), dilations=(1,), out_indices=(0,))
 STAGES = dict(num_stages=2, strides=(1, 2), dilations=(1, 1), out_indices=(1,))
 FOUR = dict(num_segments=T, pretrained=None)
 NARROW = dict(pretrained=None, base_channels=8)
@@ -29,7 +30,7 @@ MMACTION = dict(
     ResNet=(framewise(type='ResNet', depth=18, **STAGES), 128, 32, T),
     ResNetTSM=(framewise(type='ResNetTSM', depth=18, pretrained2d=False, **FOUR), 512, 32, T),
     ResNetTIN=(framewise(type='ResNetTIN', depth=50, pretrained2d=False, **FOUR), 2048, 32, T),
-    TANet=(framewise(type='TANet', depth=50, **STAGES, **FOUR), 512, 32, T),
+    TANet=(framewise(type='TANet', depth=50, **STAGE, **FOUR), 256, 32, T),
     C2D=(dict(type='C2D', depth=50, pretrained=None, **STAGES), 512, 32, T // 2),
     MViT=(
         dict(

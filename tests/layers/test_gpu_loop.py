@@ -60,7 +60,7 @@ def test_in_the_interpreter():
     result = subprocess.run(
         [
             *(sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', __file__),
-            *('-k', 'not plain-cpu'),  # which need no interpreter
+            *('-p', 'no:hypothesispytest', '-k', 'not plain-cpu'),  # which need no interpreter
         ],
         env={**os.environ, 'TRITON_INTERPRET': '1'},
         capture_output=True,
