@@ -146,11 +146,13 @@ def test_the_reason_of_each_decoder_is_given(files):
 
 
 @pytest.mark.parametrize('used', [False, True])
-def test_a_fork_uses_and_drops_a_decoder(files, used):
+@pytest.mark.parametrize(('module', 'name'), [('av', 'pyav'), ('decord', 'decord')])
+def test_a_fork_uses_and_drops_a_decoder(files, module, name, used):
     """As workers of a loader and their garbage collector do; they waited for threads for ever."""
-    pytest.importorskip('av', reason='PyAV is optional')
-    decoder = decoder_classes('pyav')[0](str(files('h264.mp4')[0]))
+    pytest.importorskip(module, reason=f'{module} is optional')
+    decoder = decoder_classes(name)[0](str(files('h264.mp4')[0]))
     assert len(decoder.get(np.arange(2))) == 2
+    time.sleep(0.2)  # until its threads wait for more
     child = os.fork()
     if not child:
         if used:

@@ -1,6 +1,8 @@
 """decord 0.6 and its successor decord2, which installs a module of the same name."""
 
+import os
 import os.path as osp
+import weakref
 from typing import Any
 
 import cv2
@@ -19,6 +21,13 @@ H264 = ('h264', 'avc1')  # where the header says that all GOPs are closed
 # From the first frame on; in .ts it leaves out the first ones.
 IN_ORDER = (*EXACT_CONTAINERS, '.avi', '.mpg', '.mpeg', '.flv')
 CHUNK = 16  # frames that are decoded together, of a file read from its start
+
+# A reader has threads, which a forked process has not: freeing it there waits for ever.
+_alive: weakref.WeakSet[Any] = weakref.WeakSet()
+_inherited: list[Any] = []
+
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=lambda: _inherited.extend(_alive))
 
 
 class DecordDecoder(Decoder):
@@ -50,6 +59,8 @@ class DecordDecoder(Decoder):
 
     def get(self, indices: np.ndarray) -> np.ndarray:
         """See :meth:`Decoder.get`."""
+        if self._process != os.getpid():
+            self._reader = self._open()
         frames = self._reader.get_batch(indices).asnumpy()
         self.doubtful = has_twins(frames)  # it repeats a frame instead of an error
         return frames
@@ -57,7 +68,10 @@ class DecordDecoder(Decoder):
     def _open(self) -> Any:
         import decord
 
-        return decord.VideoReader(self.filename, num_threads=self.num_threads)
+        self._process = os.getpid()
+        reader = decord.VideoReader(self.filename, num_threads=self.num_threads)
+        _alive.add(reader)
+        return reader
 
 
 def _turned(filename: str) -> bool:
