@@ -100,6 +100,21 @@ def run_code(code, *args) -> int:
     return 0
 
 
+def in_a_fork(function, *args) -> None:
+    """Call a function in a fork of this process, for what would stay in it."""
+
+    def call(path):
+        try:
+            function(*args)
+        except BaseException:
+            traceback.print_exc()
+            return 1
+        return 0
+
+    done = run_forked('', call=call)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def run_forked(
     path, *args, processes=0, prepare=lambda: None, call=None
 ) -> subprocess.CompletedProcess:

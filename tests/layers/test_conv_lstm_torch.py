@@ -8,6 +8,7 @@ import pickle
 import pytest
 import torch
 from helpers.conv_lstm_reference import reference
+from helpers.support import in_a_fork
 
 from cnnlstm_mm.layers import ConvLSTM
 
@@ -286,6 +287,10 @@ def test_every_parameter_gets_a_gradient_at_the_first_step():
 
 @pytest.mark.parametrize('gate_conv', GATES)
 def test_distributed_data_parallel(clip, gate_conv, tmp_path):
+    in_a_fork(check_distributed_data_parallel, clip, gate_conv, tmp_path)
+
+
+def check_distributed_data_parallel(clip, gate_conv, tmp_path):
     torch.distributed.init_process_group(
         'gloo', init_method=f'file://{tmp_path}/store', rank=0, world_size=1
     )

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.backbones import backbone_features, build, is_folded, without_copy
+from helpers.support import in_a_fork
 from mmengine.hooks import EMAHook
 from torch import nn
 from torch.nn.utils import parametrizations, prune
@@ -491,6 +492,11 @@ def test_stacked_module_state():
 
 @pytest.mark.parametrize('kind', ['fsdp', 'fsdp_original_parameters', 'fully_shard'])
 def test_sharded_weights(kind, tmp_path):
+    """In a fork: a mesh keeps its process group, which later forks would free and wait for."""
+    in_a_fork(check_sharded_weights, kind, tmp_path)
+
+
+def check_sharded_weights(kind, tmp_path):
     from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 
     torch.distributed.init_process_group(
