@@ -445,6 +445,18 @@ def test_every_kind_of_list_is_read_or_left_out(tmp_path, kind):
     assert not any('trained on' in n for n in run.notes)
 
 
+def test_the_flops_of_a_backbone_that_is_not_known_are_left_out(tmp_path):
+    """A gone store leaves the channels of its features, which are no picture's."""
+    work_dir = write_run(tmp_path / 'a', 5, tested=0.5)
+    cfg = Config.fromfile(work_dir / CONFIG)
+    dataset = dict(type='CachedFeatureDataset', store=str(tmp_path / 'gone'), split='test')
+    cfg.train_dataloader.dataset = cfg.test_dataloader.dataset = dataset
+    cfg.model.backbone = dict(type='PrecomputedFeatures')
+    cfg.dump(work_dir / CONFIG)
+    run, _ = read_run(work_dir, ROOT / 'configs', lambda cfg: pytest.fail('counted'))
+    assert run.flops is None and any('FLOPs left out: no feature store' in n for n in run.notes)
+
+
 def test_predictions_of_several_labels_give_an_average_precision_per_class(tmp_path):
     work_dir = write_run(tmp_path / 'a', 5, tested=0.5)
     labels = torch.eye(8)[:3] + torch.eye(8)[2]

@@ -94,7 +94,11 @@ def read_run(
     differing = run_facts.changes(cfg, path, cfg.get('split'))
     if differing:
         notes.append(f'not the config of today: {truncate_list(differing, MAX_CHANGES)}')
-    counts = count(cfg) if count else {}
+    counts, gone = {}, run_facts.stores(cfg)
+    if count and gone:  # what made the features is not known
+        notes.append(f'FLOPs {LEFT_OUT}: no feature store {", ".join(gone)}')
+    elif count:
+        counts = count(cfg)
     result = RunResult(
         work_dir=work_dir.name,
         config=path.as_posix(),

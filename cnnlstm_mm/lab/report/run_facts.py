@@ -15,6 +15,7 @@ from cnnlstm_mm.mirrored_classes import resolve_flips
 from cnnlstm_mm.models.balanced_losses import BALANCED
 from cnnlstm_mm.models.fit import neck_class
 
+MODES = ('train', 'val', 'test')
 # Names of annotation lists, as tools/data and the configs call them, and the
 # sizes of the official (train, test) lists of each split.
 DATA = dict(
@@ -40,10 +41,9 @@ def on_videos(cfg: Config) -> Config:
 
     It is unchanged if it reads none, or if their store is gone.
     """
-    loaders = {mode: f'{mode}_dataloader' for mode in ('train', 'val', 'test')}
     stores = {
         mode: data['store']
-        for mode in loaders
+        for mode in MODES
         for data in datasets_of(cfg, mode)
         if data.get('store')
     }
@@ -53,10 +53,16 @@ def on_videos(cfg: Config) -> Config:
             made_of = Config.fromstring(read_manifest(store)['config'], '.py')
         except (OSError, ValueError):
             continue
-        cfg[loaders[mode]] = made_of[loaders[mode]]
+        cfg[f'{mode}_dataloader'] = made_of[f'{mode}_dataloader']
         for part in ('backbone', 'data_preprocessor'):
             cfg.model[part] = made_of.model[part]
     return cfg
+
+
+def stores(cfg: Config) -> list[str]:
+    """Feature stores that a config reads."""
+    found = [data.get('store') for mode in MODES for data in datasets_of(cfg, mode)]
+    return list(dict.fromkeys(filter(None, found)))
 
 
 def list_of(dataset: dict[str, Any]) -> str:
