@@ -1,5 +1,6 @@
 """Every decoder against the ffmpeg program: the upright frame, or a refusal that names the file."""
 
+import gc
 import os
 import shutil
 import signal
@@ -145,20 +146,25 @@ def test_the_reason_of_each_decoder_is_given(files):
         VideoReader(str(files('only_sound.mp4')[0]))
 
 
-@pytest.mark.parametrize('used', [False, True])
+@pytest.mark.parametrize('how', ['dropped', 'used', 'garbage'])
 @pytest.mark.parametrize(('module', 'name'), [('av', 'pyav'), ('decord', 'decord')])
-def test_a_fork_uses_and_drops_a_decoder(files, module, name, used):
+def test_a_fork_uses_and_drops_a_decoder(files, module, name, how):
     """As workers of a loader and their garbage collector do; they waited for threads for ever."""
     pytest.importorskip(module, reason=f'{module} is optional')
     decoder = decoder_classes(name)[0](str(files('h264.mp4')[0]))
     assert len(decoder.get(np.arange(2))) == 2
     time.sleep(0.2)  # until its threads wait for more
+    gc.disable()
+    if how == 'garbage':  # that was there before the fork
+        decoder = None
     child = os.fork()
     if not child:
-        if used:
+        if how == 'used':
             decoder.get(np.arange(2))
         del decoder
+        gc.collect()
         os._exit(0)
+    gc.enable()
     for _ in range(200):
         if os.waitpid(child, os.WNOHANG)[0]:
             return

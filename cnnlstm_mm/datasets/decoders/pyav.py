@@ -13,14 +13,16 @@ SEEKING = ('mov,mp4,m4a,3gp,3g2,mj2', 'matroska,webm')
 
 
 # A graph has threads of its own. A forked process, such as a worker of a loader, has none of them
-# and would wait for them for ever where it used or freed what it inherited.
+# and would wait for them for ever where it used or freed what it inherited: also what waits for the
+# garbage collector, for a graph refers to itself.
 _alive: weakref.WeakSet['PyAVDecoder'] = weakref.WeakSet()
-_inherited: list[dict[tuple, Any]] = []
+_graphs: weakref.WeakSet[Any] = weakref.WeakSet()
+_inherited: list[Any] = []
 
 
 def _leave_graphs() -> None:
+    _inherited.extend(_graphs)
     for decoder in list(_alive):
-        _inherited.append(decoder._graphs)
         decoder._graphs = {}
 
 
@@ -143,6 +145,7 @@ class PyAVDecoder(Decoder):
         key = (frame.width, frame.height, frame.format.name)
         if key not in self._graphs:
             graph = self._graphs[key] = av.filter.Graph()
+            _graphs.add(graph)
             size = dict(width=frame.width, height=frame.height, format=frame.format)
             graph.link_nodes(
                 graph.add_buffer(**size, time_base=frame.time_base),
