@@ -285,7 +285,9 @@ def test_class_names(checkpoint, folder, tmp_path):
         noted = 'classes are numbers' in done.stderr
         return [one['class'] for one in sorted(best, key=lambda one: one['label'])], noted
 
-    elsewhere = [f'data_root={tmp_path}/absent']  # the quickstart's data may be in the default
+    # The quickstart's data may be where the config reads them.
+    elsewhere = [f'data_root={tmp_path}/absent']
+    elsewhere += [f'test_dataloader.dataset.ann_file={tmp_path}/absent/list.txt']
     assert classes(options=elsewhere) == ([f'class {k}' for k in range(8)], True)
     (tmp_path / 'label_map.txt').write_text(''.join(f'beside {k}\n' for k in range(8)))
     beside = [f'test_dataloader.dataset.ann_file={tmp_path}/list.txt']
