@@ -139,7 +139,11 @@ def test_a_tool_that_changes_everything_is_cleaned_up_after(tmp_path):
 WRONG_ARGUMENTS = [
     ('tools/train.py', 'absent.py', 'absent.py'),
     ('tools/train.py', f'{CONFIG} --allow-changed lr', '--resume'),
-    ('tools/train.py', f'{CONFIG} --cfg-options data_root={{new}}', 'are missing'),
+    (
+        'tools/train.py',
+        f'{CONFIG} --cfg-options train_dataloader.dataset.ann_file={{new}}/list.txt',
+        'are missing',
+    ),
     ('tools/test.py', 'absent.py absent.pth', 'absent.py'),
     ('tools/test.py', f'{CONFIG} absent.pth', 'are missing'),
     ('tools/test.py', f'{CONFIG} absent.pth --dump out.txt', '.pkl'),
