@@ -147,7 +147,10 @@ def test_the_reason_of_each_decoder_is_given(files):
 
 
 @pytest.mark.parametrize('how', ['dropped', 'used', 'garbage'])
-@pytest.mark.parametrize(('module', 'name'), [('av', 'pyav'), ('decord', 'decord')])
+@pytest.mark.parametrize(
+    ('module', 'name'),
+    [('av', 'pyav'), ('decord', 'decord'), ('cv2', 'opencv'), ('torchcodec', 'torchcodec')],
+)
 def test_a_fork_uses_and_drops_a_decoder(files, module, name, how):
     """As workers of a loader and their garbage collector do; they waited for threads for ever."""
     pytest.importorskip(module, reason=f'{module} is optional')

@@ -1,7 +1,10 @@
 """Interface of a decoder: one open video file, read by frame index."""
 
+import os
+import weakref
 from abc import ABC, abstractmethod
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -52,6 +55,22 @@ class Decoder(ABC):
             uint8 RGB [n, height, width, 3]; n is smaller than the number of ``indices`` if the
             file ends before the last of them.
         """
+
+
+_threaded: weakref.WeakSet[Any] = weakref.WeakSet()
+_inherited: list[Any] = []
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=lambda: _inherited.extend(_threaded))
+
+
+def leave_to_parent(threaded: Any) -> None:
+    """Keep an object of a library with threads of its own from being freed in forked processes.
+
+    A forked process, such as a worker of a loader, has none of these threads and would wait for
+    them for ever where it frees or uses what it inherited. Decoders make their own there: they
+    keep the number of the process.
+    """
+    _threaded.add(threaded)
 
 
 def check_upright(track: VideoTrack, decoder: str) -> None:

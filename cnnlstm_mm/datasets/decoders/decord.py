@@ -2,13 +2,12 @@
 
 import os
 import os.path as osp
-import weakref
 from typing import Any
 
 import cv2
 import numpy as np
 
-from .base import Decoder, InexactError, check_upright, has_twins, plausible
+from .base import Decoder, InexactError, check_upright, has_twins, leave_to_parent, plausible
 from .opencv import capture_of
 from .video_track import video_track
 
@@ -21,13 +20,6 @@ H264 = ('h264', 'avc1')  # where the header says that all GOPs are closed
 # From the first frame on; in .ts it leaves out the first ones.
 IN_ORDER = (*EXACT_CONTAINERS, '.avi', '.mpg', '.mpeg', '.flv')
 CHUNK = 16  # frames that are decoded together, of a file read from its start
-
-# A reader has threads, which a forked process has not: freeing it there waits for ever.
-_alive: weakref.WeakSet[Any] = weakref.WeakSet()
-_inherited: list[Any] = []
-
-if hasattr(os, 'register_at_fork'):
-    os.register_at_fork(after_in_child=lambda: _inherited.extend(_alive))
 
 
 class DecordDecoder(Decoder):
@@ -70,7 +62,7 @@ class DecordDecoder(Decoder):
 
         self._process = os.getpid()
         reader = decord.VideoReader(self.filename, num_threads=self.num_threads)
-        _alive.add(reader)
+        leave_to_parent(reader)
         return reader
 
 

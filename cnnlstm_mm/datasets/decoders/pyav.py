@@ -1,33 +1,14 @@
 """PyAV: FFmpeg's libraries, seeking by the time stamps of the packets."""
 
 import os
-import weakref
 from bisect import bisect_right
 from typing import Any
 
 import numpy as np
 
-from .base import Decoder, UnreadableError, plausible, stack
+from .base import Decoder, UnreadableError, leave_to_parent, plausible, stack
 
 SEEKING = ('mov,mp4,m4a,3gp,3g2,mj2', 'matroska,webm')
-
-
-# A graph has threads of its own. A forked process, such as a worker of a loader, has none of them
-# and would wait for them for ever where it used or freed what it inherited: also what waits for the
-# garbage collector, for a graph refers to itself.
-_alive: weakref.WeakSet['PyAVDecoder'] = weakref.WeakSet()
-_graphs: weakref.WeakSet[Any] = weakref.WeakSet()
-_inherited: list[Any] = []
-
-
-def _leave_graphs() -> None:
-    _inherited.extend(_graphs)
-    for decoder in list(_alive):
-        decoder._graphs = {}
-
-
-if hasattr(os, 'register_at_fork'):
-    os.register_at_fork(after_in_child=_leave_graphs)
 
 
 class PyAVDecoder(Decoder):
@@ -42,7 +23,6 @@ class PyAVDecoder(Decoder):
     def __init__(self, filename: str, num_threads: int = 1) -> None:
         self.filename, self.num_threads = filename, num_threads
         self._graphs: dict[tuple, Any] = {}
-        _alive.add(self)
         with self._open() as container:
             seeks = container.format.name in SEEKING
             stream = self._stream(container)
@@ -142,10 +122,10 @@ class PyAVDecoder(Decoder):
         """Convert as the ffmpeg program does, interlaced and 10-bit pictures too."""
         import av
 
-        key = (frame.width, frame.height, frame.format.name)
+        key = (os.getpid(), frame.width, frame.height, frame.format.name)
         if key not in self._graphs:
             graph = self._graphs[key] = av.filter.Graph()
-            _graphs.add(graph)
+            leave_to_parent(graph)
             size = dict(width=frame.width, height=frame.height, format=frame.format)
             graph.link_nodes(
                 graph.add_buffer(**size, time_base=frame.time_base),
