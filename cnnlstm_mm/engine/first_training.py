@@ -58,10 +58,15 @@ def apply_first_training(cfg: Config, command: Sequence[str]) -> None:
     seed = (cfg.get('randomness') or {}).get('seed')
     line = [*command, str(path), '--resume', '--work-dir', str(folder)]
     line += [] if seed is None else ['--seed', str(seed)]
+    options = []
     if cfg.get(FIRST_OPTIONS):
-        options = flatten(cfg[FIRST_OPTIONS])
-        line += ['--cfg-options', *(f'{key}={value}' for key, value in options.items())]
-    print_log(f'{STARTS_FROM}: training {path} in {folder} first', 'current')
+        options = [f'{key}={value}' for key, value in flatten(cfg[FIRST_OPTIONS]).items()]
+        line += ['--cfg-options', *options]
+    print_log(
+        f'{STARTS_FROM}: training {path} in {folder} first, with the options of {FIRST_OPTIONS} '
+        f'({", ".join(options) or "none"}), not those of this command',
+        'current',
+    )
     if subprocess.run(line).returncode:
         raise RuntimeError(
             f'{STARTS_FROM}: expected a finished training of {path}, got an error, see above; '

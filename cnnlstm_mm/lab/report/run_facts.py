@@ -14,6 +14,7 @@ from cnnlstm_mm.features.store import read_manifest
 from cnnlstm_mm.mirrored_classes import resolve_flips
 from cnnlstm_mm.models.balanced_losses import BALANCED
 from cnnlstm_mm.models.fit import neck_class
+from cnnlstm_mm.run_identity import flatten
 
 MODES = ('train', 'val', 'test')
 # Names of annotation lists, as tools/data and the configs call them, and the
@@ -41,14 +42,14 @@ def on_videos(cfg: Config) -> Config:
 
     It is unchanged if it reads none, or if their store is gone.
     """
-    stores = {
+    store_of = {
         mode: data['store']
         for mode in MODES
         for data in datasets_of(cfg, mode)
         if data.get('store')
     }
     cfg = copy.deepcopy(cfg)
-    for mode, store in stores.items():
+    for mode, store in store_of.items():
         try:
             made_of = Config.fromstring(read_manifest(store)['config'], '.py')
         except (OSError, ValueError):
@@ -169,7 +170,7 @@ def changes(cfg: Config, path: Path, split: int | None) -> list[str]:
     """
     if not path.is_file():
         return [f'{path} does not exist']
-    today, found = (_flat(_as_trained(c).to_dict()) for c in (read_config(path, split), cfg))
+    today, found = (flatten(_as_trained(c).to_dict()) for c in (read_config(path, split), cfg))
     return [
         f'{key}={found.get(key, "(absent)")!s}'
         for key in sorted({*today, *found})
@@ -186,17 +187,3 @@ def _as_trained(cfg: Config) -> Config:
     with suppress(ValueError):  # no class names here
         resolve_flips(cfg)
     return cfg
-
-
-def _flat(node: Any, prefix: str = '') -> dict[str, Any]:
-    if isinstance(node, dict):
-        items: Any = node.items()
-    elif isinstance(node, (list, tuple)) and any(isinstance(value, dict) for value in node):
-        items = enumerate(node)
-    else:
-        return {prefix: list(node) if isinstance(node, tuple) else node}
-    return {
-        key: value
-        for name, child in items
-        for key, value in _flat(child, f'{prefix}.{name}' if prefix else str(name)).items()
-    }
