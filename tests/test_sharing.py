@@ -1,6 +1,7 @@
 """Shared models: a folder, and a repository of a stand-in for the Hub, give the same scores."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -234,6 +235,13 @@ def test_the_card_holds_the_facts_of_the_run(tmp_path):
         assert words in text, words
     write_card(tmp_path, 'model', LABELS)
     assert 'are not recorded' in (tmp_path / 'README.md').read_text()
+
+
+def test_nothing_is_written_without_the_library_of_the_card(trained, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, 'huggingface_hub', None)
+    assert push(trained[0], '--out', tmp_path / 'out') == 2
+    assert 'pip install huggingface_hub' in capsys.readouterr().err
+    assert not (tmp_path / 'out').exists()
 
 
 def test_wrong_arguments(trained, tmp_path, capsys):

@@ -21,6 +21,7 @@ from cnnlstm_mm.lab.report import read_run
 from cnnlstm_mm.lab.report.result import RunResult
 from cnnlstm_mm.resources import find_config
 from cnnlstm_mm.sharing import upload_bundle, write_bundle, write_card
+from cnnlstm_mm.sharing.hub import hub
 from cnnlstm_mm.storage import locked
 
 
@@ -63,6 +64,7 @@ def push(args: argparse.Namespace) -> None:
     """Write the folder and upload it."""
     if not args.out and not args.repo:
         raise ValueError('expected --out FOLDER or --repo USER/NAME, got neither')
+    hub()  # the card needs it
     for file in (Path(args.checkpoint), *args.onnx):
         if not file.is_file():
             raise FileNotFoundError(f'expected a file, got {file}: no such file')

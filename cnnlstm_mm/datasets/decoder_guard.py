@@ -110,7 +110,7 @@ def name_dead_decoders() -> Iterator[None]:
             raise RuntimeError(
                 f'the decoder ended the process of a data loader on{listed}\n'
                 '(or the machine had no memory left: see dmesg). Take it off the list; '
-                'cnnlstm-mm prepare decode every video in a separate process and leave '
+                'cnnlstm-mm prepare decodes every video in a separate process and leaves '
                 'such ones out. Then start again: cnnlstm-mm train goes on with --resume, '
                 'cnnlstm-mm predict with --jsonl.'
             ) from error

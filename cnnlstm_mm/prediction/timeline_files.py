@@ -55,13 +55,8 @@ def write_csv_timeline(path: str, answers: dict[str, list[dict[str, Any]]]) -> N
 
 def write_picture(path: Path, segments: Sequence[dict[str, Any]], title: str) -> None:
     """Write a chart with a row for each class that occurs."""
-    try:
-        from cnnlstm_mm.lab.figures import Figure
-    except ImportError as error:
-        raise ImportError(
-            f'--timeline: expected matplotlib for the picture, got {error}; fix: pip install '
-            'matplotlib'
-        ) from None
+    from cnnlstm_mm.lab.figures import Figure  # takes a while to import
+
     classes = list(dict.fromkeys(segment['class'] for segment in segments))
     end = max((segment['end'] for segment in segments), default=1.0)
     figure = Figure(figsize=(10, 1 + 0.3 * max(len(classes), 1)), layout='constrained')

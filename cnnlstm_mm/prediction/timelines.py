@@ -8,7 +8,7 @@ from mmengine.config import Config
 
 from cnnlstm_mm.run_identity import file_hash
 from cnnlstm_mm.streaming.activity import ActivityGate
-from cnnlstm_mm.streaming.events import Event
+from cnnlstm_mm.streaming.events import Event, class_number
 from cnnlstm_mm.streaming.recognizer import StreamingRecognizer
 from cnnlstm_mm.streaming.source import Frame, VideoSource
 
@@ -86,9 +86,11 @@ class Timelines:
         pace = pace_of(self.rec, video.fps, self.every, self.window)
         video.every = pace.interval
         total = -(-video.frames // pace.interval) or None
+        name = self.none_class
+        number = None if name is None else class_number(name, labels)
         timeline = Timeline(
             *(self.rec, labels, pace, self.overlap, self.min_score),
-            none_class=_number(self.none_class, labels),
+            none_class=number,
             limits=None if self.activity is None else ActivityGate.read(self.activity),
         )
 
@@ -101,16 +103,3 @@ class Timelines:
 
         with video:
             return list(timeline.segments(frames()))
-
-
-def _number(none_class: str | int | None, labels: Sequence[str]) -> int | None:
-    if none_class is None:
-        return None
-    if none_class in labels:
-        return list(labels).index(str(none_class))
-    if str(none_class).isdigit() and int(none_class) < len(labels):
-        return int(none_class)
-    raise ValueError(
-        f'expected none_class to be one of {", ".join(labels)} or a number below {len(labels)}, '
-        f'got {none_class!r}'
-    )

@@ -102,7 +102,7 @@ class EventDetector:
             raise ValueError('expected smoothing or window, got both; fix: leave one at 0')
         self.smoothing, self.window = smoothing, window
         self.min_length, self.merge_gap, self.longest_step = min_length, merge_gap, longest_step
-        self.none_class = None if none_class is None else self._number(none_class)
+        self.none_class = None if none_class is None else class_number(none_class, self.labels)
         self._time: float | None = None
         self._step = 0.0
         self._begin()
@@ -206,15 +206,25 @@ class EventDetector:
                 found.append(Event(run.start, last, self.labels[k], run.score))
         return found
 
-    def _number(self, none_class: str | int) -> int:
-        if none_class in self.labels:
-            return self.labels.index(none_class)
-        if isinstance(none_class, int) and 0 <= none_class < len(self.labels):
-            return none_class
-        raise ValueError(
-            f'expected none_class to be one of {", ".join(self.labels)} or a number below '
-            f'{len(self.labels)}, got {none_class!r}'
-        )
+
+def class_number(name: str | int, labels: Sequence[str]) -> int:
+    """Number of a class.
+
+    Args:
+        name: Of the class, or its number, also as text.
+        labels: Names of all classes.
+
+    Raises:
+        ValueError: If there is no such class.
+    """
+    if name in labels:
+        return list(labels).index(str(name))
+    if str(name).isdigit() and int(name) < len(labels):
+        return int(name)
+    raise ValueError(
+        f'expected none_class to be one of {", ".join(labels)} or a number below {len(labels)}, '
+        f'got {name!r}'
+    )
 
 
 def find_events(

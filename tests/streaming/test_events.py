@@ -129,7 +129,9 @@ def test_a_stream_without_events_has_none():
     """By a threshold, and by a class of its own that is the best."""
     times = np.arange(300) / 25
     assert find_events(np.full((300, 4), 0.25), times, LABELS) == []
-    assert find_events([[0.35, 0, 0, 0.65]] * 300, times, LABELS, high=0.3, none_class=3) == []
+    for none in (3, '3', 'none'):  # as a command line gives it, too
+        options = dict(high=0.3, none_class=none)
+        assert find_events([[0.35, 0, 0, 0.65]] * 300, times, LABELS, **options) == []
     assert len(find_events([[0.35, 0, 0, 0.65]] * 300, times, LABELS, high=0.3, low=0.2)) == 2
 
 

@@ -30,7 +30,7 @@ from cnnlstm_mm.lab.report import (
     write_metafile,
     write_readme,
 )
-from cnnlstm_mm.lab.report.run_facts import changes
+from cnnlstm_mm.lab.report.run_facts import changes, model_names
 from cnnlstm_mm.lab.report.tables import BEGIN, END
 
 CONFIG = 'mobilenet_convlstm_quickstart.py'
@@ -554,3 +554,23 @@ def test_only_what_belongs_together_is_joined(tmp_path):
     assert len(group_runs([run, twin])[run.data]) == 2
     twin.recipe = 'r'
     assert len(group_runs([run, twin])[run.data]) == 1
+
+
+def test_necks_that_differ_have_different_names():
+    """A reduced input alone was called light, as depthwise gates are."""
+    backbone = dict(type='MobileNetV2')
+    full = dict(type='ConvLSTMNeck', hidden_channels=128)
+    necks = [
+        full,
+        full | dict(reduce_channels=64),
+        full | dict(reduce_channels=64, residual=True),
+        full | dict(gate_conv='depthwise'),
+        full | dict(gate_conv='depthwise', reduce_channels=64),
+    ]
+    assert [model_names(dict(backbone=backbone, neck=neck))['neck'] for neck in necks] == [
+        'ConvLSTM 128',
+        'ConvLSTM 128 (input reduced to 64)',
+        'ConvLSTM 128 (input reduced to 64) residual',
+        'light ConvLSTM 128',
+        'light ConvLSTM 128 (input reduced to 64)',
+    ]

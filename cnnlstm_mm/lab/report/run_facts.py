@@ -147,10 +147,12 @@ def model_names(model: dict[str, Any]) -> dict[str, str]:
         # A neck of the user's own file may not be importable where the report is made.
         neck_name = kind.display_name if kind else neck['type'].removesuffix('Neck')
         neck_name += f' {neck.get("hidden_channels", "")}'
+        if neck.get('gate_conv', 'full') != 'full':
+            neck_name = f'light {neck_name}'
+        if neck.get('reduce_channels'):
+            neck_name += f' (input reduced to {neck["reduce_channels"]})'
         if neck.get('residual'):
             neck_name += ' residual'
-        if neck.get('gate_conv', 'full') != 'full' or 'reduce_channels' in neck:
-            neck_name = f'light {neck_name}'
     pretrain = next(iter(named_weights(model)), 'none')
     if any(word in pretrain.lower() for word in ('imagenet', 'mmcls', 'torchvision')):
         pretrain = 'ImageNet'
