@@ -55,7 +55,7 @@ class ConvLSTM(RecurrentStack):
         dilation: of the first layer's input convolution.
         bias: whether there are biases.
         forget_bias: initial bias of the forget gate.
-        activation: 'tanh', or 'relu' in place of both, which runs in plain operations.
+        activation: of g and of c in h, 'tanh' or 'relu'; 'relu' runs in plain operations.
         recurrent_activation: 'sigmoid'; 'hard_sigmoid', Keras 3's relu6(x + 3) / 6; or
             'hard_sigmoid_keras2', Keras 2's clip(0.2 x + 0.5, 0, 1), its ConvLSTM2D's default.
         bidirectional: a second set of weights runs from the last frame to the first; channels are
@@ -65,11 +65,11 @@ class ConvLSTM(RecurrentStack):
         peephole: True for one weight per channel and gate, (height, width) for a map of that size,
             which is resized to other feature sizes: ``peephole_l{k}`` [3, hidden, height, width]
             for i, f, o.
-        dropout: share of a layer's input set to zero in training, by one mask per sample for
+        dropout: share of each layer's input set to zero in training, by one mask per sample for
             all frames. (Keras draws one for each gate.)
         recurrent_dropout: the same for h on its way into the recurrent convolution.
         norm: layer normalization over the channels of W * x and of R * h, each with a gain (Ba et
-            al. 2016).
+            al. 2016), in plain operations; not with gate_conv='pooled'.
         gate_conv: 'full'; 'depthwise' (depthwise, then 1x1); or 'pooled' (gates without space,
             Zhang et al., NeurIPS 2018). See ``gates.py`` for their parameters.
         fused: the fast operator with a hand-written backward. False: plain operations, which
@@ -176,7 +176,7 @@ class ConvLSTM(RecurrentStack):
                 backward direction starts at it.
 
         Returns:
-            The sequence of h, and the final (h, c). Under autocast x's and h's dtype is that of
+            The sequence of h, and the final (h, c). Under autocast the dtype of h is that of
             autocast, c's float32.
         """
         self._check(x, state)

@@ -2,7 +2,7 @@
 
 Where none applies it is PyTorch's own. ``benchmarks/conv_lstm_algorithms.py`` times every
 algorithm at the shape that a row names, ``benchmarks/conv_lstm.py`` the layer. The numbers are from
-Intel CPUs with AVX-512, and from an AMD EPYC (Zen 4) where products are not ``fast_products``.
+Intel CPUs with AVX-512, and from an AMD EPYC (Zen 4) where ``fast_products`` is False.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class MinConvLSTM(RecurrentStack):
 
     Args:
         in_channels: channels of x.
-        hidden_channels: channels of h; a list for a size of each layer.
+        hidden_channels: channels of h; a list gives each of the stacked layers its own.
         kernel_size: in pixels; one int or (height, width).
         num_layers: stacked layers; the deeper ones are always 'same' with stride 1.
         padding: of the first layer's convolution, 'same' or 'valid'.
@@ -50,7 +50,7 @@ class MinConvLSTM(RecurrentStack):
         candidate: 'linear', as in the paper, or 'tanh'.
         bidirectional: a second set of weights runs from the last frame to the first; channels are
             concatenated.
-        dropout: share of a layer's input set to zero in training, by one mask per sample for
+        dropout: share of each layer's input set to zero in training, by one mask per sample for
             all frames.
         gate_conv: 'full', or 'depthwise': depthwise, then 1x1.
         fused: operators with backwards of their own. False: plain operations, which can be

@@ -46,8 +46,8 @@ def load_convlstm(
 
     Args:
         checkpoint: a file of ``torch.save``, or the tensors by name, also under 'state_dict'.
-        prefix: of the names of the stack's weights, where a checkpoint holds more, 'encoder.'.
-        gate_order: of another author's ``conv`` or ``conv_x``, as 'ifgo'; None for the above.
+        prefix: of the names of the stack's weights, such as 'encoder.', where there are others.
+        gate_order: in ``conv``, ``Gates`` or ``conv_x``, such as 'ifgo'; None for the above.
 
     Raises:
         FileNotFoundError: if the checkpoint does not exist.

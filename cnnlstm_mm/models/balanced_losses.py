@@ -39,19 +39,19 @@ class _BalancedMixin:
 
 @MODELS.register_module(name='CrossEntropyLoss', force=True)
 class BalancedCrossEntropyLoss(_BalancedMixin, CrossEntropyLoss):
-    """MMAction2's CrossEntropyLoss, also with ``class_weight='balanced'``."""
+    """MMAction2's CrossEntropyLoss, under its name, also with ``class_weight='balanced'``."""
 
 
 @MODELS.register_module(name='BCELossWithLogits', force=True)
 class BalancedBCELossWithLogits(_BalancedMixin, BCELossWithLogits):
-    """MMAction2's BCELossWithLogits, also with ``class_weight='balanced'``."""
+    """MMAction2's BCELossWithLogits, under its name, also with ``class_weight='balanced'``."""
 
 
 def balanced_weights(labels: Iterable[Sequence[int]], num_classes: int) -> list[float]:
     """Weights in inverse proportion to the clips of each class.
 
     Args:
-        labels: Of each clip; those that the head has no output for are passed over.
+        labels: Of each clip; those beyond ``num_classes`` are ignored.
         num_classes: Of the head.
 
     Returns:

@@ -10,7 +10,7 @@ class PaddedFeature(NamedTuple):
     """Batch of sequences of different lengths, padded at their ends.
 
     Attributes:
-        feature: [N, C, T, h, w]; what the padding holds is free.
+        feature: [N, C, T, h, w]; its values in the padding are ignored.
         lengths: Steps of each sequence that count, [N], 1 to T.
     """
 

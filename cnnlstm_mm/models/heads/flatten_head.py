@@ -25,12 +25,15 @@ class FlattenHead(BaseHead):
         spatial_size: (h, w) of the input feature; None with ``spatial_pool``.
         num_steps: Time steps T of the input feature: 1 for a neck that returns the last step or
             a mean.
-        hidden_channels: Size of the hidden dense layer; 256 is the seed's. None: no such layer.
+        hidden_channels: Size of the hidden dense layer. None: no such layer.
         dropout_ratio: Dropout before the last layer.
         spatial_pool: 'avg' or 'max' over the frame first; None keeps positions.
         loss_cls: Config of the loss.
         **kwargs: Arguments of MMAction2's BaseHead, such as ``average_clips``,
             ``label_smooth_eps`` and ``topk``.
+
+    Raises:
+        ValueError: For an option out of range, or without ``spatial_size`` or ``spatial_pool``.
     """
 
     def __init__(

@@ -31,16 +31,16 @@ class LSTMPoolingNeck(RecurrentNeck):
         hidden_channels: Size of the hidden state; a list stacks one layer for each size.
         num_layers: Layers of the LSTM.
         bidirectional: Run both ways over time.
-        dropout: Between LSTM layers, as nn.LSTM's.
-        activation: 'tanh', or 'relu' in place of both.
+        dropout: Between LSTM layers, as nn.LSTM's, and only where nn.LSTM runs.
+        activation: 'tanh' or 'relu', of the candidate and of the cell state.
         recurrent_activation: 'sigmoid', 'hard_sigmoid' or 'hard_sigmoid_keras2', see
-            :class:`cnnlstm_mm.layers.ConvLSTM`. That layer, with 1x1 kernels, is the LSTM where
-            nn.LSTM has no such option: other activations, sizes that differ.
+            :class:`cnnlstm_mm.layers.ConvLSTM`. That layer, with 1x1 kernels, runs where nn.LSTM
+            lacks the option: other activations, layers of different sizes.
         spatial_pool: 'avg' or 'max' over the frame, or 'flatten', which keeps positions and needs
             ``spatial_size``.
-        spatial_size: (h, w) of the feature map for 'flatten'.
-        dense_channels: Size of a dense layer with ReLU on each frame's vector before the LSTM
-            (the seed's classifier-side features). None: no such layer.
+        spatial_size: (h, w) of the feature map for 'flatten'; one int for a square.
+        dense_channels: Size of a dense layer with ReLU on each frame's vector before the LSTM.
+            None: no such layer.
         temporal_pool: 'last' hidden state, 'mean', 'max', 'attention', a softmax over time of a
             learned score, or 'sequence' (also 'none'), all steps.
         **kwargs: Of :class:`RecurrentNeck`: ``residual``, ``tbptt_len`` (needs 'sequence'),

@@ -16,8 +16,8 @@ class MinLSTMNeck(LSTMPoolingNeck):
     """One vector per frame, a minLSTM over time, then pooling over time.
 
     Arguments and errors are those of :class:`LSTMPoolingNeck`, without ``activation`` and
-    ``recurrent_activation``; no gate reads the hidden state, so that all frames are one matrix
-    product.
+    ``recurrent_activation``; ``dropout`` is that of each layer's input, by one mask for all frames.
+    No gate reads the hidden state, so that all frames are one matrix product.
 
     Source: Feng et al., "Were RNNs All We Needed?", 2024.
     """

@@ -133,12 +133,12 @@ class RecurrentNeck(BaseModule):
 
         Args:
             x: [N, T, C, h, w], 0 where a sample is padded; h = w = 1 unless :meth:`reads_maps`.
-            state: Of :meth:`initial` or an earlier call; it may hold more. None for zeros.
+            state: Of :meth:`initial` or an earlier call, maybe with other entries. None for zeros.
             lengths: Steps of each sample that count, [N]; None for all. Never with a state.
 
         Returns:
-            The output of every step, [N, T, run_channels, h', w'] (what it holds in the padding
-            is free), and the state after the last.
+            The output of every step, [N, T, run_channels, h', w'] (its values in the padding are
+            ignored), and the state after the last.
         """
         raise NotImplementedError
 
