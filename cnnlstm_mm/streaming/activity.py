@@ -22,15 +22,15 @@ class ActivityGate:
     Two changes from the last picture are measured, in grey levels: ``motion``, the mean over 8x8
     blocks of the change of their mean, which is small where nothing moves and a sensor's noise
     averages out, and ``flicker``, the mean over 64x64 pixels. Noise has much flicker, or much more
-    than motion. A picture is quiet if one of them is beyond its limit. A stream pauses while less
-    than 40 % of the pictures of ``hold`` seconds are not, so that neither doubled pictures nor
-    cuts count.
+    than motion. A picture is quiet if one of them is beyond its limit. A stream pauses while fewer
+    than 40 % of the pictures of the last ``hold`` seconds show an action, so that neither doubled
+    pictures nor cuts count.
 
     Args:
-        motion: the least of an action.
-        flicker: the most of an action.
-        grain: the most that flicker is of motion.
-        hold: seconds.
+        motion: the least motion of an action.
+        flicker: the most flicker of an action.
+        grain: the largest ratio of flicker to motion of an action.
+        hold: seconds over which pictures are counted.
 
     Raises:
         ValueError: for negative limits.

@@ -119,7 +119,7 @@ class BaseStreamingRecognizer:
         return self._normalize(images)
 
     def init_state(self, batch: int = 1, frame_size: tuple[int, int] | None = None) -> Any:
-        """Create the state of streams before their first frame, to join others.
+        """Create the state of streams before their first frame, such as to join them to others.
 
         Args:
             batch: number of streams.

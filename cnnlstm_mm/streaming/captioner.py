@@ -45,7 +45,7 @@ class StepMemory(nn.Module):
 
 
 class StreamingCaptioner(BaseStreamingCaptioner):
-    """See :class:`BaseStreamingCaptioner`.
+    """Captions of a batch of streams: a frame costs one step, a caption one run of the decoder.
 
     ::
 
@@ -61,7 +61,7 @@ class StreamingCaptioner(BaseStreamingCaptioner):
         config: of a VideoCaptioner with TimeDistributed, a recurrent neck and a CaptionHead.
         checkpoint: its weights; None for random ones.
         device: where the model runs.
-        max_steps: see :class:`BaseStreamingCaptioner`.
+        max_steps: of each stream the last so many steps are kept; None keeps all.
         **kwargs: of :class:`StreamingRecognizer`.
 
     Raises:

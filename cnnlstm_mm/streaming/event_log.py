@@ -1,4 +1,4 @@
-"""Events of several streams, told to files, web servers and functions."""
+"""Events of several streams, sent to files, web servers and functions."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -13,17 +13,17 @@ Message = dict[str, Any]
 
 
 class EventLog:
-    """Find the events of several streams and tell each twice: when it is sure, and when it ended.
+    """Find the events of several streams; report each when it is sure, and when it has ended.
 
     Messages are JSON objects with ``state`` ('began' or 'ended'), ``source``, ``session``,
     ``start``, ``end`` (so far, for one that began), ``label``, ``score`` and ``timestamp``, the
     time of the message in UTC.
 
     Args:
-        names: of the streams.
-        detector: makes a detector for a stream.
-        ended: receive messages of events that ended.
-        both: receive all messages.
+        names: names of the streams.
+        detector: called once a stream, makes its detector.
+        ended: functions called with the messages of events that have ended.
+        both: functions called with all messages.
     """
 
     def __init__(

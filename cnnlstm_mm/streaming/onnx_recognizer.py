@@ -31,7 +31,8 @@ class OnnxStreamingRecognizer(BaseStreamingRecognizer):
         model: the ONNX file, exported with ``--mode step``.
         threads: CPU threads; None for one a core.
         providers: onnxruntime's execution providers, in order of preference.
-        check: see :class:`BaseStreamingRecognizer`.
+        check: when to test frames, states and scores for NaN: 'always', 'first' (when streams
+            begin) or 'never'. On a GPU a test makes the host wait.
 
     Attributes:
         labels: names of the classes.

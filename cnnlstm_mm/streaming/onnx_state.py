@@ -9,6 +9,6 @@ from .base_state import BaseStreamState
 
 @dataclass(frozen=True)
 class OnnxStreamState(BaseStreamState):
-    """The state of N streams as numpy arrays, see :class:`BaseStreamState`."""
+    """State of N streams: numpy ``tensors`` [N, ...] by name, ``model``, a hash of the weights."""
 
     xp = np

@@ -43,7 +43,8 @@ class StreamingRecognizer(BaseStreamingRecognizer):
         device: where the model runs.
         dtype: torch.bfloat16 runs the convolutions in it where the device has instructions for it;
             elsewhere they run in float32, with a warning.
-        check: see :class:`BaseStreamingRecognizer`.
+        check: when to test frames, states and scores for NaN: 'always', 'first' (when streams
+            begin) or 'never'. On a GPU a test makes the host wait.
         cuda_graph: replays each step as one CUDA graph, for streams on a GPU whose number and frame
             size stay: the first step of each takes longer, 8 are held.
 

@@ -65,10 +65,10 @@ class VideoSource:
     Args:
         source: a path (of a file, a folder of pictures, a pipe, or a device such as /dev/video0),
             '-' for standard input, a webcam's number, or an address.
-        every: give every so many frames only; the others are neither decoded nor counted as
+        every: give only every n-th frame; the others are neither decoded nor counted as
             dropped.
-        live: None for live webcams, devices and addresses, except HTTP addresses of a video of
-            known length.
+        live: whether the source is live; None: webcams, devices and addresses are, except HTTP
+            addresses of a video of known length.
         retries: how many times in a row a lost source is opened again without getting a frame,
             after 0.5 s at first, then up to 5 s.
         fps: frames per second of a folder of pictures, and of files without time stamps; None for
@@ -162,7 +162,7 @@ class VideoSource:
         """Take the next frame; None if none came within ``timeout`` seconds or none will come.
 
         Raises:
-            SourceError: see the class. ``over`` is true then, as at the end.
+            SourceError: see the class; ``over`` is then True, as at the end.
         """
         try:
             item = self._queue.get(timeout=timeout) if timeout else self._queue.get_nowait()

@@ -26,7 +26,7 @@ class SourceGroup:
     the last error is raised.
 
     Args:
-        sources: they are entered and left with the group.
+        sources: entered and left with the group.
 
     Attributes:
         stopped (bool): whether :meth:`stop` was called.
@@ -83,7 +83,7 @@ class SourceGroup:
 
 
 class StreamBatch:
-    """Scores of streams that come and go, those that have a frame in one batch.
+    """Scores of streams that come and go; all that have a frame share a batch.
 
     Args:
         rec: the recognizer.

@@ -11,7 +11,7 @@ from .base_state import BaseStreamState
 
 @dataclass(frozen=True)
 class StreamState(BaseStreamState):
-    """The state of N streams as tensors, see :class:`BaseStreamState`."""
+    """State of N streams: ``tensors`` [N, ...] by name, and ``model``, a hash of the weights."""
 
     xp = torch
 
