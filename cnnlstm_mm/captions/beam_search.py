@@ -48,7 +48,7 @@ def beam_search(
         max_words: Most words of a sentence, without its end.
         n_best: Most hypotheses that are returned, the best first.
         length_penalty: 0 ranks by log-probability, 1 by its mean over words; long sentences gain.
-        no_repeat_ngram: No run of so many words comes twice in a sentence.
+        no_repeat_ngram: No run of this many words comes twice in a sentence; None: no limit.
         forbidden: Words that are never written.
 
     Source: with the shrinking beam of Bahdanau et al., ICLR 2015, and Yao et al., ICCV 2015.

@@ -18,7 +18,8 @@ class CaptionDataset(CheckedVideoDataset):
     them, drawn at each visit, as ``caption``.
 
     Args:
-        ann_file: See :func:`read_captions`.
+        ann_file: JSON lines, ``{"video": path, "captions": [...]}``; or .csv or .tsv with columns
+            ``video`` and ``caption``, one caption a line.
         **kwargs: Of CheckedVideoDataset.
 
     Raises:

@@ -25,23 +25,23 @@ class CaptionHead(BaseModule):
     """Write a caption of a clip, word by word.
 
     Args:
-        vocabulary: The file, or its content, see :class:`Vocabulary`.
+        vocabulary: File of ``cnnlstm-mm vocabulary``, or its content.
         in_channels: Channels C of the input feature.
-        embed_channels: See :class:`AttentionDecoder`.
-        hidden_channels: See :class:`AttentionDecoder`.
-        attention_channels: See :class:`AttentionDecoder`.
+        embed_channels: Size of a word's embedding.
+        hidden_channels: Size of the state of the LSTM over words.
+        attention_channels: Size of the layer that scores the steps.
         attend: What the decoder attends to: 'time', the steps, each averaged over the frame;
             'space_time', every position of every step; 'mean', one average, without attention.
-        max_words: Most words of a caption; longer ones are cut in training, and counted.
-        dropout_ratio: See :class:`AttentionDecoder`.
-        tie_embeddings: See :class:`AttentionDecoder`.
+        max_words: Most words of a caption; longer ones are cut in training, which the log reports.
+        dropout_ratio: Of the embeddings and before the last layer.
+        tie_embeddings: The last layer has the weights of the embeddings.
         label_smooth_eps: Label smoothing of the loss.
         scheduled_sampling: Probability, in training, that the decoder reads a word drawn from its
             own distribution in place of the caption's.
         beam_width: Hypotheses of the search in :meth:`predict`; 1 is greedy.
         n_best: Captions that :meth:`predict` keeps.
-        length_penalty: See :func:`beam_search`.
-        no_repeat_ngram: See :func:`beam_search`.
+        length_penalty: 0 ranks by log-probability, 1 by its mean over words.
+        no_repeat_ngram: No run of this many words comes twice; None: no limit.
         init_cfg: mmengine's initialization config.
 
     Raises:

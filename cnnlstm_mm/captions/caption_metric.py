@@ -22,11 +22,12 @@ class CaptionMetric(BaseMetric):
     Args:
         meteor: Compute METEOR, which needs Java; None: where Java is installed.
         out_dir: Folder for ``captions.json`` and ``captions.html``; None writes nothing.
-        page_clips: Most clips on the page, evenly over the list.
+        page_clips: Most clips on the page, evenly spread over the list.
         **kwargs: ``collect_device`` and ``prefix`` of mmengine's BaseMetric.
 
     Raises:
         ModuleNotFoundError: In the evaluation, without pycocoevalcap.
+        ValueError: For samples without references, and for ``meteor=True`` without Java.
     """
 
     default_prefix = 'caption'

@@ -9,10 +9,10 @@ from mmaction.registry import MODELS
 
 @MODELS.register_module()
 class VideoCaptioner(Recognizer3D):
-    """A frame-wise backbone, a recurrent neck that returns a sequence or none, a caption head.
+    """A frame-wise backbone, a recurrent neck that returns all steps (or no neck), a caption head.
 
     Args:
-        **kwargs: Of Recognizer3D; ``cls_head`` is a :class:`CaptionHead`.
+        **kwargs: Of Recognizer3D; ``cls_head`` is the config of a :class:`CaptionHead`.
 
     Raises:
         ValueError: For a neck that returns one step.

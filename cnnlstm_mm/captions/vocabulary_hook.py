@@ -16,14 +16,14 @@ from .vocabulary import META, Vocabulary
 
 @HOOKS.register_module()
 class VocabularyHook(Hook):
-    """Write the vocabulary of a caption head into the checkpoints' meta, and compare it there.
+    """Write the vocabulary of a caption head into each checkpoint's meta; compare it when loading.
 
-    After each epoch it logs the words that the training captions have and the vocabulary lacks,
+    After a training epoch it logs the words that the captions have and the vocabulary lacks,
     and how many captions were cut, if there are more of them than before.
 
     Raises:
-        ValueError: When a checkpoint of another vocabulary is resumed or tested, or one of as many
-            other words is trained on.
+        ValueError: When a checkpoint of another vocabulary is resumed or tested, or a training
+            starts from one of another vocabulary of the same size.
     """
 
     priority = 'LOW'
