@@ -37,12 +37,12 @@ class BaseStreamingCaptioner:
         self.max_steps = max_steps
 
     def step(self, frames: Any, state: CaptionState | None = None) -> CaptionState:
-        """Take the next frame of each stream, see :meth:`BaseStreamingRecognizer.step`."""
+        """Take the next frame of each stream, see :meth:`StreamingRecognizer.step`."""
         rows, encoder = self.encoder.step(frames, None if state is None else state.encoder)
         return self._append(state, rows[:, None], encoder)
 
     def steps(self, chunk: Any, state: CaptionState | None = None) -> CaptionState:
-        """Take the next T frames of each stream, see :meth:`BaseStreamingRecognizer.steps`."""
+        """Take the next T frames of each stream, see :meth:`StreamingRecognizer.steps`."""
         rows, encoder = self.encoder.steps(chunk, None if state is None else state.encoder)
         return self._append(state, rows, encoder)
 

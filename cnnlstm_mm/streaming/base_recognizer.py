@@ -145,7 +145,7 @@ class BaseStreamingRecognizer:
         return self.State(zeros, self.model_id)
 
     def reset(self, state: Any, mask: Any) -> Any:
-        """Return a state in which some streams start over, see :meth:`BaseStreamState.reset`."""
+        """Return a state in which some streams start over, see :meth:`StreamState.reset`."""
         return state.reset(mask)
 
     def _run(self, x: Any, state: Any) -> tuple[Any, Any]:

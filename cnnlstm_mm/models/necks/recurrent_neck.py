@@ -170,8 +170,9 @@ class RecurrentNeck(BaseModule):
             auxiliary losses.
 
         Raises:
-            TypeError, ValueError: See :func:`select_feature`; ValueError also for padded
-                sequences with 'sequence', and for what the recurrence refuses.
+            TypeError: For a list, as Recognizer2D makes it, or a stage other than a tensor.
+            ValueError: For a feature of another shape or width, padded sequences with 'sequence',
+                and what the recurrence refuses.
         """
         x, lengths = select_feature(x, self.in_index, self.in_channels, type(self).__name__)
         if lengths is not None and self.every_step:
@@ -241,8 +242,9 @@ class RecurrentNeck(BaseModule):
             it ('sequence': for this step); and the state after the last.
 
         Raises:
-            TypeError, ValueError: See :func:`select_feature`; ValueError also for a padded batch
-                or a state of another shape.
+            TypeError: See :meth:`forward`.
+            ValueError: For a feature of another shape or width, and a padded batch. What a state of
+                another shape raises depends on the recurrence.
         """
         x, lengths = select_feature(x, self.in_index, self.in_channels, type(self).__name__)
         if lengths is not None:
