@@ -28,9 +28,10 @@ On two cores of an AMD EPYC, PyTorch 2.13, OMP_NUM_THREADS=2, the default settin
 The machine was shared with other jobs (2 minutes 27 seconds of processor time in 9 minutes 37), so
 that times are rough. So few steps forecast where the digits will be, as blurred patches, and not
 their strokes: the squared error rewards that, the absolute one does not. Our layer gains nothing
-here: its forecaster is called for one step at a time on maps of 9 x 9, where one convolution of
-cat(x, h) is the cheaper way. On one thread, in processor time, two layers took 12.6 ms to train on
-one step and 52 ms on six, the common cell 6.3 and 43 ms.
+here: its forecaster is called for one step at a time on maps of 9 x 9, where it computes what the
+common cell computes, one convolution of cat(x, h), and each call costs more. On one thread, in
+processor time, two layers took 12.6 ms to train on one step and 52 ms on six, the common cell 6.3
+and 43 ms.
 """
 
 import argparse
