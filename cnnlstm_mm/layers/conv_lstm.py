@@ -67,7 +67,7 @@ class ConvLSTM(RecurrentStack):
             for i, f, o.
         dropout: share of each layer's input set to zero in training, by one mask per sample for
             all frames. (Keras draws one for each gate.)
-        recurrent_dropout: the same for h on its way into the recurrent convolution.
+        recurrent_dropout: the same for h before the recurrent convolution.
         norm: layer normalization over the channels of W * x and of R * h, each with a gain (Ba et
             al. 2016), in plain operations; not with gate_conv='pooled'.
         gate_conv: 'full'; 'depthwise' (depthwise, then 1x1); or 'pooled' (gates without space,

@@ -54,7 +54,7 @@ def update_backward_(
         gates: activations of i, f, g, o [n, 4 hidden, H, W].
         cell: cell state after the step [n, hidden, H, W].
         c_before: cell state before it.
-        dh: gradient of the hidden state after the step; is used up.
+        dh: gradient of the hidden state after the step; is overwritten.
         dc: gradient of the cell state after the step; becomes that before it.
         peephole: as in ``update_``.
         hard: as in ``update_``.

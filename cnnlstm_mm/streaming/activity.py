@@ -104,7 +104,7 @@ def calibrate(videos: Iterable[str | Path], every: int = 1, still: float = 0.01)
 
     Args:
         videos: paths.
-        every: use every so many frames.
+        every: use every n-th frame.
         still: share of changes at either side that do not count, such as doubled pictures.
 
     Returns:

@@ -17,7 +17,7 @@ class BaseStreamingCaptioner:
         encoder: steps whose scores are what the decoder attends to.
         channels: C of the memory.
         attend: see :class:`CaptionHead`.
-        max_steps: of each stream the last so many steps are kept; None keeps all, so that the
+        max_steps: most steps that are kept of each stream, the newest; None keeps all, so that the
             state grows with the stream.
 
     Raises:

@@ -61,7 +61,7 @@ class StreamingCaptioner(BaseStreamingCaptioner):
         config: of a VideoCaptioner with TimeDistributed, a recurrent neck and a CaptionHead.
         checkpoint: its weights; None for random ones.
         device: where the model runs.
-        max_steps: of each stream the last so many steps are kept; None keeps all.
+        max_steps: most steps that are kept of each stream, the newest; None keeps all.
         **kwargs: of :class:`StreamingRecognizer`.
 
     Raises:

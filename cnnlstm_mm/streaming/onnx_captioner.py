@@ -24,7 +24,7 @@ class OnnxStreamingCaptioner(BaseStreamingCaptioner):
         stem: path of the files without ``_encoder.onnx`` and ``_decoder.onnx``.
         threads: CPU threads; None for one a core.
         providers: onnxruntime's execution providers, in order of preference.
-        max_steps: of each stream the last so many steps are kept; None keeps all.
+        max_steps: most steps that are kept of each stream, the newest; None keeps all.
 
     Attributes:
         words: the vocabulary.

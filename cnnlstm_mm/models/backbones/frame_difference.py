@@ -15,7 +15,7 @@ class FrameDifference(nn.Module):
     of a clip or stream has none before it: its difference is 0.
 
     Args:
-        motion: 'difference' in the place of the frame, or 'both', frame and difference in
+        motion: 'difference' instead of the frame, or 'both', frame and difference stacked in
             channels.
 
     Raises:

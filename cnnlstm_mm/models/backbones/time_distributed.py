@@ -61,10 +61,10 @@ class TimeDistributed(BaseModule):
             models with different necks start from the same backbone; otherwise from the stream of
             random numbers that the neck draws from as well.
         motion: What the backbone sees: None, the frames; 'difference', that of each frame to the
-            one before; 'both', in channels, for which its first convolution is widened. See
+            one before; 'both', stacked in channels, for which its first convolution is widened. See
             :class:`FrameDifference`.
         init_cfg: Initialization of this wrapper, with keys that begin with ``backbone.``.
-            Pretrained weights with bare keys belong into the ``init_cfg`` of ``backbone``.
+            Pretrained weights with bare keys belong in the ``init_cfg`` of ``backbone``.
 
     Raises:
         ValueError: If ``bf16`` is set for a backbone that is trained, or ``drop_unused`` for one

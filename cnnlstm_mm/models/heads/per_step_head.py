@@ -36,8 +36,8 @@ class PerStepHead(BaseHead):
         dropout_ratio: Dropout before the dense layer, one mask per sample for all steps.
         init_std: Standard deviation of the initial weights.
         loss_cls: Config of the loss.
-        loss_steps: Only so many last steps of a clip have a loss, in proportion to their weights;
-            None: all have.
+        loss_steps: Number of last steps of a clip that have a loss, in proportion to their weights;
+            None: all.
         **kwargs: Arguments of MMAction2's BaseHead, such as ``average_clips``,
             ``label_smooth_eps`` and ``topk``.
 

@@ -23,8 +23,8 @@ class ConvLSTMNeck(RecurrentNeck):
         hidden_channels: Channels of the hidden state; a list stacks one layer for each size.
         return_mode: What is returned: the 'last' hidden state, the 'mean' or 'max' of the outputs
             over time, or the whole 'sequence'.
-        reduce_channels: A learnt 1x1 convolution brings the feature to so many channels before
-            the ConvLSTM, most of whose work is in proportion to them, for ``in_channels *
+        reduce_channels: A learnt 1x1 convolution brings the feature to this many channels before
+            the ConvLSTM, most of whose work is proportional to them, for ``in_channels *
             reduce_channels`` more multiply-adds a pixel. None: no reduction.
         residual: See :class:`RecurrentNeck`.
         tbptt_len: See :class:`RecurrentNeck`.
