@@ -47,8 +47,8 @@ class LSTMPoolingNeck(RecurrentNeck):
             ``carry_prob``, ``in_index``, ``init_cfg``.
 
     Raises:
-        ValueError: For an option out of range, 'flatten' without its size, or ``tbptt_len`` with
-            pooling over time or both ways.
+        ValueError: For an option out of range, 'flatten' without its size or a size without it,
+            dropout where nn.LSTM is not used, or ``tbptt_len`` with pooling or in both directions.
 
     Source: Donahue et al., "Long-term Recurrent Convolutional Networks", CVPR 2015; Ng et al.,
     "Beyond Short Snippets", CVPR 2015. Weights start as in Keras: Glorot for the input,
