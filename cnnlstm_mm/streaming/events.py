@@ -57,11 +57,11 @@ class EventDetector:
     Args:
         labels: names of the classes.
         high: threshold that confirms an event, one number, or one per class.
-        low: threshold at which it begins and ends.
+        low: threshold at which an event begins and ends, likewise.
         smoothing: time constant in seconds of exponential smoothing; 0 for none.
         window: seconds over which scores are averaged instead; 0 for none.
-        min_length: seconds.
-        merge_gap: seconds. An event that begins again before they are over goes on.
+        min_length: least length of an event, in seconds.
+        merge_gap: seconds within which an event that begins again goes on.
         none_class: name or number of the class for "nothing is happening", which has no events;
             without it that is the answer wherever all scores are low.
         longest_step: seconds between two frames beyond which events end and smoothing starts over.
