@@ -1,4 +1,4 @@
-"""Names in docstrings: links to pages of the site and, by intersphinx, of other projects."""
+"""Links of names in docstrings to the site and, by intersphinx, other projects; signatures."""
 
 import re
 from functools import cache
@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 from docutils import nodes
+from sphinx.util.inspect import signature, stringify_signature
 
 PACKAGE = Path(__file__).parents[2] / 'cnnlstm_mm'
 
@@ -67,8 +68,18 @@ def draw_dashes(app, doctree) -> None:
             text.parent.replace(text, nodes.Text(' \u2013 '))
 
 
+def show_init(app, what, name, obj, options, arguments, returns):
+    """The arguments of ``__init__`` for a class whose ``__new__`` takes any, as the necks' does."""
+    if what == 'class' and arguments == '(*args, **kwargs)':
+        found = signature(obj.__init__, bound_method=True)
+        return stringify_signature(found, show_annotation=False), returns
+    return None
+
+
 def setup(app) -> dict:
     """Connect to Sphinx, before intersphinx."""
+    app.setup_extension('sphinx.ext.autodoc')
+    app.connect('autodoc-process-signature', show_init)
     app.connect('doctree-read', draw_dashes)
     app.connect('missing-reference', resolve, priority=400)
     return dict(parallel_read_safe=True)
