@@ -208,7 +208,7 @@ class CaptionHead(BaseModule):
         """Write captions.
 
         Returns:
-            The samples with ``pred_captions``: up to ``n_best`` dicts of ``caption``,
+            The samples with ``pred_captions``, up to ``n_best`` dicts of ``caption``,
             ``log_prob`` and ``score``, the best first.
 
         Raises:

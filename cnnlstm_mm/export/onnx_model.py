@@ -140,7 +140,7 @@ def step_facts(rec: StreamingRecognizer, graph: StepGraph, labels: list[str]) ->
         labels: names of the classes.
 
     Returns:
-        Among others ``preprocessing``, and ``state``: for each of its tensors ``input`` and
+        Among others ``preprocessing``, and ``state``, for each of its tensors ``input`` and
         ``output``, ``shape`` without the batch, ``dtype`` and ``start``, its value before the
         first frame.
     """

@@ -67,7 +67,7 @@ class StepModel(nn.Module):
             frame_size: height and width of prepared frames, where the backbone has a state.
 
         Returns:
-            Zeros [N, ...]: the neck's as ``neck.*``, and those of the backbone and the head, if
+            Zeros [N, ...], the neck's as ``neck.*``, and those of the backbone and the head, if
             they have a state, as ``backbone.*`` and ``head.*``.
         """
         parts = dict(neck=self.neck.init_state(batch, size, torch.float32, device))

@@ -204,13 +204,13 @@ class RecurrentNeck(BaseModule):
         """Make the state of samples or streams that have not begun.
 
         Args:
-            batch: N.
+            batch: Number of samples or streams, N.
             size: Height and width of the backbone's feature.
             dtype: Of the floating-point entries; torch's default if None.
             device: The CPU if None.
 
         Returns:
-            Zeros [N, ...] by name: those of :meth:`initial`, ``count``, and the running values of
+            Zeros [N, ...] by name, those of :meth:`initial`, ``count``, and the running values of
             the pooling and of the residual.
 
         Raises:
