@@ -27,8 +27,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / 'docs/versions.md'
 HEAD = """# Versions
 
-What ran on which versions, written by `python tools/run_versions.py`. `floor` are the versions of
-tools/constraints-floor.txt, `tested` those of tools/constraints.txt, `newest` whatever pip chose on
+What ran on which versions, written by `python tools/run_versions.py`. `floor`: the versions of
+tools/constraints-floor.txt; `tested`: those of tools/constraints.txt; `newest`: whatever pip chose on
 that day. The tests are those of `--fast`, on a CPU; the quickstart is a small one: data, an epoch, a
 test, an ONNX export and a stream.
 

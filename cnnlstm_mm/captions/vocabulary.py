@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnlstm_mm.options import check_int
-from cnnlstm_mm.text import join_words, truncate_list
+from cnnlstm_mm.text import CJK, join_words, truncate_list
 
 SPECIAL = ('<pad>', '<bos>', '<eos>', '<unk>')
 PAD, BOS, EOS, UNK = range(4)
@@ -19,7 +19,8 @@ LOOSE = r"(?<![\p{L}\p{N}])(?:'(?!s\b)|-)+|['-]+(?![\p{L}\p{N}])"  # ' and - at 
 class Vocabulary:
     """Words by number, and the rules that make words of a caption.
 
-    Captions are lower-cased, punctuation is dropped, and each Chinese character counts as a word.
+    Captions are lower-cased, punctuation is dropped, and each Chinese or Japanese character counts
+    as a word.
     The first four numbers are those of ``SPECIAL``. Encoding needs the package ``tokenizers``;
     decoding does not.
 
@@ -159,7 +160,12 @@ def _tokenizer(numbers: dict[str, int]) -> Any:
             rules.Replace(lib.Regex(r"(?<=[\p{L}\p{N}])'s\b"), " 's"),
         ]
     )
-    tokenizer.pre_tokenizer = lib.pre_tokenizers.WhitespaceSplit()
+    tokenizer.pre_tokenizer = lib.pre_tokenizers.Sequence(
+        [
+            lib.pre_tokenizers.WhitespaceSplit(),
+            lib.pre_tokenizers.Split(lib.Regex(f'[{CJK}]'), 'isolated'),
+        ]
+    )
     return tokenizer
 
 

@@ -68,7 +68,7 @@ class VocabularyHook(Hook):
         for words, _ in parts:
             vocabulary.unknown.update(words)
         found = len(vocabulary.unknown), sum(cut for _, cut in parts)
-        if found > self._told:
+        if any(now > before for now, before in zip(found, self._told)):
             self._told = found
             cut = f'{found[1]} captions were cut to max_words={head.max_words}.' * bool(found[1])
             said = '. '.join(filter(None, [vocabulary.describe_unknown(), cut]))

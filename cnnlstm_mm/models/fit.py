@@ -47,7 +47,7 @@ MISFIT_BACKBONES = {
     'use ResNet3dSlowOnly or ResNet2Plus1d',
     'RGBPoseConv3D': 'reads frames and pose heat maps together and returns '
     'two pathways: use ResNet3dSlowOnly',
-    'ResNet3dLayer': 'is one stage of a ResNet3d and no backbone: use ResNet3d',
+    'ResNet3dLayer': 'is one stage of a ResNet3d, not a backbone: use ResNet3d',
     'ResNet3dSlowFast': 'returns two pathways of different length, no one '
     'sequence: use ResNet3dSlowOnly, its slow pathway',
     'ResNetAudio': 'reads spectrograms instead of frames',

@@ -36,7 +36,8 @@ class OnnxStreamingRecognizer(BaseStreamingRecognizer):
 
     Attributes:
         labels: names of the classes.
-        probabilities: whether the scores have been through the softmax.
+        probabilities: whether the scores have been through the softmax, or the sigmoid.
+        multi_class: whether a video has several labels, whose scores belong into a sigmoid.
         none_class: number of the class for "nothing is happening"; None if there is none.
 
     Raises:
@@ -68,6 +69,7 @@ class OnnxStreamingRecognizer(BaseStreamingRecognizer):
         self.labels: list[str] = json.loads(facts['labels'])
         self.num_classes = len(self.labels)
         self.probabilities: bool = json.loads(facts['probabilities'])
+        self.multi_class: bool = json.loads(facts.get('multi_class', 'false'))
         self.none_class: int | None = json.loads(facts.get('none_class', 'null'))
         self.frame_interval = json.loads(facts['frame_interval'])
         prepare = json.loads(facts['preprocessing'])

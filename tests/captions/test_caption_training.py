@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from mmengine.config import Config
 from cnnlstm_mm.captions.attention_figure import Attention, attention_figure
 from cnnlstm_mm.captions.inference import windows
 from cnnlstm_mm.captions.vocabulary import META, Vocabulary
+from cnnlstm_mm.captions.vocabulary_hook import VocabularyHook
 from cnnlstm_mm.config import nested_dicts
 from cnnlstm_mm.engine.launch import check_files
 from cnnlstm_mm.models.fit import check_channels, check_fit
@@ -100,6 +103,22 @@ def test_a_training_is_told_of_words_and_keeps_its_vocabulary(trained, data):
     assert 'loss_caption' in log.read_text()
     meta = torch.load(out / 'epoch_2.pth', weights_only=True)['meta']
     assert meta[META] == (data / 'vocabulary.json').read_text()
+
+
+def test_more_cut_captions_are_told_beside_fewer_unknown_words(monkeypatch):
+    """They were compared as a pair, in which the number of words decided."""
+    vocabulary = SimpleNamespace(unknown=Counter(), describe_unknown=lambda: 'words')
+    head, said = SimpleNamespace(cut=0, max_words=3, vocabulary=vocabulary), []
+    runner = SimpleNamespace(
+        model=SimpleNamespace(cls_head=head),
+        logger=SimpleNamespace(info=lambda text, **kwargs: said.append(text)),
+    )
+    hook = VocabularyHook()
+    for words, cut in (('a b', 1), ('a', 1), ('a', 5), ('a', 5)):
+        vocabulary.unknown.update(words.split())
+        head.cut = cut
+        hook.after_train_epoch(runner)
+    assert said == [f'words. {cut} captions were cut to max_words=3.' for cut in (1, 5)]
 
 
 def test_a_training_resumes_to_the_bit(recipe, trained, tmp_path):

@@ -7,6 +7,7 @@ import sys
 import pytest
 from helpers.support import run_python, run_tool
 
+from cnnlstm_mm.captions.treebank import tokenize
 from cnnlstm_mm.captions.vocabulary import BOS, EOS, PAD, SPECIAL, UNK, Vocabulary
 
 TEXTS = ['A man rides a horse.', 'a man, in a hat!', "the man's dog doesn't bark", 'MAN']
@@ -54,12 +55,21 @@ def test_unknown_words_are_counted():
     assert 'zebra (2), and (1)' in made.describe_unknown()
 
 
-def test_chinese_newlines_and_special_words():
+def test_chinese_japanese_newlines_and_special_words():
     made = Vocabulary.build(
-        ['一个男人在跑步', 'two\nlines  and\ttabs', 'naïve café', '<pad> <eos>']
+        [
+            '一个男人在跑步',
+            '男の人が走っている',
+            'two\nlines  and\ttabs',
+            'naïve café',
+            '<pad> <eos>',
+        ]
     )
     assert [made.words[n] for n in made.encode('男人跑')] == ['男', '人', '跑']
     assert made.decode(made.encode('男人跑')) == '男人跑'
+    sentence = '人が走る'  # the metric's words, too
+    assert [made.words[n] for n in made.encode(sentence)] == tokenize(sentence) == list(sentence)
+    assert made.decode(made.encode(sentence)) == sentence
     assert made.decode(made.encode('two\nlines')) == 'two lines'
     assert made.decode(made.encode('Naïve')) == 'naïve'
     assert PAD not in made.encode('<pad>') and EOS not in made.encode('<eos>')

@@ -70,7 +70,7 @@ def test_step_and_int8(checkpoint, quickstart_data, tmp_path):
     for name in ('s.onnx', 's_int8.onnx'):
         rec = OnnxStreamingRecognizer(tmp_path / name)
         assert rec.num_classes == len(rec.labels) == 8
-        assert rec.frame_size == (64, 64)
+        assert rec.frame_size == (64, 64) and rec.multi_class is False
     assert sorted(f.name for f in tmp_path.iterdir()) == ['s.onnx', 's_int8.onnx']
 
 

@@ -33,7 +33,8 @@ class FlattenHead(BaseHead):
             ``label_smooth_eps`` and ``topk``.
 
     Raises:
-        ValueError: For an option out of range, or without ``spatial_size`` or ``spatial_pool``.
+        ValueError: For an option out of range, or without one of ``spatial_size`` and
+            ``spatial_pool``.
     """
 
     def __init__(
@@ -52,6 +53,11 @@ class FlattenHead(BaseHead):
         check_int(optional=True, hidden_channels=hidden_channels)
         check_choice('spatial_pool', spatial_pool, None, 'avg', 'max')
         check_fraction(dropout_ratio=dropout_ratio)
+        if spatial_pool and spatial_size is not None:
+            raise ValueError(
+                f'FlattenHead: expected spatial_size or spatial_pool, got {spatial_size!r} and '
+                f'{spatial_pool!r}; fix: spatial_size=None'
+            )
         size = (1, 1) if spatial_pool else pair(spatial_size, 'spatial_size')
         super().__init__(num_classes, in_channels, loss_cls, **kwargs)
         self.input_size = (in_channels, num_steps, *size)

@@ -57,3 +57,8 @@ def test_another_size_is_refused_with_the_cure(shape):
     with pytest.raises(ValueError, match='I3DHead') as caught:
         build()(torch.zeros(shape))
     assert str(shape) in str(caught.value)
+
+
+def test_a_size_that_pooling_would_ignore_is_refused():
+    with pytest.raises(ValueError, match='spatial_size or spatial_pool'):
+        build(spatial_pool='avg')
