@@ -18,8 +18,8 @@ train_pipeline = [
     *_base_.train_pipeline[-2:],
 ]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
-train_cfg = dict(max_epochs=2)
+train_cfg = dict(max_epochs=10)
 param_scheduler = [
-    dict(type='CosineAnnealingLR', begin=0, end=2, eta_min=1e-5, convert_to_iter_based=True)
+    dict(type='CosineAnnealingLR', begin=0, end=10, eta_min=1e-5, convert_to_iter_based=True)
 ]
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
