@@ -117,12 +117,13 @@ class Timeline:
     def _shot(self, shot: Iterator[ShotFrame]) -> Iterator[Event]:
         votes = _Votes(len(self.labels))
         windows: list[int] = []  # first step of each window that has not ended
-        state, last = None, None
+        state, last, before = None, None, None
         while chunk := list(itertools.islice(shot, self.hop)):
             times = [(found.frame.time, found.end) for found in chunk]
-            features = self._features([found.frame.image for found in chunk])
+            x = self._prepare([found.frame.image for found in chunk])
             windows.append(votes.add(times))
-            state, last = self._step(features, state, len(windows))
+            state, last = self._step(self._features(x, before, len(windows)), state)
+            before = x[:, :, -1]
             if len(windows) == self.overlap and len(chunk) == self.hop:
                 votes.vote(windows.pop(0), last[0])
                 state = state.select(np.arange(1, self.overlap)) if windows else None
@@ -134,22 +135,34 @@ class Timeline:
             votes.vote(windows[0], last[0])
         yield from self._divide(votes, final=True)
 
-    @torch.no_grad()
-    def _features(self, images: list[np.ndarray]) -> Tensor:
+    def _prepare(self, images: list[np.ndarray]) -> Tensor:
         x = self.rec.prepare([cv2.cvtColor(image, cv2.COLOR_BGR2RGB) for image in images])
-        return self.rec.model.features(x[None].transpose(1, 2))  # [1, C, T, h, w]
+        return x[None].transpose(1, 2)  # [1, 3, T, H, W]
 
     @torch.no_grad()
-    def _step(self, features: Tensor, state: Any, windows: int) -> tuple[Any, Tensor]:
+    def _features(self, x: Tensor, before: Tensor | None, windows: int) -> Tensor:
+        """Features [N, C, T, h, w] of the windows, the last of which begins with frames ``x``."""
+        model = self.rec.model
+        if before is None or not model.sees_motion:
+            features = model.features(x)
+            return features.expand(windows, *features.shape[1:])
+        features = model.features(x, before)
+        begun = torch.cat([model.features(x[:, :, :1]), features[:, :, 1:]], 2)
+        return torch.cat([features.expand(windows - 1, *features.shape[1:]), begun])
+
+    @torch.no_grad()
+    def _step(self, features: Tensor, state: Any) -> tuple[Any, Tensor]:
         """Run the windows, a new one among them, on T steps; their state and scores [N, K]."""
+        zeros = self.rec.model.init_state(
+            1, (features.shape[3], features.shape[4]), features.device
+        )
+        # The backbone's state is the frame before, which is the same of all windows.
         begun = self.rec.State(
-            self.rec.model.init_state(1, (features.shape[3], features.shape[4]), features.device),
+            {name: zero for name, zero in zeros.items() if not name.startswith('backbone.')},
             self.rec.model_id,
         )
         state = begun if state is None else self.rec.State.cat([state, begun])
-        scores, tensors = self.rec.model(
-            features.expand(windows, *features.shape[1:]), state.tensors
-        )
+        scores, tensors = self.rec.model(features, state.tensors)
         last = self.rec.model.as_probabilities(scores[:, -1])
         if not torch.isfinite(last).all():
             raise ValueError('expected finite scores of the model, got NaN or infinity')

@@ -76,9 +76,22 @@ class StepModel(nn.Module):
         parts['backbone'] = self.backbone.init_state(batch, frame_size, torch.float32, device)
         return _joined(parts)
 
-    def features(self, frames: Tensor) -> Tensor:
-        """Run the backbone on prepared frames, float32 [N, 3, T, H, W] to [N, C, T, h, w]."""
-        return self.stage(self.backbone(frames))
+    @property
+    def sees_motion(self) -> bool:
+        """Whether the features of a frame depend on the one before it."""
+        return self.backbone.motion is not None
+
+    def features(self, frames: Tensor, before: Tensor | None = None) -> Tensor:
+        """Run the backbone on prepared frames, float32 [N, 3, T, H, W] to [N, C, T, h, w].
+
+        Args:
+            frames: the frames.
+            before: the frame before them, [N, 3, H, W]; None if they begin a clip.
+        """
+        if before is None:
+            return self.stage(self.backbone(frames))
+        count = torch.ones(len(frames), dtype=torch.int64, device=frames.device)
+        return self.stage(self.backbone.forward_steps(frames, dict(frame=before), count)[0])
 
     def step(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
         """Run backbone, neck and head on T prepared frames, float32 [N, 3, T, H, W].

@@ -26,7 +26,7 @@ def frames(pictures, fps=10):
 class ColourModel:
     """Scores the mean colour of all steps so far."""
 
-    probabilities, multi_class = True, False
+    probabilities, multi_class, sees_motion = True, False, False
     as_probabilities = StepModel.as_probabilities
     steps = 0
 
@@ -66,8 +66,19 @@ def pictures(*parts):
 @pytest.mark.parametrize('option', ['lstm', 'conv_mean', 'conv_per_step', 'conv_raw_scores'])
 @pytest.mark.parametrize('steps, overlap', [(23, 2), (24, 3), (5, 2), (12, 1)])
 def test_windows_have_the_scores_of_a_test(option, steps, overlap, monkeypatch):
+    check_windows(config(*OPTIONS[option]), steps, overlap, monkeypatch)
+
+
+@pytest.mark.parametrize('motion', ['difference', 'both'])
+def test_windows_see_the_motion_of_a_test(motion, monkeypatch):
+    """The first frame of a window has none before it, though the windows around it have."""
+    cfg = config(*OPTIONS['lstm'], dict(type='OneConvolution'))
+    cfg.model.backbone.motion = motion
+    check_windows(cfg, 23, 3, monkeypatch)
+
+
+def check_windows(cfg, steps, overlap, monkeypatch):
     torch.manual_seed(0)
-    cfg = config(*OPTIONS[option])
     model = build(cfg)
     rec = StreamingRecognizer.from_model(model, cfg)
     rng = np.random.default_rng(0)
