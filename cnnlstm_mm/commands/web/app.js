@@ -152,7 +152,10 @@ function follow(mine) {
     }
     busy = true;
     taken = number;
-    take(mine, data.mediaTime).catch(fail).finally(() => { busy = false; });
+    take(mine, data.mediaTime).catch(fail).finally(() => {
+      busy = false;
+      if (mine === run && app.ended) showEvents(detector.finish());
+    });
   };
   video.requestVideoFrameCallback(next);
 }
@@ -229,7 +232,7 @@ async function openCamera() {
 
 video.addEventListener('ended', () => {
   app.ended = true;
-  showEvents(detector.finish());
+  if (!busy) showEvents(detector.finish());  // or after the frame that is worked on
 });
 video.addEventListener('error', () => {
   if (video.getAttribute('src')) {

@@ -160,10 +160,12 @@ class StepRecognizer {
 
   // One more frame: ImageData -> scores, Float32Array [classes]
   async step(image) {
+    // Of this stream: reset() may begin another one while the model runs.
+    const state = this.state;
     const after = await this.session.run(
-      {frames: this.prepare(image), ...this.state});
+      {frames: this.prepare(image), ...state});
     for (const {input, output} of this.facts.state) {
-      this.state[input] = after[output];
+      state[input] = after[output];
     }
     return after.scores.data;
   }
