@@ -55,6 +55,26 @@ def add_label_file(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def check_needed(
+    args: argparse.Namespace, parser: argparse.ArgumentParser, names: Sequence[str], needed: str
+) -> None:
+    """Refuse options that have no effect without another one, which is missing.
+
+    Args:
+        args: The parsed arguments.
+        parser: Knows their defaults.
+        names: Of the options, as in ``args``.
+        needed: The other one, for the message.
+
+    Raises:
+        ValueError: For the first that is given.
+    """
+    for name in names:
+        if getattr(args, name) != parser.get_default(name):
+            option = name.replace('_', '-')
+            raise ValueError(f'--{option}: expected {needed} with it, got none')
+
+
 def run_command(
     tool: Callable[[argparse.Namespace], int | None],
     parser: argparse.ArgumentParser,

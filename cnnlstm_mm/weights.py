@@ -40,6 +40,18 @@ def unwrap_model(model: Any) -> nn.Module:
     return model.module if is_model_wrapper(model) else model
 
 
+def check_device(device: Any) -> None:
+    """Raise ValueError unless PyTorch can use a device here."""
+    try:
+        torch.zeros(1, device=device)
+    except (AssertionError, NotImplementedError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f'device: expected cpu or a GPU here, got {device} ({reason}); fix: name cpu, or '
+            'install a PyTorch that knows this device'
+        ) from None
+
+
 def extract_state_dict(checkpoint: Any, filename: str) -> dict[str, Tensor]:
     """Weights by name, without the prefix of a wrapped model.
 

@@ -27,7 +27,7 @@ from cnnlstm_mm.memory import keep_freed_memory
 from cnnlstm_mm.options import check_int
 from cnnlstm_mm.prediction.inputs import find_inputs
 from cnnlstm_mm.prediction.model import predict, test_dataset
-from cnnlstm_mm.storage import write_text
+from cnnlstm_mm.storage import check_outputs, write_text
 from cnnlstm_mm.text import subtitles
 
 BROKEN = 3  # exit code
@@ -62,7 +62,7 @@ def argument_parser() -> argparse.ArgumentParser:
 
 
 def check_arguments(args: argparse.Namespace) -> None:
-    """Raise ValueError for numbers out of range, before any work."""
+    """Raise ValueError for numbers out of range and files that cannot be, before any work."""
     check_int(**{'--n-best': args.n_best})
     check_int(
         optional=True,
@@ -73,6 +73,8 @@ def check_arguments(args: argparse.Namespace) -> None:
         args.window = WINDOW
     if args.window is not None and not 0.1 <= args.window <= 1e6:
         raise ValueError(f'--window: expected seconds from 0.1 on, got {args.window}')
+    read = (*args.inputs, args.config, args.checkpoint)
+    check_outputs(read, {'--jsonl': args.jsonl}, {'--srt': args.srt})
 
 
 def describe(args: argparse.Namespace) -> int:

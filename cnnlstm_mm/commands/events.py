@@ -13,7 +13,7 @@ from pathlib import Path
 from cnnlstm_mm.cli import run_command
 from cnnlstm_mm.lab.analysis.event_scores import read_segments, score_events
 from cnnlstm_mm.lab.markdown import markdown_table
-from cnnlstm_mm.storage import write_json, write_text
+from cnnlstm_mm.storage import check_outputs, write_json, write_text
 
 METRICS = ('overlap', 'precision', 'recall')
 
@@ -34,6 +34,8 @@ def score(args: argparse.Namespace) -> None:
     """Read, score, print and write."""
     if not 0 < args.overlap <= 1:
         raise ValueError(f'--overlap: expected a number above 0 and up to 1, got {args.overlap}')
+    files = {'--json': args.json, '--markdown': args.markdown}
+    check_outputs((args.truth, args.events), files)
     scores = score_events(read_segments(args.truth), read_segments(args.events), args.overlap)
     rows = [
         [name, str(row['segments']), str(row['events'])]

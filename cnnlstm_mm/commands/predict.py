@@ -26,14 +26,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
-from cnnlstm_mm.cli import add_cfg_options, run_command
+from cnnlstm_mm.cli import add_cfg_options, check_needed, run_command
 from cnnlstm_mm.config import check_classifier
 from cnnlstm_mm.console import quiet, without_noise
 from cnnlstm_mm.datasets.decoder_guard import name_dead_decoders
 from cnnlstm_mm.engine.launch import apply_flip_labels, load_config
 from cnnlstm_mm.memory import keep_freed_memory
 from cnnlstm_mm.options import check_fraction, check_int, check_number
-from cnnlstm_mm.prediction.annotate import annotate, lines_of_best, lines_of_segments
+from cnnlstm_mm.prediction.annotate import Drawn, annotate, lines_of_best, lines_of_segments
 from cnnlstm_mm.prediction.answers import AnswerFile, best_classes, is_special, table, write_csv
 from cnnlstm_mm.prediction.inputs import find_inputs
 from cnnlstm_mm.prediction.model import build_model, class_names, predict, settings_of, test_dataset
@@ -44,7 +44,7 @@ from cnnlstm_mm.prediction.timeline_files import (
     write_timeline,
 )
 from cnnlstm_mm.prediction.timelines import Timelines
-from cnnlstm_mm.storage import locked
+from cnnlstm_mm.storage import check_outputs, locked
 from cnnlstm_mm.streaming.captures import SourceError
 
 BROKEN = 3  # exit code
@@ -137,12 +137,12 @@ def check_arguments(args: argparse.Namespace) -> None:
     for name in ('every', 'window'):
         if getattr(args, name) is not None:
             check_number(1e-3, **{f'--{name}': getattr(args, name)})
-    if args.timeline is not None and args.every is None:
-        raise ValueError('--timeline: expected --every SECONDS with it, got none')
-    for name in ('csv', 'jsonl'):
-        path = getattr(args, name)
-        if path is not None and os.path.isdir(path):
-            raise ValueError(f'--{name}: expected a file, got the folder {path}')
+    if args.every is None:
+        names = 'timeline window overlap min_score none_class activity'.split()
+        check_needed(args, argument_parser(), names, '--every SECONDS')
+    read = (args.config, args.checkpoint, *args.inputs, args.label_map, args.activity)
+    files = {'--jsonl': args.jsonl, '--csv': args.csv}
+    check_outputs(read, files, {'--out': args.out, '--timeline': args.timeline})
     for name in ('label_map', 'activity'):
         path = getattr(args, name)
         if path is not None and not os.path.isfile(path):
@@ -263,6 +263,7 @@ def write_files(
     files = {clip['filename'] for clip in clips if 'address' not in clip}
     parents = [os.path.dirname(os.path.abspath(name)) for name in files]
     root = os.path.commonpath(parents) if parents else ''
+    drawn = Drawn(args.out)
     for name in answers:
         if name not in files:
             continue
@@ -272,12 +273,12 @@ def write_files(
         if args.out is None:
             continue
         out = args.out / place.parent / f'{place.name}.mp4'
-        newer = out.is_file() and out.stat().st_mtime_ns > os.stat(name).st_ctime_ns
-        if newer and args.jsonl is not None:
+        if args.jsonl is not None and drawn.shows(out, name, answers[name]):
             continue
         draw = lines_of_best if args.every is None else lines_of_segments
         try:
             annotate(name, out, draw(answers[name]))
+            drawn.add(out, name, answers[name])
         except SourceError as error:
             broken[name] = str(error).splitlines()[0]
 

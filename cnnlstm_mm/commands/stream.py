@@ -23,10 +23,22 @@ from typing import IO, Any, NoReturn
 from rich.console import Console
 
 import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
-from cnnlstm_mm.cli import add_cfg_options, add_label_file, run_command
+from cnnlstm_mm.cli import add_cfg_options, add_label_file, check_needed, run_command
+from cnnlstm_mm.options import check_int, check_number
+from cnnlstm_mm.storage import check_outputs
 from cnnlstm_mm.streaming import SourceError, mask_password
 
-from .stream_run import StreamRun, has_display, stopped_by_signals, summary
+from .stream_run import StreamRun, has_display, numbered, stopped_by_signals, summary
+
+# Options of events: name, default and help.
+EVENTS = (
+    ('high', 0.6, 'score that confirms an event'),
+    ('low', 0.3, 'score at which it begins and ends'),
+    ('smoothing', 0.0, 'time constant of exponential smoothing, in seconds'),
+    ('window', 0.0, 'or: seconds over which scores are averaged'),
+    ('min-length', 0.0, 'shortest event, in seconds'),
+    ('merge-gap', 0.0, 'seconds within which an event may begin again and go on'),
+)
 
 
 class Parser(argparse.ArgumentParser):
@@ -106,14 +118,7 @@ def argument_parser() -> argparse.ArgumentParser:
     events.add_argument(
         '--webhook', metavar='URL', help='post each event as JSON when it begins and when it ends'
     )
-    for name, default, text in (
-        ('high', 0.6, 'score that confirms an event'),
-        ('low', 0.3, 'score at which it begins and ends'),
-        ('smoothing', 0.0, 'time constant of exponential smoothing, in seconds'),
-        ('window', 0.0, 'or: seconds over which scores are averaged'),
-        ('min-length', 0.0, 'shortest event, in seconds'),
-        ('merge-gap', 0.0, 'seconds within which an event may begin again and go on'),
-    ):
+    for name, default, text in EVENTS:
         events.add_argument(
             f'--event-{name}', type=float, default=default, help=f'{text}; default: {default:g}'
         )
@@ -170,11 +175,35 @@ def recognize(args: argparse.Namespace, console: Console, stdout: IO[str]) -> di
     return dict(found, events=run.events and run.events.count, failed=run.group.failed)
 
 
-def demo(args: argparse.Namespace) -> None:
-    """Run, and print frame rate, latency and losses."""
+def check_arguments(args: argparse.Namespace) -> None:
+    """Raise ValueError for options that cannot be or have no effect, before any work."""
     if args.out and not args.out.endswith('.mp4'):
         raise ValueError(f'--out {args.out}: name an .mp4 file')
-    args.events = bool(args.events or args.events_out or args.webhook)
+    check_int(**{'--topk': args.topk})
+    check_int(optional=True, **{'--threads': args.threads})
+    check_int(0, **{'--retries': args.retries})
+    for name in ('every', 'max_frames'):
+        if getattr(args, name) is not None:
+            check_number(1, **{f'--{name.replace("_", "-")}': getattr(args, name)})
+    check_number(0, 1, **{'--event-high': args.event_high, '--event-low': args.event_low})
+    if not args.events:
+        names = [f'event_{name}'.replace('-', '_') for name, *_ in EVENTS]
+        needed = '--events, --events-out FILE or --webhook URL'
+        check_needed(args, argument_parser(), [*names, 'none_class'], needed)
+    files = {f'--out ({k})': path for k, path in enumerate(numbered(args.out, len(args.sources)))}
+    if len(files) == 1:
+        files = {'--out': args.out}
+    files |= {'--json': args.json, '--events-out': args.events_out}
+    read = (*args.sources, args.config, args.checkpoint, args.label_file, args.activity)
+    check_outputs(read, files)
+
+
+def demo(args: argparse.Namespace) -> None:
+    """Run, and print frame rate, latency and losses."""
+    if args.events and not args.events_out:
+        args.events_out = '-'
+    args.events = bool(args.events_out or args.webhook)
+    check_arguments(args)
     if args.show or not (args.out or args.json or args.events):
         wanted, args.show = args.show, has_display()
         if wanted and not args.show:
@@ -187,7 +216,6 @@ def demo(args: argparse.Namespace) -> None:
     with redirect_stdout(sys.stderr):
         found = recognize(args, Console(stderr=True), stdout)
     to_stdout = '-' in (args.json, args.events_out)
-    to_stdout |= args.events and not (args.events_out or args.webhook)
     text = (
         '{frames} frames, {fps:.1f} frames/s, latency {latency_median:.1f} ms '
         'median, {latency_p95:.1f} ms p95, {dropped} dropped, {reconnects} '

@@ -37,6 +37,7 @@ from cnnlstm_mm.streaming import (
 from cnnlstm_mm.streaming.status import Status
 
 LATENCIES = 10_000  # frames whose latencies are kept
+LONGEST_STEP = 2.0  # seconds, or two steps: beyond it events end
 
 
 @contextmanager
@@ -76,6 +77,14 @@ def line(
         top=[dict(label=labels[k], score=round(float(scores[k]), 6)) for k in best],
         scores=[round(float(score), 6) for score in scores],
     )
+
+
+def numbered(out: str | None, count: int) -> list[Path]:
+    """The video of each of ``count`` sources; [] without one."""
+    path = Path(out or '')
+    if not out or count == 1:
+        return [path] if out else []
+    return [path.with_name(f'{path.stem}_{k}{path.suffix}') for k in range(count)]
 
 
 def summary(run: 'StreamRun', seconds: float) -> dict[str, Any]:
@@ -121,7 +130,7 @@ class StreamRun:
         if args.none_class is None:
             args.none_class = cfg.get('none_class')
         # Their options are refused before sources are opened.
-        self.detector(), self.gate()
+        self.detector(0.0), self.gate()
         self.hook = stack.enter_context(Webhook(args.webhook)) if args.webhook else None
         if rec.transform.size:
             rec.step(torch.zeros(1, 3, *rec.transform.size))  # warms up
@@ -137,7 +146,7 @@ class StreamRun:
         self.overlays = [ScoreOverlay(self.labels, args.topk) for _ in self.sources]
         self.videos = [
             VideoOut(path, source.fps / every)
-            for path, source in zip(self.numbered(args.out), self.sources)
+            for path, source in zip(numbered(args.out, len(args.sources)), self.sources)
         ]
         for video in self.videos:
             stack.callback(video.close)
@@ -146,24 +155,16 @@ class StreamRun:
         known = [-(-source.frames // every) for source in self.sources]
         self.total = args.max_frames or (sum(known) if all(known) else None)
 
-    def detector(self) -> EventDetector:
-        """A detector with the options of the command line."""
+    def detector(self, step: float) -> EventDetector:
+        """A detector with the options of the command line, for frames ``step`` seconds apart."""
         names = ('high', 'low', 'smoothing', 'window', 'min_length', 'merge_gap')
         options = {name: getattr(self.args, f'event_{name}') for name in names}
-        return EventDetector(self.labels, none_class=self.args.none_class, **options)
+        options.update(none_class=self.args.none_class, longest_step=max(LONGEST_STEP, 2 * step))
+        return EventDetector(self.labels, **options)
 
     def gate(self) -> ActivityGate | None:
         """Tells pauses, if it is asked for."""
         return ActivityGate.read(self.args.activity) if self.args.activity else None
-
-    def numbered(self, out: str | None) -> list[Path]:
-        """The file of each source; [] without one."""
-        if not out:
-            return []
-        path, count = Path(out), len(self.args.sources)
-        if count == 1:
-            return [path]
-        return [path.with_name(f'{path.stem}_{k}{path.suffix}') for k in range(count)]
 
     def lines(self, path: str | None) -> IO[str] | None:
         """A new file that is closed at the end; None without a path."""
@@ -180,10 +181,12 @@ class StreamRun:
         ended, both = [], []
         if self.hook:
             both.append(self.hook.post)
-        if args.events_out or not args.webhook:
-            file = self.lines(args.events_out or '-')
+        file = self.lines(args.events_out)
+        if file:
             ended.append(lambda message: write_line(file, message))
-        return EventLog([source.name for source in self.sources], self.detector, ended, both)
+        step = max(source.every / source.fps for source in self.sources)
+        names = [source.name for source in self.sources]
+        return EventLog(names, lambda: self.detector(step), ended, both)
 
     def run(self, console: Console) -> None:
         """Recognize until the sources end, or the user does."""

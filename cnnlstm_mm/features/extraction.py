@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from cnnlstm_mm.datasets.path_decord_init import apply_path_readers
 from cnnlstm_mm.run_identity import code_version
 from cnnlstm_mm.storage import OutputFolder, atomic_path
-from cnnlstm_mm.weights import check_no_nan, state_hash
+from cnnlstm_mm.weights import check_device, check_no_nan, state_hash
 from mmaction.registry import DATASETS, MODELS
 
 from .config import comparable, fingerprint, load_backbone, video_dataset
@@ -73,7 +73,9 @@ class FeatureExtractor:
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.shard_clips = shard_clips
-        self.device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
+        device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
+        check_device(device)
+        self.device = torch.device(device)
 
         blending = cfg.model.data_preprocessor.get('blending')
         if blending:

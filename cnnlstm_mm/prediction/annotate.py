@@ -1,13 +1,17 @@
 """Videos with their answers drawn on them."""
 
+import hashlib
+import json
+import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from cnnlstm_mm.storage import atomic_path
+from cnnlstm_mm.storage import atomic_path, write_json
 from cnnlstm_mm.streaming.source import VideoSource
 from cnnlstm_mm.streaming.video_out import VideoOut
 
@@ -15,6 +19,44 @@ WIDTH = 480  # pixels; narrower pictures are enlarged, so that the text can be r
 LINE = 22
 
 Lines = Callable[[float], Sequence[str]]
+
+
+class Drawn:
+    """What the videos of a folder show, kept in ``.drawn.json``, for runs that go on.
+
+    Args:
+        folder: Of the videos; None without one.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        self.known: dict[str, str] = {}
+        if folder is not None and self._path.is_file():
+            with suppress(ValueError, TypeError):
+                self.known = dict(json.loads(self._path.read_text(encoding='utf-8')))
+
+    def shows(self, out: Path, source: str, answer: Sequence[dict[str, Any]]) -> bool:
+        """Whether a video is there, of this source as it is now, with this answer."""
+        if not out.is_file() or self.known.get(self._key(out)) != self._hash(source, answer):
+            return False
+        return out.stat().st_mtime_ns > os.stat(source).st_ctime_ns
+
+    def add(self, out: Path, source: str, answer: Sequence[dict[str, Any]]) -> None:
+        """Note what a video shows."""
+        self.known[self._key(out)] = self._hash(source, answer)
+        write_json(self._path, self.known, indent=1)
+
+    @property
+    def _path(self) -> Path:
+        return Path(self.folder or '.') / '.drawn.json'
+
+    def _key(self, out: Path) -> str:
+        return os.path.relpath(out, self.folder)
+
+    @staticmethod
+    def _hash(source: str, answer: Sequence[dict[str, Any]]) -> str:
+        text = json.dumps([os.path.abspath(source), answer])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def lines_of_best(best: Sequence[dict[str, Any]]) -> Lines:

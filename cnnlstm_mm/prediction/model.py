@@ -33,7 +33,7 @@ from cnnlstm_mm.datasets.replacing import BrokenSampleError
 from cnnlstm_mm.models.fit import check_channels, check_fit
 from cnnlstm_mm.run_identity import PATHS_AND_WORKERS, file_hash, flatten
 from cnnlstm_mm.version import __version__
-from cnnlstm_mm.weights import compare, extract_state_dict
+from cnnlstm_mm.weights import check_device, compare, extract_state_dict
 from mmaction.registry import MODELS
 
 from .recording import recording_pipeline
@@ -75,11 +75,7 @@ def build_model(cfg: Config, checkpoint: str, device: str) -> nn.Module:
     check_fit(cfg.get('model'))
     if '://' not in checkpoint and not osp.isfile(checkpoint):
         raise FileNotFoundError(f'expected a checkpoint, got {checkpoint}: no such file')
-    try:
-        torch.zeros(1, device=device)
-    except (AssertionError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f'--device: expected cpu or a GPU here, got {device} ({reason})') from None
+    check_device(device)
     model = MODELS.build(cfg.model)
     check_channels(model)
     if getattr(model.cls_head, 'average_clips', 'prob') is None:

@@ -13,7 +13,7 @@ from cnnlstm_mm.config import check_classifier, normalization, test_pipeline
 from cnnlstm_mm.layers.gpu.cuda_graphs import GraphCache
 from cnnlstm_mm.models.fit import check_channels
 from cnnlstm_mm.resources import find_config
-from cnnlstm_mm.weights import load_complete, model_id
+from cnnlstm_mm.weights import check_device, load_complete, model_id
 from mmaction.registry import MODELS
 
 from .base_recognizer import BaseStreamingRecognizer
@@ -49,8 +49,8 @@ class StreamingRecognizer(BaseStreamingRecognizer):
             size stay: the first step of each takes longer, 8 are held.
 
     Raises:
-        ValueError: if the model or its test pipeline cannot run frame by frame, or ``cuda_graph``
-            without a GPU; the message says what to change.
+        ValueError: if the model or its test pipeline cannot run frame by frame, the device does
+            not exist here, or ``cuda_graph`` without a GPU; the message says what to change.
         RuntimeError: if the checkpoint does not fit the config.
     """
 
@@ -133,6 +133,7 @@ class StreamingRecognizer(BaseStreamingRecognizer):
         if dtype not in (torch.float32, torch.bfloat16):
             raise ValueError(f'expected dtype torch.float32 or torch.bfloat16, got {dtype}')
         check_channels(model)
+        check_device(device)
         pipeline = test_pipeline(cfg)
         super().__init__(FrameTransform.from_pipeline(pipeline), check)
         self.cfg = cfg

@@ -308,7 +308,7 @@ def test_class_names(checkpoint, folder, tmp_path):
     [
         (CONFIG, '{folder}/absent', [], 'got none in {folder}/absent'),
         (CONFIG, '{folder}/below/*.mp4', [], 'below/*.mp4'),
-        (CONFIG, '{folder}/notes.md --device tpu9', [], '--device'),
+        (CONFIG, '{folder}/notes.md --device tpu9', [], 'device: expected cpu'),
         (CONFIG, '{folder}/gone.txt', [], 'none of its 2 files'),
         (CONFIG, '{folder}/twice.txt', [], 'line 1'),
         (CONFIG, '{folder} --csv {folder}', [], '--csv: expected a file'),
@@ -454,6 +454,19 @@ def test_a_timeline_of_a_model_that_needs_whole_clips(checkpoint, long):
     options = ['model.neck.bidirectional=True']
     done = predict(checkpoint, long, '--every', 1, options=options, code=2)
     assert 'bidirectional' in done.stderr
+
+
+def test_a_drawn_video_is_kept_for_its_own_file_and_answer_alone(checkpoint, folder, tmp_path):
+    (folder / 'below/b.avi').write_bytes((folder / 'below/a clip.avi').read_bytes())
+    out = tmp_path / 'drawn'
+    args = '--jsonl', tmp_path / 'a.jsonl', '--out', out, '--topk', 1
+    video, times = out / 'b.avi.mp4', []
+    for source in (folder / 'b.avi', folder / 'b.avi', folder / 'below/b.avi'):
+        predict(checkpoint, source, *args)
+        times.append(video.stat().st_mtime_ns)
+    assert times[0] == times[1] < times[2]
+    predict(checkpoint, source, '--jsonl', tmp_path / 'b.jsonl', '--out', out, '--topk', 2)
+    assert times[2] < video.stat().st_mtime_ns
 
 
 def test_videos_with_their_answers(checkpoint, folder, tmp_path):

@@ -355,6 +355,18 @@ def test_events_are_those_of_the_scores(quickstart_data, checkpoint, tmp_path):
     ]
 
 
+def test_events_of_pictures_that_are_seconds_apart(checkpoint, tmp_path):
+    """They last from one picture to the next, and are posted as well as printed."""
+    for k in range(5):
+        cv2.imwrite(str(tmp_path / f'{k}.png'), picture(k))
+    options = '--events', '--event-high', 0.01, '--event-low', 0.01, '--fps', 0.2
+    hook = '--webhook', 'http://127.0.0.1:9'
+    done = demo_in_process(tmp_path, CONFIG, checkpoint, *options, *hook)
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(found) == 8 and {(e['start'], e['end']) for e in found} == {(0, 25)}
+
+
 def test_wrong_arguments_show_no_passwords(checkpoint):
     address = 'rtsp://me:secret@127.0.0.1:9/s'
     for arguments, words in (
@@ -362,6 +374,7 @@ def test_wrong_arguments_show_no_passwords(checkpoint):
         ([address, CONFIG, checkpoint, '--webhook', 'ftp://me:secret@host'], 'of a webhook'),
         ([address, CONFIG, checkpoint, '--events', '--none-class', 'idle'], "got 'idle'"),
         ([address, CONFIG, checkpoint, '--activity', 'absent.json'], 'absent.json'),
+        ([address, CONFIG, checkpoint, '--device', 'foo'], 'expected cpu or a GPU here, got foo'),
         ([address, CONFIG, checkpoint], 'cannot open rtsp://me:***@'),
     ):
         done = demo_in_process(*arguments)
