@@ -51,7 +51,9 @@ def add_label_file(parser: argparse.ArgumentParser) -> None:
     """Add --label-file."""
     parser.add_argument(
         '--label-file',
-        help='one class per line; default: label_map.txt in the data_root of the config',
+        '--label-map',
+        help='class names, one a line; default: those of the data, or label_map.txt beside their '
+        'list',
     )
 
 

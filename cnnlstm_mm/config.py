@@ -185,8 +185,9 @@ def read_labels(
     """Read the class names, one a line.
 
     Args:
-        cfg: The config; the default of ``path`` is ``label_map.txt`` in its ``data_root``, then
-            the class names of its test or training data set, see :func:`class_names_of`.
+        cfg: The config; the default of ``path`` are the class names of its test or training data
+            set, see :func:`class_names_of`, then ``label_map.txt`` beside their lists, then that in
+            its ``data_root``.
         num_classes: Outputs of the classifier.
         path: A file of class names, or these.
 
@@ -221,8 +222,9 @@ def read_lines(path: str | Path) -> list[str]:
 def _given_names(cfg: Config) -> Any:
     """A file of class names, or a list of them, that the config gives; None without."""
     datasets = [dataset for mode in ('test', 'train') for dataset in datasets_of(cfg, mode)]
-    default = str(Path(cfg.get('data_root') or '.') / 'label_map.txt')
-    given = [default, *map(class_names_of, datasets)]
+    folders = [osp.dirname(list_path(data)) for data in datasets if data.get('ann_file')]
+    folders += [cfg.data_root] if cfg.get('data_root') else []
+    given = [*map(class_names_of, datasets), *(osp.join(f, 'label_map.txt') for f in folders)]
     return next(
         (one for one in given if one and (not isinstance(one, str) or osp.isfile(one))), None
     )

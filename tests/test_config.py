@@ -114,6 +114,23 @@ def test_class_names_of_the_data_set_are_the_labels_of_the_tools(tmp_path):
         assert read_labels(cfg, 2) == ['jump', 'run']
 
 
+def test_class_names_of_the_data_come_before_those_of_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'label_map.txt').write_text('of\nothers\n')
+    data = dict(type='CheckedVideoDataset', metainfo=dict(classes=['jump', 'run']), ann_file='')
+    cfg = Config(dict(test_dataloader=dict(dataset=data)))
+    assert read_labels(cfg, 2) == ['jump', 'run']  # such as a model that was pulled
+    cfg.data_root = '.'
+    assert read_labels(cfg, 2) == ['jump', 'run']
+    cfg = Config(dict(test_dataloader=dict(dataset=dict(data, metainfo=None))))
+    assert read_labels(cfg, 2) == ['class 0', 'class 1']  # not those of where one stands
+    (tmp_path / 'lists').mkdir()
+    (tmp_path / 'lists/label_map.txt').write_text('hop\nwalk\n')
+    cfg.test_dataloader.dataset.ann_file = 'lists/test.txt'
+    cfg.data_root = '.'
+    assert read_labels(cfg, 2) == ['hop', 'walk']
+
+
 def test_loaders_without_workers_keep_no_option_of_workers():
     loader = dict(num_workers=0, persistent_workers=True, prefetch_factor=2)
     cfg = Config(dict(train_dataloader=loader, val_dataloader=dict(loader, num_workers=1)))

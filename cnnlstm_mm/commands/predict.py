@@ -27,7 +27,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
 from cnnlstm_mm.cli import add_cfg_options, check_needed, run_command
-from cnnlstm_mm.config import check_classifier
+from cnnlstm_mm.config import check_classifier, read_labels
 from cnnlstm_mm.console import quiet, without_noise
 from cnnlstm_mm.datasets.decoder_guard import name_dead_decoders
 from cnnlstm_mm.engine.launch import apply_flip_labels, load_config
@@ -36,7 +36,7 @@ from cnnlstm_mm.options import check_fraction, check_int, check_number
 from cnnlstm_mm.prediction.annotate import Drawn, annotate, lines_of_best, lines_of_segments
 from cnnlstm_mm.prediction.answers import AnswerFile, best_classes, is_special, table, write_csv
 from cnnlstm_mm.prediction.inputs import find_inputs
-from cnnlstm_mm.prediction.model import build_model, class_names, predict, settings_of, test_dataset
+from cnnlstm_mm.prediction.model import build_model, predict, settings_of, test_dataset
 from cnnlstm_mm.prediction.timeline_files import (
     segment_dict,
     timeline_table,
@@ -67,8 +67,9 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument('--topk', type=int, default=5, help='classes of each file; default: 5')
     parser.add_argument(
         '--label-map',
-        help='class names, one a line; default: those of the test data, or label_map.txt beside '
-        'their list',
+        '--label-file',
+        help='class names, one a line; default: those of the data, or label_map.txt beside their '
+        'list',
     )
     parser.add_argument(
         '--csv', help='write file, rank1_class, rank1_score, ... here, or a line for each segment'
@@ -191,7 +192,7 @@ def compute(args: argparse.Namespace) -> tuple[list[dict[str, Any]], Answers, di
         options = {name: getattr(args, name) for name in names}
         model = Timelines(cfg, args.checkpoint, args.device, **options)
         num_classes = model.rec.num_classes
-    labels = class_names(cfg, num_classes, args.label_map)
+    labels = read_labels(cfg, num_classes, args.label_map)
     if labels == [f'class {k}' for k in range(num_classes)]:
         print('No class names were found, so classes are numbers; fix: --label-map FILE')
     if args.every is None:

@@ -16,17 +16,7 @@ from mmengine.runner.checkpoint import _load_checkpoint, _load_checkpoint_to_mod
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from cnnlstm_mm.config import (
-    CAPTIONED,
-    FRAMES,
-    LISTED,
-    class_names_of,
-    datasets_of,
-    list_path,
-    read_labels,
-    test_pipeline,
-    type_name,
-)
+from cnnlstm_mm.config import CAPTIONED, FRAMES, LISTED, datasets_of, test_pipeline, type_name
 from cnnlstm_mm.datasets.checked_video_dataset import CheckedReading
 from cnnlstm_mm.datasets.path_decord_init import read_by_path
 from cnnlstm_mm.datasets.replacing import BrokenSampleError
@@ -92,17 +82,6 @@ def build_model(cfg: Config, checkpoint: str, device: str) -> nn.Module:
         )
     _load_checkpoint_to_model(model, loaded, strict=False)
     return model.to(device).eval()
-
-
-def class_names(cfg: Config, num_classes: int, path: str | None = None) -> list[str]:
-    """Class names: of a file, else of the test data, else ``label_map.txt`` beside their list.
-
-    See :func:`read_labels` for what comes after these, 'class 0' and so on at last.
-    """
-    dataset = test_dataset(cfg)
-    beside = osp.join(osp.dirname(list_path(dataset)), 'label_map.txt')
-    given = path or class_names_of(dataset) or (beside if osp.isfile(beside) else None)
-    return read_labels(cfg, num_classes, given)
 
 
 def settings_of(cfg: Config, checkpoint: str, labels: list[str], **options: Any) -> dict[str, Any]:
