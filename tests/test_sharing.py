@@ -4,20 +4,24 @@ import json
 import sys
 
 import numpy as np
+import onnx
 import pytest
 import torch
 import yaml
 from helpers.hub import Hub
 from helpers.stream_models import OPTIONS, build, config
-from helpers.support import process_state, run_python
+from helpers.support import ROOT, process_state, run_python
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from safetensors.torch import load_file, save_file
 
 from cnnlstm_mm.commands import pull as pull_command
 from cnnlstm_mm.commands import push as push_command
 from cnnlstm_mm.engine.checkpoint_files import save_checkpoint
+from cnnlstm_mm.export import save
 from cnnlstm_mm.lab.report.result import RunResult
 from cnnlstm_mm.sharing import read_bundle, write_card
+from cnnlstm_mm.sharing.portable_config import check_portable, portable_config
 from cnnlstm_mm.streaming import StreamingRecognizer
 
 huggingface_hub = pytest.importorskip('huggingface_hub')
@@ -145,12 +149,72 @@ def test_through_the_hub(trained, server, tmp_path, capsys):
     with pytest.raises(FileNotFoundError, match='repository me/absent, got 404.*fix: check the'):
         StreamingRecognizer.from_pretrained('me/absent')
     assert push(trained[0], *repo) == 0  # again
+    assert push(trained[0], *repo[:2]) == 0  # the ONNX file could be of earlier weights
+    assert set(files) == {'README.md', 'config.json', 'label_map.txt', 'model.safetensors'}
     server.close()
     np.testing.assert_array_equal(  # without a network: what was downloaded before
         scores(StreamingRecognizer.from_pretrained('me/model')), trained[1]
     )
     assert push(trained[0], *repo) == 2
     assert 'expected to upload to me/model, got ' in capsys.readouterr().err
+
+
+def test_onnx_files_are_of_the_weights(trained, tmp_path, capsys):
+    folder, out = trained[0], tmp_path / 'out'
+    step, other = tmp_path / 'step.onnx', tmp_path / 'other/step.onnx'
+    other.parent.mkdir()
+    cfg = Config.fromfile(folder / 'mine.py')
+    facts = []
+    for path, checkpoint in ((step, folder / 'epoch_3.pth'), (other, None)):
+        rec = StreamingRecognizer(cfg, checkpoint and str(checkpoint))
+        facts.append(rec.model_id)
+        node = onnx.helper.make_node('Identity', ['a'], ['b'])
+        model = onnx.helper.make_model(onnx.helper.make_graph([node], 'g', [], []))
+        save(model, dict(model_id=rec.model_id), path)
+    assert facts[0] != facts[1]
+    for files, words in (
+        ([other], f'of the weights {facts[0]}, got {other}, of {facts[1]}; fix: export this'),
+        ([step, other], 'different names that end in .onnx'),
+        ([folder / 'names.txt'], 'different names that end in .onnx, got'),
+    ):
+        assert push(folder, '--out', out, '--onnx', *files) == 2
+        assert words in capsys.readouterr().err and not [*out.glob('*.onnx')]
+    assert push(folder, '--out', out, '--onnx', step) == 0
+    pulled = tmp_path / 'pulled'
+    assert (
+        call(pull_command, out, '--out', pulled) == 0 == push(folder, '--out', out, '--onnx', step)
+    )
+    for command in (
+        lambda: push(folder, '--out', out),
+        lambda: (push(folder, '--out', tmp_path / 'b'), pull(tmp_path / 'b', pulled))[1],
+    ):
+        assert command() == 2
+        assert 'without other ONNX files, got step.onnx' in capsys.readouterr().err
+
+
+def pull(source, out):
+    return call(pull_command, source, '--out', out)
+
+
+@pytest.mark.parametrize('name', ['mobilenet_convlstm_quickstart', 'mobilenet_lstm_ucf101_mini10'])
+def test_recipes_can_be_shared(name):
+    cfg = Config.fromfile(ROOT / f'configs/{name}.py')
+    made = check_portable(portable_config(cfg, LABELS), name)
+    assert made.model.neck.type == cfg.model.neck.type and 'test_cfg' not in made
+
+
+def test_frames_are_read_as_in_training():
+    facts = dict(filename_tmpl='frame_{:06}.jpg', start_index=0, multi_class=True, num_classes=5)
+    data = dict(type='CheckedRawframeDataset', ann_file='/a', data_root='/b', **facts)
+    cfg = config(*OPTIONS['lstm'])
+    cfg.merge_from_dict(dict(test_dataloader=dict(dataset=data), test_cfg=dict(fp16=True)))
+    made = check_portable(portable_config(cfg, LABELS), 'it')
+    dataset = made.test_dataloader.dataset
+    assert {name: dataset[name] for name in facts} == facts and made.test_cfg.fp16
+    assert '/a' not in str(made) and '/b' not in str(made)
+    cfg.test_dataloader.dataset.type = 'CachedFeatureDataset'
+    with pytest.raises(ValueError, match='got one of stored features; fix: join'):
+        portable_config(cfg, LABELS)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
 from cnnlstm_mm.cli import run_command
 from cnnlstm_mm.engine.checkpoint_files import save_checkpoint
 from cnnlstm_mm.sharing import fetch_bundle, read_bundle
-from cnnlstm_mm.sharing.bundle import CARD, LABELS
+from cnnlstm_mm.sharing.bundle import CARD, LABELS, check_no_other_onnx
 from cnnlstm_mm.storage import atomic_path, locked, write_text
 
 
@@ -30,13 +30,15 @@ def pull(args: argparse.Namespace) -> None:
     bundle = read_bundle(source)
     bundle.build()  # the weights fit
     out = args.out or Path('models') / Path(args.name).name
+    onnx = [file.name for file in source.glob('*.onnx')]
+    check_no_other_onnx(out, onnx)
     with locked(out, 'pull'):
         out.mkdir(parents=True, exist_ok=True)
         cfg = bundle.config
         cfg.custom_imports = dict(imports=['cnnlstm_mm'], allow_failed_imports=False)
         write_text(out / 'config.py', cfg.pretty_text)
         save_checkpoint(dict(state_dict=bundle.weights, meta=bundle.facts), out / 'checkpoint.pth')
-        for name in (LABELS, CARD, *(file.name for file in source.glob('*.onnx'))):
+        for name in (LABELS, CARD, *onnx):
             if (source / name).is_file() and source.resolve() != out.resolve():
                 with atomic_path(out / name) as path:
                     shutil.copyfile(source / name, path)

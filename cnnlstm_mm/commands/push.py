@@ -72,6 +72,8 @@ def push(args: argparse.Namespace) -> None:
     cfg = read_config(config, cfg_options=args.cfg_options)
     check_classifier(cfg)
     labels = read_labels(cfg, cfg.model.cls_head.num_classes, args.label_file)
+    if labels == [f'class {k}' for k in range(len(labels))]:
+        print('No class names were found, so classes are numbers; fix: --label-file FILE')
     run = facts_of(config, Path(args.checkpoint), args.work_dir)
     with ExitStack() as stack:
         folder = args.out or Path(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -14,6 +14,7 @@ import torch
 from torch._decomp import decompositions
 
 from cnnlstm_mm.streaming import StreamingRecognizer
+from cnnlstm_mm.streaming.events import class_number
 
 from .graphs import ClipGraph, StepGraph
 
@@ -150,6 +151,7 @@ def step_facts(rec: StreamingRecognizer, graph: StepGraph, labels: list[str]) ->
         dtype = str(tensor.dtype).removeprefix('torch.')
         shape = list(tensor.shape[1:])
         state.append(dict(input=name, output=f'next.{name}', shape=shape, dtype=dtype, start=0))
+    none = rec.cfg.get('none_class')
     return dict(
         mode='step',
         labels=labels,
@@ -158,6 +160,6 @@ def step_facts(rec: StreamingRecognizer, graph: StepGraph, labels: list[str]) ->
         frame_interval=rec.frame_interval,
         probabilities=rec.model.probabilities,
         multi_class=rec.model.multi_class,
-        none_class=rec.cfg.get('none_class'),
+        none_class=None if none is None else class_number(none, labels),
         preprocessing=preprocessing(rec.transform.steps, frames.shape[2:], rec.normalization),
     )

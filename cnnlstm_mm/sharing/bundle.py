@@ -7,7 +7,7 @@ is pickled, and reading it runs no code of it.
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from cnnlstm_mm.run_identity import KEY
 from cnnlstm_mm.storage import atomic_path, write_json, write_text
+from cnnlstm_mm.text import truncate_list
 from cnnlstm_mm.version import __version__
-from cnnlstm_mm.weights import compare, extract_state_dict
+from cnnlstm_mm.weights import compare, extract_state_dict, model_id
 from mmaction.registry import MODELS
 
 from .portable_config import check_portable, portable_config
@@ -54,7 +55,7 @@ class Bundle(NamedTuple):
 
 
 def write_bundle(
-    folder: Path, cfg: Config, checkpoint: str, labels: list[str], onnx: Iterable[Path] = ()
+    folder: Path, cfg: Config, checkpoint: str, labels: list[str], onnx: Sequence[Path] = ()
 ) -> dict[str, Any]:
     """Write all files but the card.
 
@@ -69,13 +70,16 @@ def write_bundle(
         Facts that the config holds beside: ``run``, the identity of the training, ``epoch``.
 
     Raises:
-        RuntimeError, ValueError: If the checkpoint does not fit the config.
+        RuntimeError, ValueError: If the checkpoint does not fit the config, or an ONNX model not
+            the checkpoint.
     """
     content = portable_config(cfg, labels)
     loaded = _load_checkpoint(checkpoint, map_location='cpu')
     weights = extract_state_dict(loaded, checkpoint)
     bundle = Bundle(check_portable(content, 'the config'), weights, labels, {})
-    state = bundle.build().state_dict()
+    model = bundle.build()
+    check_onnx(onnx, folder, model_id(model))
+    state = model.state_dict()
     meta = loaded.get('meta') or {}
     facts = dict(
         run=(meta.get(KEY) or {}).get('id'), epoch=meta.get('epoch'), iterations=meta.get('iter')
@@ -92,6 +96,53 @@ def write_bundle(
         with atomic_path(folder / source.name) as path:
             shutil.copyfile(source, path)
     return facts
+
+
+def check_onnx(files: Sequence[Path], folder: Path, model: str) -> None:
+    """Raise ValueError unless ONNX files have names of their own and are of a model.
+
+    Args:
+        files: The files; those that do not say of which model they are pass.
+        folder: Where they will be, without others.
+        model: See :func:`cnnlstm_mm.weights.model_id`.
+    """
+    names = [file.name for file in files]
+    for file in files:
+        if file.suffix != '.onnx' or names.count(file.name) > 1:
+            raise ValueError(
+                f'expected ONNX files of different names that end in .onnx, got {file}; fix: '
+                'rename it'
+            )
+        found = _model_of(file)
+        if found not in (None, model):
+            raise ValueError(
+                f'expected an ONNX file of the weights {model}, got {file}, of {found}; fix: '
+                'export this checkpoint'
+            )
+    check_no_other_onnx(folder, names)
+
+
+def check_no_other_onnx(folder: Path, names: Iterable[str]) -> None:
+    """Raise ValueError for an ONNX file in a folder that is not one of these, as of earlier."""
+    others = sorted({file.name for file in folder.glob('*.onnx')} - {*names})
+    if others:
+        raise ValueError(
+            f'expected {folder} without other ONNX files, got {truncate_list(others)}, which can '
+            'be of other weights; fix: remove them, or name another --out'
+        )
+
+
+def _model_of(file: Path) -> str | None:
+    try:
+        import onnx
+        from google.protobuf.message import DecodeError
+    except ModuleNotFoundError:
+        return None
+    try:
+        entries = onnx.load(str(file), load_external_data=False).metadata_props
+    except DecodeError:
+        return None
+    return next((entry.value for entry in entries if entry.key == 'model_id'), None)
 
 
 def read_bundle(folder: Path) -> Bundle:

@@ -45,6 +45,7 @@ def upload_bundle(
             repo_id=repo,
             folder_path=folder,
             allow_patterns=FILES,
+            delete_patterns='*.onnx',  # of earlier weights, unless they are uploaded again
             commit_message=message or f'Model of cnnlstm_mm {__version__}',
         )
     except Exception as error:

@@ -11,7 +11,11 @@ from cnnlstm_mm.config import datasets_of, nested_dicts, test_pipeline, type_nam
 from mmaction.registry import DATASETS, MODELS, TRANSFORMS
 
 # What a model needs to answer; data, schedule and runtime stay where it was trained.
-PARTS = ('model', 'none_class', 'test_cfg')
+PARTS = ('model', 'none_class')
+# How its data sets read what they are given.
+READING = tuple(
+    'filename_tmpl start_index modality with_offset multi_class num_classes decoder'.split()
+)
 # Initial weights, names of files and what reads them.
 DROPPED = tuple(
     'init_cfg checkpoint checkpoint_path pretrained io_backend file_client_args'.split()
@@ -30,11 +34,16 @@ def portable_config(cfg: Config, labels: list[str]) -> dict[str, Any]:
         labels: Class names, which its data set gets.
 
     Raises:
-        ValueError: If it holds what JSON cannot, such as a function.
+        ValueError: If it reads stored features, or holds what JSON cannot, such as a function.
     """
     pipeline = test_pipeline(cfg)
     source = next(iter(datasets_of(cfg, 'test')), {})
     kind = type_name(source)
+    if kind == 'CachedFeatureDataset':
+        raise ValueError(
+            'expected a config that reads videos, got one of stored features; fix: join backbone '
+            'and checkpoint with cnnlstm-mm merge and name the config of the videos'
+        )
     frames = 'Rawframe' in kind
     dataset = dict(
         type=kind if frames or kind == 'CheckedVideoDataset' else 'CheckedVideoDataset',
@@ -43,10 +52,13 @@ def portable_config(cfg: Config, labels: list[str]) -> dict[str, Any]:
         metainfo=dict(classes=labels),
         pipeline=pipeline,
         test_mode=True,
+        **{name: source[name] for name in READING if source.get(name) is not None},
     )
+    half = (cfg.get('test_cfg') or {}).get('fp16')
     parts = dict(
         default_scope=cfg.get('default_scope', 'mmaction'),
         **{name: cfg[name] for name in PARTS if cfg.get(name) is not None},
+        **(dict(test_cfg=dict(fp16=half)) if half else {}),
         test_pipeline=pipeline,
         test_dataloader=dict(batch_size=1, num_workers=0, dataset=dataset),
     )

@@ -103,6 +103,8 @@ class Handler(BaseHTTPRequestHandler):
             if line['key'] == 'file':
                 value = line['value']
                 self.server.repos[repo][value['path']] = base64.b64decode(value['content'])
+            elif line['key'] == 'deletedFile':
+                del self.server.repos[repo][line['value']['path']]
         sha = self.server.sha(repo)
         self.answer(
             dict(

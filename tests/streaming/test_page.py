@@ -3,12 +3,17 @@
 import json
 import shutil
 import subprocess
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
+from helpers.stream_models import CONV, I3D, config
 from helpers.support import ROOT
+from mmengine.registry import init_default_scope
 
-from cnnlstm_mm.streaming import find_events
+from cnnlstm_mm.export import step_facts
+from cnnlstm_mm.streaming import StreamingRecognizer, find_events
 
 LABELS = ['walk', 'run', 'none']
 
@@ -58,6 +63,16 @@ def test_events_are_those_of_python(late):
         atol=1e-9,
     )
     assert found['shown'][0].startswith(f'{wanted[-1].start:.2f} - {wanted[-1].end:.2f} s')
+
+
+@pytest.mark.parametrize('name, number', [('none', 2), (2, 2), (None, None)])
+def test_the_none_class_of_a_config_is_a_number_for_the_page(name, number):
+    init_default_scope('mmaction')
+    cfg = config(CONV, dict(I3D, num_classes=3), dict(type='OneConvolution'))
+    cfg.none_class = name
+    rec = StreamingRecognizer(cfg)
+    graph = SimpleNamespace(example=(torch.zeros(1, 3, 32, 32),), names=[])
+    assert step_facts(rec, graph, LABELS)['none_class'] == number
 
 
 RESET = """
