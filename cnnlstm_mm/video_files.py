@@ -8,6 +8,16 @@ PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')  # file s
 VIDEO_SUFFIXES = ('.avi', '.mp4', '.mkv', '.webm', '.mov', '.m4v', '.flv')
 
 
+def check_name(path: str | os.PathLike) -> None:
+    """Raise ValueError for a name that is not UTF-8, at which OpenCV 5 ends the process."""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            f'expected a name in UTF-8, got {os.fspath(path)!a}; fix: rename it'
+        ) from None
+
+
 def find_videos(root: Path, skip: Sequence[Path] = ()) -> dict[str, Path]:
     """Find all video files under a folder; each folder once, however many links lead to it.
 

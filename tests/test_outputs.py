@@ -26,6 +26,7 @@ def test_outputs_have_a_place_of_their_own(tmp_path):
         ({'--a': other, '--b': str(other)}, {}, '--b: .* which is that of --a; fix: name another'),
         ({'--out': tmp_path}, {}, '--out: expected a file, got the folder'),
         ({'--out': video / 'b'}, {}, '--out: expected a folder, got the file .*a.mp4'),
+        ({'--out': os.fsdecode(b'caf\xe9.mp4')}, {}, 'expected a name in UTF-8'),
         ({}, {'--dir': video}, '--dir: expected a folder, got the file .*a.mp4'),
     ):
         with pytest.raises(ValueError, match=words):

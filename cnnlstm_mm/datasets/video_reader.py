@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 import cv2
 import numpy as np
 
+from cnnlstm_mm.video_files import check_name
+
 from .decoder_guard import warn_once
 from .decoders import Decoder, InexactError, decoder_classes
 from .decoders.decord import codec_of
@@ -41,8 +43,8 @@ class VideoReader:
         decoder: See :func:`decoder_classes`.
 
     Raises:
-        ValueError: If the file has no frames, or fewer than ``min_share`` of those promised;
-            on reading, too.
+        ValueError: If the name is not UTF-8, or the file has no frames, or fewer than ``min_share``
+            of those promised; on reading, too.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class VideoReader:
         min_share: float = 0.9,
         decoder: str | None = None,
     ) -> None:
+        check_name(filename)
         # Absolute: FFmpeg takes what stands before a colon for a protocol.
         filename = osp.abspath(filename)
         if not osp.getsize(filename):

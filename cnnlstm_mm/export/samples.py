@@ -13,6 +13,7 @@ from torch import Tensor
 
 from cnnlstm_mm.config import datasets_of, rows_of
 from cnnlstm_mm.datasets.annotation_list import check_labels
+from cnnlstm_mm.video_files import check_name
 from mmaction.registry import DATASETS
 
 PathLike = str | Path
@@ -48,6 +49,7 @@ def read_frames(path: PathLike, every: int = 1) -> list[np.ndarray]:
     Raises:
         ValueError: if OpenCV reads no frame of it.
     """
+    check_name(path)
     video, frames = cv2.VideoCapture(str(path)), []
     while True:
         ok, frame = video.read()

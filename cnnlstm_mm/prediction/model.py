@@ -23,6 +23,7 @@ from cnnlstm_mm.datasets.replacing import BrokenSampleError
 from cnnlstm_mm.models.fit import check_channels, check_fit
 from cnnlstm_mm.run_identity import PATHS_AND_WORKERS, file_hash, flatten
 from cnnlstm_mm.version import __version__
+from cnnlstm_mm.video_files import check_name
 from cnnlstm_mm.weights import check_device, compare, extract_state_dict
 from mmaction.registry import MODELS
 
@@ -124,6 +125,7 @@ class _Clips(CheckedReading, Dataset[Any]):
         name = self.clips[idx]['filename']
         self.pipeline = self.pipelines['address' in self.clips[idx]]
         try:
+            check_name(name)
             return name, self.read(idx) or 'the test pipeline leaves it out'
         except (ImportError, MemoryError):
             raise

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from cnnlstm_mm.video_files import check_name
+
 
 def check_outputs(
     inputs: Iterable[Any], files: Mapping[str, Any], folders: Mapping[str, Any] | None = None
@@ -23,6 +25,7 @@ def check_outputs(
     for option, path in files.items():
         if path is None or str(path) == '-' or _is_special(path):
             continue
+        check_name(path)
         if os.path.isdir(path):
             raise ValueError(f'{option}: expected a file, got the folder {path}')
         place = os.path.realpath(path)
@@ -35,6 +38,7 @@ def check_outputs(
         _check_folder(option, Path(path).parent)
     for option, path in (folders or {}).items():
         if path is not None:
+            check_name(path)
             _check_folder(option, Path(path))
 
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from cnnlstm_mm.text import natural_key
-from cnnlstm_mm.video_files import PICTURES
+from cnnlstm_mm.video_files import PICTURES, check_name
 
 VIDEO_FILES = ('.mp4', '.avi', '.mkv', '.mov', '.webm', '.m4v')
 WEBCAM_CURE = 'check that the webcam is plugged in and free, and its name (ls /dev/video*)'
@@ -112,6 +112,10 @@ def open_capture(address: Address, timeout: float) -> Any:
         SourceError: if it cannot be opened, without passwords.
     """
     name = mask_password(str(address))
+    try:
+        check_name(str(address))
+    except ValueError as error:
+        raise SourceError(str(error)) from None
     cure = 'check that ffplay or VLC plays it'
     address = '/dev/stdin' if address == '-' else address
     if isinstance(address, int):

@@ -456,6 +456,16 @@ def test_a_timeline_of_a_model_that_needs_whole_clips(checkpoint, long):
     assert 'bidirectional' in done.stderr
 
 
+@pytest.mark.parametrize('every', [(), ('--every', 1)])
+def test_a_name_that_is_not_utf8_is_broken(checkpoint, folder, tmp_path, every):
+    """OpenCV ends the process."""
+    os.rename(folder / 'c.AVI', os.fsencode(folder / 'caf') + b'\xe9.avi')
+    done = predict(checkpoint, folder, '--jsonl', tmp_path / 'a.jsonl', *every, code=3)
+    assert 'caf' in done.stderr and 'expected a name in UTF-8, got ' in done.stderr
+    assert '1 of 3 files could not be read' in done.stderr
+    assert len((tmp_path / 'a.jsonl').read_text().splitlines()) == 2
+
+
 def test_a_drawn_video_is_kept_for_its_own_file_and_answer_alone(checkpoint, folder, tmp_path):
     (folder / 'below/b.avi').write_bytes((folder / 'below/a clip.avi').read_bytes())
     out = tmp_path / 'drawn'
