@@ -13,7 +13,7 @@ from cnnlstm_mm.cli import run_command
 from cnnlstm_mm.console import without_noise
 from cnnlstm_mm.datasets.decoder_guard import name_dead_decoders
 from cnnlstm_mm.engine.console_hook import shown
-from cnnlstm_mm.engine.first_training import apply_first_training
+from cnnlstm_mm.engine.first_training import apply_first_training, first_checkpoint
 from cnnlstm_mm.engine.launch import (
     add_common_arguments,
     add_log_argument,
@@ -23,6 +23,7 @@ from cnnlstm_mm.engine.launch import (
     lock_work_dir,
 )
 from cnnlstm_mm.engine.schedule_hook import extend_schedule
+from cnnlstm_mm.features.config import backbone_of_start
 from cnnlstm_mm.resources import resource_root
 
 from . import extract, merge
@@ -139,8 +140,8 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
     return cfg
 
 
-def cache_features(args: argparse.Namespace) -> None:
-    """Extract the features of the config, or those that are missing; they are ``args.features``.
+def name_features(args: argparse.Namespace) -> None:
+    """Set ``args.features`` to the store of --cache-features.
 
     Raises:
         ValueError: With --features, or in a distributed run.
@@ -152,9 +153,20 @@ def cache_features(args: argparse.Namespace) -> None:
             'cnnlstm-mm extract, and train with --features'
         )
     args.features = osp.join(load_config(args).work_dir, 'features')
+
+
+def cache_features(args: argparse.Namespace) -> None:
+    """Extract the features of the config, or those that are missing, into ``args.features``.
+
+    Their backbone is that of the weights that the training begins with, where they have one.
+    """
     argv = [args.config, '--out', args.features, '--train-views', str(VIEWS)]
     options = extract.argument_parser().parse_args(argv)
     options.cfg_options = args.cfg_options
+    cfg = load_config(args)
+    begun = cfg.get('load_from') or first_checkpoint(cfg)
+    if backbone_of_start(begun):
+        options.checkpoint = begun
     extract.extract(options)
 
 
@@ -175,12 +187,14 @@ def merge_features(args: argparse.Namespace, work_dir: str) -> None:
 def train(args: argparse.Namespace) -> None:
     """Train the model."""
     if args.cache_features:
-        cache_features(args)
+        name_features(args)
     cfg = merge_args(load_config(args), args)
     modes = ['train'] if cfg.get('val_cfg') is None else ['train', 'val']
     with lock_work_dir(cfg):
         script = resource_root() / 'tools' / 'train.py'
         apply_first_training(cfg, [sys.executable, str(script)])
+        if args.cache_features:
+            cache_features(args)
         runner = build_runner(cfg, modes, args.verbose)
         with name_dead_decoders(), shown(runner):
             runner.train()

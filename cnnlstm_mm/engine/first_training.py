@@ -72,5 +72,13 @@ def apply_first_training(cfg: Config, command: Sequence[str]) -> None:
             f'{STARTS_FROM}: expected a finished training of {path}, got an error, see above; '
             + FIX.format(path)
         )
-    checkpoint = Path((folder / 'last_checkpoint').read_text().strip())
-    cfg.load_from, cfg.resume = str(folder / checkpoint.name), False
+    cfg.load_from, cfg.resume = first_checkpoint(cfg), False
+
+
+def first_checkpoint(cfg: Config) -> str | None:
+    """Last checkpoint of the training that ``cfg.starts_from`` names; None without one."""
+    folder = Path(cfg.work_dir, FOLDER)
+    last = folder / 'last_checkpoint'
+    if not cfg.get(STARTS_FROM) or not last.is_file():
+        return None
+    return str(folder / Path(last.read_text().strip()).name)

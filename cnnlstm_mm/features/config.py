@@ -3,20 +3,24 @@
 import copy
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.fileio import exists, get
 from mmengine.logging import print_log
 from mmengine.runner.checkpoint import _load_checkpoint
+from safetensors.torch import load_file
+from torch import Tensor
 
 from cnnlstm_mm.config import datasets_of, innermost_datasets, list_path, type_name
 from cnnlstm_mm.mirrored_classes import resolve_flips
 from cnnlstm_mm.models.fit import neck_class
-from cnnlstm_mm.weights import state_hash
+from cnnlstm_mm.weights import extract_state_dict, state_hash
 from mmaction.registry import MODELS
 
-from .store import FeatureStore, read_manifest
+from .store import BACKBONE, FeatureStore, read_manifest
 
 SPLITS = ('train', 'val', 'test')
 # Of a backbone's config, these do not change what it computes; its weights
@@ -69,8 +73,9 @@ def use_features(cfg: Config, store: str) -> Config:
 def check_fingerprint(cfg: Config, manifest: dict, store: str) -> None:
     """Raise unless a store was made with ``cfg``.
 
-    Weights are compared where the config names some (``init_cfg`` of type Pretrained); a list of
-    clips where its file exists.
+    The weights are those of the backbone in ``cfg.load_from``; without, those of the checkpoint
+    that the features were extracted with; without, those that the config names (``init_cfg`` of
+    type Pretrained). A list of clips is compared where its file exists.
 
     Args:
         cfg: A config of videos.
@@ -96,8 +101,18 @@ def check_fingerprint(cfg: Config, manifest: dict, store: str) -> None:
         )
     for split in sorted(set(want['splits']) & set(have['splits'])):
         differences += differing(want['splits'][split], have['splits'][split], f'{split} data')
-    weights = pretrained_hash(cfg)
-    if weights not in (None, manifest['weights_sha256']):
+    said, cure = '', 'extract them into another folder, or use the config that they were made with.'
+    named = cfg.get('load_from')
+    begun = backbone_of_start(named)
+    if begun:
+        if not same_weights(begun, load_file(str(Path(store) / BACKBONE))):
+            differences.append(f'weights: those of the backbone in {named}')
+            cure = f'extract them into another folder with --checkpoint {named}'
+    elif manifest.get('checkpoint'):
+        said = f'The weights of the backbone are those of {manifest["checkpoint"]}, as in {store}.'
+    elif (weights := pretrained_hash(cfg)) is None:
+        said = f'The config names no pretrained backbone: its weights are those in {store}.'
+    elif weights != manifest['weights_sha256']:
         differences.append(
             f'weights: SHA-256 {manifest["weights_sha256"][:12]} in the store, {weights[:12]} in '
             'the config'
@@ -105,13 +120,10 @@ def check_fingerprint(cfg: Config, manifest: dict, store: str) -> None:
     if differences:
         listed = ''.join(f'\n  {line}' for line in differences)
         raise ValueError(
-            f'expected features of this config, got {store}, which differs:{listed}\nfix: extract '
-            'them into another folder, or use the config that they were made with.'
+            f'expected features of this config, got {store}, which differs:{listed}\nfix: {cure}'
         )
-    if weights is None:
-        print_log(
-            f'The config names no pretrained backbone: its weights are those in {store}.', 'current'
-        )
+    if said:
+        print_log(said, 'current')
 
 
 def video_dataset(cfg: Config, split: str) -> dict[str, Any] | None:
@@ -201,18 +213,36 @@ def pretrained_hash(cfg: Config) -> str | None:
     return None
 
 
+def backbone_state(checkpoint: str) -> dict[str, Tensor]:
+    """Weights of the backbone in a recognizer's checkpoint; {} of one trained on features."""
+    state = extract_state_dict(_load_checkpoint(checkpoint, map_location='cpu'), checkpoint)
+    prefix = 'backbone.'
+    return {key[len(prefix) :]: state[key] for key in state if key.startswith(prefix)}
+
+
+def backbone_of_start(load_from: str | None) -> dict[str, Tensor]:
+    """:func:`backbone_state` of ``load_from``; {} without, or where the file is missing."""
+    there = load_from and ('://' in load_from or exists(load_from))
+    return backbone_state(load_from) if there else {}
+
+
+def same_weights(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    """Whether two state dicts have the same weights; counters of batch norms are left aside."""
+    names = {key for key in {*one, *other} if not key.endswith('num_batches_tracked')}
+    return all(
+        key in one and key in other and torch.equal(one[key].to(other[key]), other[key])
+        for key in names
+    )
+
+
 def load_backbone(model: Any, checkpoint: str) -> None:
     """Load the weights ``backbone.*`` of a recognizer's checkpoint into a recognizer.
 
     Raises:
         ValueError: If the checkpoint does not fit; with the keys.
     """
-    state = _load_checkpoint(checkpoint, map_location='cpu')
-    state = state.get('state_dict', state)
-    prefix = 'backbone.'
-    state = {key[len(prefix) :]: state[key] for key in state if key.startswith(prefix)}
     try:
-        model.backbone.load_state_dict(state)
+        model.backbone.load_state_dict(backbone_state(checkpoint))
     except RuntimeError as error:
         raise ValueError(
             f'expected the backbone of the config in {checkpoint}, got another: {error}'

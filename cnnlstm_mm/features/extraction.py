@@ -116,6 +116,8 @@ class FeatureExtractor:
             weights_sha256=state_hash(self.model.backbone.state_dict()),
             made_by=code_version(),
         )
+        if checkpoint is not None:
+            self.manifest['checkpoint'] = Path(checkpoint).name
 
     def _open(self, cfg: Config, splits: list[str], train_views: int, seed: int) -> dict[str, dict]:
         """Open the data sets; folder and number of clips of each split."""
@@ -149,8 +151,10 @@ class FeatureExtractor:
             for name in (MANIFEST, BACKBONE, PLAN, *self.datasets):
                 self.output.check_file(self.out / name)
         if (self.out / MANIFEST).is_file():
-            # The text of the config holds paths, which may change, and the code may be newer.
-            kept = {key: self.manifest[key] for key in ('config', 'made_by')}
+            # The text of the config holds paths, which may change, the code may be newer, and the
+            # weights have a hash.
+            free = ('config', 'made_by', 'checkpoint')
+            kept = {key: self.manifest[key] for key in free if key in self.manifest}
             old = dict(read_manifest(self.out), **kept)
             different = sorted(key for key, value in self.manifest.items() if old.get(key) != value)
             if different:

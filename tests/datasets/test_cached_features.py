@@ -15,6 +15,7 @@ from helpers.support import ROOT, run_forked, run_tool
 from mmengine.config import Config
 from safetensors.torch import load_file, save_file
 
+from cnnlstm_mm.commands import train
 from cnnlstm_mm.engine.launch import check_files
 from cnnlstm_mm.features import CachedFeatureDataset
 from cnnlstm_mm.features.config import use_features
@@ -297,6 +298,45 @@ def test_other_weights_are_refused(config, store, tmp_path):
         f'model.backbone.backbone.init_cfg.checkpoint={tmp_path}/other.pth',
     )
     assert done.returncode != 0 and 'weights: SHA-256' in done.stderr
+
+
+def test_features_are_those_of_the_checkpoint_to_load(config, store, tmp_path, monkeypatch):
+    """As load_from of a training and the checkpoint of a test."""
+
+    def loading(name):
+        cfg = Config.fromfile(config)
+        cfg.load_from = name and str(tmp_path / name)
+        return cfg
+
+    model = MODELS.build(Config.fromfile(config).model)
+    torch.manual_seed(7)
+    torch.nn.init.normal_(model.backbone.backbone.conv1.conv.weight)
+    full = dict(model.state_dict())
+    torch.save(dict(state_dict=full), tmp_path / 'other.pth')
+    parts = {key: full[key] for key in full if not key.startswith('backbone.')}
+    torch.save(dict(state_dict=parts), tmp_path / 'parts.pth')
+    kept = {f'backbone.{key}': x for key, x in load_file(store / 'backbone.safetensors').items()}
+    torch.save(dict(state_dict=parts | kept), tmp_path / 'same.pth')
+    for name in ('same.pth', 'parts.pth'):
+        use_features(loading(name), str(store))
+    words = r'those of the backbone in .*other.pth\nfix: extract .* --checkpoint .*other.pth'
+    with pytest.raises(ValueError, match=words):
+        use_features(loading('other.pth'), str(store))
+    other = tmp_path / 'store'
+    extract(config, other, '--splits', 'val', '--checkpoint', tmp_path / 'other.pth')
+    for name in ('other.pth', 'parts.pth', None):  # the last as merge reads the config
+        use_features(loading(name), str(other))
+    with pytest.raises(ValueError, match='those of the backbone in .*same.pth'):
+        use_features(loading('same.pth'), str(other))
+
+    found = []
+    monkeypatch.setattr(train.extract, 'extract', lambda args: found.append(args.checkpoint))
+    for name in ('other.pth', 'parts.pth'):
+        option = f'load_from={tmp_path / name}'
+        args = train.argument_parser().parse_args([str(config), '--cfg-options', option])
+        train.name_features(args)
+        train.cache_features(args)
+    assert found == [str(tmp_path / 'other.pth'), None]
 
 
 def test_an_unfinished_store_is_refused(store, tmp_path):
