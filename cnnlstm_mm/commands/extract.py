@@ -21,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 import cnnlstm_mm  # noqa: F401  mends and registers first
 import cnnlstm_mm.compat as compat
 from cnnlstm_mm.cli import run_command
+from cnnlstm_mm.config import datasets_of
 from cnnlstm_mm.console import quiet, without_noise
 from cnnlstm_mm.engine.launch import (
     add_common_arguments,
@@ -45,8 +46,7 @@ def argument_parser() -> argparse.ArgumentParser:
         '--splits',
         nargs='+',
         choices=SPLITS,
-        default=list(SPLITS),
-        help='data loaders of the config; default: all',
+        help='data loaders of the config; default: all that it has',
     )
     parser.add_argument(
         '--train-views',
@@ -93,6 +93,7 @@ def extract(args: argparse.Namespace) -> None:
     keep_freed_memory()  # before the workers start; without effect on a GPU
     cfg = load_config(args)
     resolve_flips(cfg)
+    args.splits = args.splits or [split for split in SPLITS if datasets_of(cfg, split)]
     check_files(cfg, args.splits)
     with locked(args.out, 'extract_features', launched_rank(args.launcher) == 0):
         with nullcontext() if args.verbose else without_noise():

@@ -14,7 +14,7 @@ from mmengine.runner.checkpoint import _load_checkpoint
 from safetensors.torch import load_file
 from torch import Tensor
 
-from cnnlstm_mm.config import datasets_of, innermost_datasets, list_path, type_name
+from cnnlstm_mm.config import datasets_of, innermost_datasets, list_path, rows_of, type_name
 from cnnlstm_mm.mirrored_classes import resolve_flips
 from cnnlstm_mm.models.fit import neck_class
 from cnnlstm_mm.weights import extract_state_dict, state_hash
@@ -26,6 +26,9 @@ SPLITS = ('train', 'val', 'test')
 # Of a backbone's config, these do not change what it computes; its weights
 # have a separate hash.
 NOT_COMPARED = ('init_cfg', 'frozen', 'channels_last', 'pretrained')
+
+# Of a data set, these decide which clips, frames and labels it gives, beside list and pipeline.
+CONTENT = ('indices', 'multi_class', 'num_classes', 'filename_tmpl', 'start_index', 'with_offset')
 
 
 def use_features(cfg: Config, store: str) -> Config:
@@ -147,7 +150,8 @@ def fingerprint(cfg: Config) -> dict[str, Any]:
 
     Returns:
         ``backbone``, ``data_preprocessor``, ``in_index``, ``pool`` and, in ``splits``, each
-        split's pipeline and the SHA-256 of its list (None where its file is missing).
+        split's pipeline, what else of ``CONTENT`` its data set has, and the SHA-256 of its list
+        and of the labels' numbers in it (None where its file is missing).
     """
     cfg = copy.deepcopy(cfg)
     resolve_flips(cfg)
@@ -163,7 +167,10 @@ def fingerprint(cfg: Config) -> dict[str, Any]:
         dataset = video_dataset(cfg, split)
         if dataset is not None and dataset.get('pipeline'):
             splits[split] = dict(
-                pipeline=comparable(dataset['pipeline']), list_sha256=list_hash(list_path(dataset))
+                pipeline=comparable(dataset['pipeline']),
+                list_sha256=list_hash(list_path(dataset)),
+                labels_sha256=labels_hash(dataset),
+                **{key: comparable(dataset[key]) for key in CONTENT if dataset.get(key)},
             )
     return dict(
         backbone=comparable(model.backbone),
@@ -172,6 +179,34 @@ def fingerprint(cfg: Config) -> dict[str, Any]:
         pool='avg' if averaged else 'none',
         splits=splits,
     )
+
+
+def chosen_splits(made_of: dict[str, Any], splits: list[str]) -> dict[str, Any]:
+    """Those of a :func:`fingerprint`; ValueError for one that the config lacks."""
+    known = made_of['splits']
+    for split in splits:
+        if split not in known:
+            raise ValueError(
+                f'expected videos with a pipeline in {split}_dataloader, got none; fix: --splits '
+                f'{" ".join(known)}'
+            )
+    return {split: known[split] for split in splits}
+
+
+def check_manifest(new: dict[str, Any], store: Path) -> None:
+    """Raise ValueError unless ``new`` is the manifest of the store as it was begun.
+
+    The text of the config holds paths, which may change, the code may be newer, and the weights
+    have a hash.
+    """
+    old, free = read_manifest(store), {'config', 'made_by', 'checkpoint', 'made_of'}
+    different = sorted(key for key in new.keys() - free if old.get(key) != new[key])
+    different += differing(new['made_of'], old['made_of'], 'model and data')
+    if different:
+        raise ValueError(
+            f'expected features of this config or none, got {store} with another '
+            f'{", ".join(different)}; fix: name another --out, or remove that folder'
+        )
 
 
 def comparable(node: Any) -> Any:
@@ -188,6 +223,16 @@ def list_hash(ann_file: str) -> str | None:
     return hashlib.sha256(get(ann_file)).hexdigest() if exists(ann_file) else None
 
 
+def labels_hash(dataset: dict[str, Any]) -> str | None:
+    """SHA-256 of a list's labels, which may be names; None where they cannot be read."""
+    try:
+        rows = rows_of(dataset)
+    except (FileNotFoundError, ValueError):
+        return None
+    text = None if rows is None else json.dumps([row.labels for row in rows])
+    return text and hashlib.sha256(text.encode()).hexdigest()
+
+
 def differing(want: Any, have: Any, where: str) -> list[str]:
     """Name each leaf that differs between two plain config nodes."""
     if isinstance(want, dict) and isinstance(have, dict):
@@ -196,7 +241,7 @@ def differing(want: Any, have: Any, where: str) -> list[str]:
             for key in sorted(set(want) | set(have))
             for line in differing(want.get(key), have.get(key), f'{where}.{key}')
         ]
-    if want == have or (where.endswith('.list_sha256') and None in (want, have)):
+    if want == have or (where.endswith('_sha256') and None in (want, have)):
         return []
     return [f'{where}: {json.dumps(have)} in the store, {json.dumps(want)} in the config']
 
@@ -222,8 +267,9 @@ def backbone_state(checkpoint: str) -> dict[str, Tensor]:
 
 def backbone_of_start(load_from: str | None) -> dict[str, Tensor]:
     """:func:`backbone_state` of ``load_from``; {} without, or where the file is missing."""
-    there = load_from and ('://' in load_from or exists(load_from))
-    return backbone_state(load_from) if there else {}
+    if not load_from or not ('://' in load_from or exists(load_from)):
+        return {}
+    return backbone_state(load_from)
 
 
 def same_weights(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:

@@ -17,11 +17,18 @@ from cnnlstm_mm.storage import OutputFolder, atomic_path
 from cnnlstm_mm.weights import check_device, check_no_nan, state_hash
 from mmaction.registry import DATASETS, MODELS
 
-from .config import comparable, fingerprint, load_backbone, video_dataset
+from .config import (
+    check_manifest,
+    chosen_splits,
+    comparable,
+    fingerprint,
+    load_backbone,
+    video_dataset,
+)
 from .packed_sample import pack, pack_sample
 from .plan import PLAN, finish_shards, missing_shards, share_shards
 from .seeded_views import SeededViews, one_thread, shard_batches
-from .store import BACKBONE, FORMAT, MANIFEST, read_manifest, write_manifest, write_shard
+from .store import BACKBONE, FORMAT, MANIFEST, write_manifest, write_shard
 
 DTYPES = dict(float16=torch.float16, bfloat16=torch.bfloat16, float32=torch.float32)
 # Keys of a config that say how and where it was run.
@@ -101,7 +108,7 @@ class FeatureExtractor:
         if pool != 'auto':
             made_of['pool'] = pool
         self.pool, self.in_index = made_of['pool'], made_of['in_index']
-        made_of['splits'] = {split: made_of['splits'][split] for split in splits}
+        made_of['splits'] = chosen_splits(made_of, splits)
         self.datasets: dict[str, SeededViews] = {}
         self.manifest = dict(
             format=FORMAT,
@@ -151,17 +158,7 @@ class FeatureExtractor:
             for name in (MANIFEST, BACKBONE, PLAN, *self.datasets):
                 self.output.check_file(self.out / name)
         if (self.out / MANIFEST).is_file():
-            # The text of the config holds paths, which may change, the code may be newer, and the
-            # weights have a hash.
-            free = ('config', 'made_by', 'checkpoint')
-            kept = {key: self.manifest[key] for key in free if key in self.manifest}
-            old = dict(read_manifest(self.out), **kept)
-            different = sorted(key for key, value in self.manifest.items() if old.get(key) != value)
-            if different:
-                raise ValueError(
-                    f'expected features of this config or none, got {self.out} with another '
-                    f'{", ".join(different)}; fix: name another --out, or remove that folder'
-                )
+            check_manifest(self.manifest, self.out)
         elif get_rank() == 0:
             state = {
                 key: value.cpu().contiguous()

@@ -339,6 +339,51 @@ def test_features_are_those_of_the_checkpoint_to_load(config, store, tmp_path, m
     assert found == [str(tmp_path / 'other.pth'), None]
 
 
+def test_a_store_tells_which_clips_and_labels_it_holds(config, quickstart_data, tmp_path):
+    """Indices of a data set, and names of classes in another order."""
+
+    def changed(**dataset):
+        cfg = Config.fromfile(config)
+        cfg.train_dataloader.dataset.update(dataset)
+        return cfg
+
+    names = (quickstart_data / 'label_map.txt').read_text().splitlines()
+    lines = (quickstart_data / 'quickstart_train_split_1_videos.txt').read_text().splitlines()
+    rows = [(path, names[int(label)]) for path, label in map(str.split, lines)]
+    named = tmp_path / 'named.csv'
+    named.write_text('path,label\n' + ''.join(f'{path},{name}\n' for path, name in rows))
+    same = dict(ann_file=str(named), metainfo=dict(classes=names))
+    out = tmp_path / 'store'
+    some = changed(**same, indices=3)
+    extractor = FeatureExtractor(some, out, ['train'], num_workers=0, device='cpu')
+    extractor.run(lambda views: None)
+    kept = json.loads((out / 'manifest.json').read_text())
+    assert len(DATASETS.build(use_features(some, str(out)).train_dataloader.dataset)) == 3
+    with pytest.raises(ValueError, match='train data.indices: 3 in the store, null in the config'):
+        use_features(changed(**same), str(out))
+    other = dict(ann_file=str(named), metainfo=dict(classes=names[::-1]), indices=3)
+    with pytest.raises(ValueError, match='train data.labels_sha256'):
+        use_features(changed(**other), str(out))
+    words = r'with another model and data.splits.train.labels_sha256: .* in the store.*; fix: '
+    with pytest.raises(ValueError, match=words):
+        FeatureExtractor(changed(**other), out, ['train'], device='cpu').prepare()
+    del kept['made_of']['splits']['train']['labels_sha256']  # as stores had none
+    (out / 'manifest.json').write_text(json.dumps(kept))
+    use_features(changed(**same, indices=3), str(out))
+    extractor.prepare()
+
+
+def test_only_the_lists_that_a_config_has_are_extracted(config, store, tmp_path):
+    cfg = Config.fromfile(config)
+    cfg.val_dataloader = cfg.test_dataloader = None
+    cfg.train_dataloader.dataset.indices = 2
+    cfg.dump(tmp_path / 'config.py')
+    extract(tmp_path / 'config.py', tmp_path / 'out')
+    assert contents(tmp_path / 'out').keys() < contents(store).keys()
+    with pytest.raises(ValueError, match='in test_dataloader, got none; fix: --splits train$'):
+        FeatureExtractor(cfg, tmp_path / 'other', ['test'])
+
+
 def test_an_unfinished_store_is_refused(store, tmp_path):
     import shutil
 
