@@ -4,6 +4,7 @@ import hashlib
 import json
 import pickle
 import re
+import shutil
 from dataclasses import asdict
 from statistics import mean, stdev
 
@@ -30,7 +31,7 @@ from cnnlstm_mm.lab.report import (
     write_metafile,
     write_readme,
 )
-from cnnlstm_mm.lab.report.run_facts import changes, model_names
+from cnnlstm_mm.lab.report.run_facts import changes, made_of, model_names
 from cnnlstm_mm.lab.report.tables import BEGIN, END
 
 CONFIG = 'mobilenet_convlstm_quickstart.py'
@@ -554,6 +555,49 @@ def test_only_what_belongs_together_is_joined(tmp_path):
     assert len(group_runs([run, twin])[run.data]) == 2
     twin.recipe = 'r'
     assert len(group_runs([run, twin])[run.data]) == 1
+
+
+def test_runs_of_other_lists_or_weights_are_in_no_mean(tmp_path):
+    """Seeds, the second of them with load_from, on a list that was written anew, and resumed."""
+
+    def run(name, seed, weights, train='1', sessions=1, **config):
+        work_dir = write_run(tmp_path / name, 5, tested=0.5, seed=seed)
+        facts = dict(run=name, config_file=CONFIG, recipe='r', lists=dict(train=train))
+        identify(work_dir / 'now', **facts, weights=weights, config=config)
+        if sessions == 2:
+            shutil.copytree(work_dir / 'now', work_dir / 'now2')
+            identify(work_dir / 'now2', **facts, weights={}, config={})
+        return read(work_dir)[0]
+
+    base = dict(load_from='w/base.pth')
+    resumed = run('a', 0, {'base.pth': '8' * 64}, sessions=2, **base)
+    same = run('b', 1, {'base.pth': '8' * 64}, **base)
+    scratch, newer = run('c', 2, {}), run('d', 3, {}, train='2')
+    own = [
+        run(f's{k}', k, {'epoch_1.pth': str(k)}, load_from='x/starts_from/epoch_1.pth', **first)
+        for k, first in enumerate([dict(starts_from='first.py')] * 2)
+    ]
+    (rows,) = group_runs([resumed, same, scratch, newer, *own]).values()
+    assert [len(row.runs) for row in rows] == [2, 3, 1]
+    assert rows[0].notes == ['begins with base.pth (SHA-256 88888888)']
+    assert [row.notes for row in rows[1:]] == [[], ['train with other contents']]
+    text = cells(results_tables({'': rows}))
+    assert [row['note'] for row in text] == [*rows[0].notes, '', 'train with other contents']
+    # Splits have other lists; what is not known is equal.
+    splits = [result(k, 0, 0.5, made_of=dict(train=str(k))) for k in (1, 2)]
+    assert [len(row.runs) for row in group_runs(splits)['UCF101']] == [2]
+
+
+def test_a_store_counts_by_what_it_was_made_of(tmp_path):
+    found = []
+    for name, made_by, seed in (('a', '1', 0), ('b', '2', 0), ('c', '1', 1)):
+        manifest = dict(format=FORMAT, config=name, made_by=made_by, seed=seed)
+        write_manifest(tmp_path / name, manifest)
+        data = dict(dataset=dict(type='CachedFeatureDataset', store=str(tmp_path / name)))
+        identity = dict(lists=dict(train=name), weights={}, config={})
+        cfg = Config(dict(train_dataloader=data))
+        found.append(made_of(cfg, dict(identity, first=identity))[0]['train'])
+    assert found[0] == found[1] != found[2]
 
 
 def test_necks_that_differ_have_different_names():

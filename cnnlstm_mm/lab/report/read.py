@@ -51,6 +51,8 @@ def read_run(
     cfg = _training_config(trainings) or _config(dumped[-1])
     if 'test_dataloader' in test_cfg:
         cfg.test_dataloader = test_cfg.test_dataloader
+    made_of, begun = run_facts.made_of(cfg, identity)
+    notes.append(begun)
     cfg = run_facts.on_videos(cfg)
     last = work_dir / 'last_checkpoint'
     checkpoint = Path(last.read_text().strip()).name if last.is_file() else None
@@ -128,6 +130,7 @@ def read_run(
         run=run,
         recipe=identity.get('recipe'),
         code=identity.get('code'),
+        made_of=made_of,
         per_class={name: share for name, share in per_class.items() if share is not None},
     )
     return result, curves
@@ -167,7 +170,8 @@ def _training_config(trainings: list[Path]) -> Config | None:
 def _logs_of_one_run(logs: list[Path], notes: list[str]) -> tuple[list[Path], list[Path], dict]:
     """The logs of the newest training, over all of its restarts, and its identity.
 
-    The logs come twice: with those of tests, and without.
+    The logs come twice: with those of tests, and without. ``first`` in the identity is that of the
+    training's beginning.
 
     A folder may hold several trainings. Logs of earlier versions do not say whose they are, and
     stay.
@@ -178,12 +182,14 @@ def _logs_of_one_run(logs: list[Path], notes: list[str]) -> tuple[list[Path], li
         if '"loss"' in log.read_text(errors='replace')
     }
     newest = next((one for one in reversed(found.values()) if one.get('run')), {})
+    first = next((one for one in found.values() if one.get('run') == newest.get('run')), newest)
     others = [log for log, one in found.items() if one.get('run') not in (None, newest.get('run'))]
     if others:
         count = len(others)
         notes.append(f'{count} log{"s" * (count > 1)} of another training {LEFT_OUT}')
     kept, trainings = ([log for log in some if log not in others] for some in (logs, found))
-    return kept, trainings, newest
+    # A resumed training no longer names the weights that it began with.
+    return kept, trainings, dict(newest, first=first)
 
 
 def _identity(folder: Path) -> dict[str, Any]:

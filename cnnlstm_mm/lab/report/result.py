@@ -45,6 +45,8 @@ class RunResult:
     run: str | None = None  # its identity, see cnnlstm_mm.run_identity
     recipe: str | None = None  # hash of what runs of other seeds and splits share
     code: str | None = None  # version of the package that trained it last
+    # SHA-256 of lists and weights by name; None for runs of earlier versions, which do not say.
+    made_of: dict[str, str] | None = None
     # Share of right clips by class, or average precision.
     per_class: dict[str, float] = field(default_factory=dict)
 

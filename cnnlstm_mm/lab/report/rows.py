@@ -15,10 +15,18 @@ class Row:
     Attributes:
         runs: Those that it averages, all of one model.
         unfinished: Those that it leaves out.
+        other: Lists and weights, by name, that are not those of the row before it.
     """
 
     runs: list[RunResult]
     unfinished: list[RunResult]
+    other: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> list[str]:
+        """Those of its runs, and what sets them apart from the row before."""
+        differing = [f'{", ".join(self.other)} with other contents'] if self.other else []
+        return [*self.first.notes, *differing]
 
     @property
     def first(self) -> RunResult:
@@ -75,7 +83,7 @@ def group_runs(runs: Sequence[RunResult]) -> dict[str, list[Row]]:
     """Bring together what may be averaged: rows by data set, in the order of the runs.
 
     Runs of one config that differ in anything but seed and split (a subset, another version of
-    the config) stay apart.
+    the config) stay apart, and so do those whose lists or weights of the same split changed.
     """
     groups: dict[tuple, list[RunResult]] = {}
     for run in runs:
@@ -86,10 +94,35 @@ def group_runs(runs: Sequence[RunResult]) -> dict[str, list[Row]]:
         groups.setdefault(key, []).append(run)
     tables: dict[str, list[Row]] = {}
     for (data, *_), members in groups.items():
-        tables.setdefault(data, []).append(
-            Row(
-                [run for run in members if run.finished],
-                [run for run in members if not run.finished],
+        for part, other in _of_same_files(members):
+            tables.setdefault(data, []).append(
+                Row(
+                    [run for run in part if run.finished],
+                    [run for run in part if not run.finished],
+                    other,
+                )
             )
-        )
     return tables
+
+
+def _of_same_files(runs: list[RunResult]) -> list[tuple[list[RunResult], tuple[str, ...]]]:
+    """Part runs so that those of one split have the same lists and weights.
+
+    Returns:
+        The parts; after the first with the names of what is not that of the first.
+    """
+    parts: list[tuple[list[RunResult], tuple[str, ...]]] = []
+    for run in runs:
+        other: tuple[str, ...] = ()
+        for part, _ in parts:
+            twin = next((one for one in part if one.split == run.split), run)
+            if twin.made_of == run.made_of:
+                part.append(run)
+                break
+            old, new = twin.made_of or {}, run.made_of or {}
+            other = other or tuple(
+                name for name in {**old, **new} if old.get(name) != new.get(name)
+            )
+        else:
+            parts.append(([run], other))
+    return parts

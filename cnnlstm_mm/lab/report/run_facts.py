@@ -1,6 +1,8 @@
 """Data, model and protocol of a config, in a table's words."""
 
 import copy
+import hashlib
+import json
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 from mmengine.config import Config
 
 from cnnlstm_mm.config import datasets_of, list_path, named_weights, read_config
+from cnnlstm_mm.engine.first_training import FOLDER, STARTS_FROM
 from cnnlstm_mm.engine.launch import apply_exact_resume
 from cnnlstm_mm.features.store import read_manifest
 from cnnlstm_mm.mirrored_classes import resolve_flips
@@ -17,6 +20,7 @@ from cnnlstm_mm.models.fit import neck_class
 from cnnlstm_mm.run_identity import flatten
 
 MODES = ('train', 'val', 'test')
+UNCOUNTED = {'config', 'made_by', 'checkpoint'}  # of a store's manifest: paths and versions
 # Names of annotation lists, as tools/data and the configs call them, and the
 # sizes of the official (train, test) lists of each split.
 DATA = dict(
@@ -64,6 +68,35 @@ def stores(cfg: Config) -> list[str]:
     """Feature stores that a config reads."""
     found = [data.get('store') for mode in MODES for data in datasets_of(cfg, mode)]
     return list(dict.fromkeys(filter(None, found)))
+
+
+def made_of(cfg: Config, identity: dict[str, Any]) -> tuple[dict[str, str] | None, str]:
+    """Hashes of the lists and weights of a run, and a note on the weights that it began with.
+
+    Args:
+        cfg: Of the run as it was, on stored features or on videos. Of a store counts what it was
+            made of, not with which version of the code.
+        identity: Of the run, and in ``first`` that of its beginning. Weights that it trained itself
+            (``starts_from``) are left out.
+    """
+    if 'lists' not in identity:
+        return None, ''
+    found = dict(identity['lists'])
+    for mode in {*found} & {*MODES}:
+        for data in datasets_of(cfg, mode):
+            with suppress(OSError, ValueError, KeyError):
+                if data.get('store'):
+                    manifest = read_manifest(data['store'])
+                    kept = {key: manifest[key] for key in sorted({*manifest} - UNCOUNTED)}
+                    found[mode] = hashlib.sha256(json.dumps(kept).encode()).hexdigest()
+    first = identity['first']
+    weights, begun, note = dict(first['weights']), first['config'].get('load_from'), ''
+    if begun and Path(begun).name in weights:
+        if first['config'].get(STARTS_FROM) and Path(begun).parent.name == FOLDER:
+            del weights[Path(begun).name]
+        else:
+            note = f'begins with {Path(begun).name} (SHA-256 {weights[Path(begun).name][:8]})'
+    return found | weights, note
 
 
 def list_of(dataset: dict[str, Any]) -> str:

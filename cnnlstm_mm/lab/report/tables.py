@@ -79,8 +79,8 @@ def results_tables(
             column = ['mAP', *(_percent(row, 'mean_ap') for row in rows)]
             place = heads.index('top-1')
             lines = [[*line[:place], cell, *line[place:]] for line, cell in zip(lines, column)]
-        if any(row.first.notes for row in rows):
-            notes = ['note', *('; '.join(row.first.notes) for row in rows)]
+        if any(row.notes for row in rows):
+            notes = ['note', *('; '.join(row.notes) for row in rows)]
             lines = [[*line, note] for line, note in zip(lines, notes)]
         parts.append(f'**{data}**\n\n{markdown_table(lines, padded=False)}')
     if planned:
@@ -201,7 +201,7 @@ def _model(data: str, row: Row) -> dict[str, Any]:
         'FLOPs': run.flops,
         'Parameters': run.params,
         'Runs': row.what,
-        'Notes': run.notes,
+        'Notes': row.notes,
     }
     return {
         'Name': Path(run.config).stem,
