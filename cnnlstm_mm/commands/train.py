@@ -25,6 +25,7 @@ from cnnlstm_mm.engine.launch import (
 from cnnlstm_mm.engine.schedule_hook import extend_schedule
 from cnnlstm_mm.features.config import backbone_of_start
 from cnnlstm_mm.resources import resource_root
+from mmaction.registry import MODELS
 
 from . import extract, merge
 
@@ -170,6 +171,12 @@ def cache_features(args: argparse.Namespace) -> None:
     extract.extract(options)
 
 
+def trains_backbone(cfg: Config) -> bool:
+    """Whether the backbone of a config of videos has weights that a training changes."""
+    backbone = MODELS.build(cfg.model.backbone).train()
+    return any(parameter.requires_grad for parameter in backbone.parameters())
+
+
 def merge_features(args: argparse.Namespace, work_dir: str) -> None:
     """Write the whole model of the last checkpoint, and say what can be done with it."""
     last = Path(work_dir, 'last_checkpoint').read_text(encoding='utf-8').strip()
@@ -195,7 +202,13 @@ def train(args: argparse.Namespace) -> None:
         apply_first_training(cfg, [sys.executable, str(script)])
         if args.cache_features:
             cache_features(args)
+        unfrozen = cfg.get('features') is not None and trains_backbone(cfg)
         runner = build_runner(cfg, modes, args.verbose)
+        if unfrozen:
+            runner.logger.warning(
+                'model.backbone is not frozen: on videos it would be trained, on stored features '
+                'neck and head are trained alone.'
+            )
         with name_dead_decoders(), shown(runner):
             runner.train()
         if args.cache_features:

@@ -208,7 +208,10 @@ def test_trained_on_features_tested_on_video(config, store, tmp_path):
         assert done.returncode == 0, done.stderr[-3000:]
 
     work = tmp_path / 'work'
-    run('tools/train.py', config, '--features', store, '--work-dir', work, '--seed', 0)
+    unfrozen = ('--cfg-options', 'model.backbone.frozen=False')
+    run('tools/train.py', config, '--features', store, '--work-dir', work, '--seed', 0, *unfrozen)
+    (log,) = work.glob('*/*.log')
+    assert 'WARNING - model.backbone is not frozen: on videos it would be' in log.read_text()
     run(
         'tools/merge_checkpoint.py',
         config,
@@ -382,6 +385,13 @@ def test_only_the_lists_that_a_config_has_are_extracted(config, store, tmp_path)
     assert contents(tmp_path / 'out').keys() < contents(store).keys()
     with pytest.raises(ValueError, match='in test_dataloader, got none; fix: --splits train$'):
         FeatureExtractor(cfg, tmp_path / 'other', ['test'])
+
+
+def test_a_frozen_backbone_is_not_trained(config):
+    cfg = Config.fromfile(config)
+    assert not train.trains_backbone(cfg)
+    cfg.model.backbone.frozen = False
+    assert train.trains_backbone(cfg)
 
 
 def test_an_unfinished_store_is_refused(store, tmp_path):

@@ -10,7 +10,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from cnnlstm_mm.config import datasets_of, list_path, named_weights, read_config
+from cnnlstm_mm.config import datasets_of, list_path, named_weights, read_config, type_name
 from cnnlstm_mm.engine.first_training import FOLDER, STARTS_FROM
 from cnnlstm_mm.engine.launch import apply_exact_resume
 from cnnlstm_mm.features.store import read_manifest
@@ -44,7 +44,8 @@ NOT_COMPARED = (
 def on_videos(cfg: Config) -> Config:
     """The config of a run, with the videos and the backbone instead of their stored features.
 
-    It is unchanged if it reads none, or if their store is gone.
+    It is unchanged if it reads none, or if their store is gone. The backbone is frozen then,
+    whatever the config of the videos says.
     """
     store_of = {
         mode: data['store']
@@ -61,6 +62,8 @@ def on_videos(cfg: Config) -> Config:
         cfg[f'{mode}_dataloader'] = made_of[f'{mode}_dataloader']
         for part in ('backbone', 'data_preprocessor'):
             cfg.model[part] = made_of.model[part]
+        if type_name(cfg.model.backbone) == 'TimeDistributed':
+            cfg.model.backbone.frozen = True
     return cfg
 
 
