@@ -8,16 +8,15 @@ import argparse
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 from mmengine.runner.checkpoint import _load_checkpoint
 from safetensors.torch import load_file
 
 import cnnlstm_mm  # noqa: F401  mends and registers, before mmaction loads
-from cnnlstm_mm.cli import run_command
+from cnnlstm_mm.cli import add_cfg_options, run_command
 from cnnlstm_mm.engine.checkpoint_files import save_checkpoint
+from cnnlstm_mm.engine.launch import load_config
 from cnnlstm_mm.features.config import check_fingerprint
 from cnnlstm_mm.features.store import BACKBONE, read_manifest
-from cnnlstm_mm.resources import find_config
 from cnnlstm_mm.run_identity import KEY
 from cnnlstm_mm.weights import check_no_nan
 from mmaction.registry import MODELS
@@ -53,7 +52,8 @@ def merge(cfg: Config, checkpoint: str, store: str) -> dict:
         model.load_state_dict(state)
     except RuntimeError as error:
         raise ValueError(
-            f'expected a checkpoint of this config, got {checkpoint}: {error}'
+            f'expected a checkpoint of this config, got {checkpoint}: {error}\nfix: name the '
+            'config and the --cfg-options that it was trained with'
         ) from None
     check_no_nan(model, checkpoint)
     meta = {
@@ -72,13 +72,14 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument('checkpoint', help='checkpoint trained with --features')
     parser.add_argument('--features', required=True, help='folder of the feature store')
     parser.add_argument('--out', required=True, help='the file to write')
+    add_cfg_options(parser, 'the config, as in its training')
+    parser.set_defaults(work_dir=None, launcher='none', local_rank=0)  # of load_config
     return parser
 
 
 def write(args: argparse.Namespace) -> None:
     """Merge and save."""
-    cfg = Config.fromfile(find_config(args.config))
-    init_default_scope(cfg.get('default_scope', 'mmaction'))
+    cfg = load_config(args)
     merged = merge(cfg, args.checkpoint, args.features)
     save_checkpoint(merged, args.out)
     print(f'{args.out}: cnnlstm-mm test {args.config} {args.out}')

@@ -154,8 +154,8 @@ def build_runner(cfg: Config, modes: Iterable[str], verbose: bool = False) -> Ru
     check_fit(cfg.get('model'))  # 1. backbone, neck and head go together
     check_evaluators(cfg, modes)  # 2. metrics go with the labels
     apply_flip_labels(cfg, modes)  # 3. labels of flipped videos
-    apply_balanced_weights(cfg, modes)  # 4. weights of the classes from the training lists
-    apply_features(cfg)  # 5. stored features in place of videos
+    apply_features(cfg)  # 4. stored features in place of videos
+    apply_balanced_weights(cfg, modes)  # 5. weights of the classes from the training lists
     check_files(cfg, modes)  # 6. lists, videos and weights exist; labels have an output
     check_sync_bn(cfg)  # 7. SyncBN can run here
     apply_default_hooks(cfg)  # 8. hooks of every run

@@ -58,20 +58,28 @@ def _labels_of(dataset: dict[str, Any]) -> list[Any] | None:
         clips = find_clips(list_path(dataset), None)
         if clips is not None:
             return clips.labels()
-    if not dataset.get('store'):
-        return rows_of(dataset)
-    store = FeatureStore(dataset['store'], dataset.get('split', 'train'))
-    return [
-        Row(number, clip['filename'], np.atleast_1d(unpack(clip['label'])).tolist())
-        for number, clip in enumerate(store.clips, start=1)
-    ]
+    return _stored_rows(dataset) if dataset.get('store') else rows_of(dataset)
+
+
+def _stored_rows(dataset: dict[str, Any]) -> list[Row]:
+    """Clips of a feature store that a data set reads, with their numbers from 1."""
+    clips = FeatureStore(dataset['store'], dataset.get('split', 'train')).clips
+    rows, chosen = [], dataset.get('indices')
+    if not isinstance(chosen, Sequence):  # so many first or, below 0, last ones
+        whole = range(len(clips))
+        chosen = whole if chosen is None else whole[:chosen] if chosen >= 0 else whole[chosen:]
+    for index in chosen:
+        label = np.asarray(unpack(clips[index]['label']))  # a number, or 0 and 1 of each class
+        labels = np.flatnonzero(label) if label.ndim else label[None]
+        rows.append(Row(index + 1, clips[index]['filename'], labels.tolist()))
+    return rows
 
 
 def apply_balanced_weights(cfg: Config, modes: Sequence[str]) -> None:
     """Replace ``class_weight='balanced'`` with numbers from the training lists.
 
     Args:
-        cfg: The config of a run, before its videos become stored features.
+        cfg: The config of a run, on videos or stored features.
         modes: Without 'train' among them the weights are left out.
 
     Raises:
@@ -93,9 +101,9 @@ def apply_balanced_weights(cfg: Config, modes: Sequence[str]) -> None:
             )
         labels: list[list[int]] = []
         for inner in datasets_of(cfg, 'train'):
-            if not exists(list_path(inner)):
+            if not inner.get('store') and not exists(list_path(inner)):
                 return  # check_files names it
-            rows = rows_of(inner)
+            rows = _stored_rows(inner) if inner.get('store') else rows_of(inner)
             if rows is None:
                 raise ValueError(
                     f"class_weight='balanced': expected a list of clips, got {inner.get('type')}; "

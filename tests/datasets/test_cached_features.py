@@ -17,11 +17,13 @@ from safetensors.torch import load_file, save_file
 
 from cnnlstm_mm.commands import train
 from cnnlstm_mm.engine.launch import check_files
+from cnnlstm_mm.engine.list_checks import apply_balanced_weights
 from cnnlstm_mm.features import CachedFeatureDataset
 from cnnlstm_mm.features.config import use_features
 from cnnlstm_mm.features.extraction import FeatureExtractor
 from cnnlstm_mm.features.plan import finish_shards, share_shards
 from cnnlstm_mm.features.sequence_file import read_sequence
+from cnnlstm_mm.models.balanced_losses import balanced_weights
 from cnnlstm_mm.storage import locked
 from mmaction.registry import DATASETS, MODELS
 from mmaction.structures import ActionDataSample
@@ -208,19 +210,15 @@ def test_trained_on_features_tested_on_video(config, store, tmp_path):
         assert done.returncode == 0, done.stderr[-3000:]
 
     work = tmp_path / 'work'
-    unfrozen = ('--cfg-options', 'model.backbone.frozen=False')
-    run('tools/train.py', config, '--features', store, '--work-dir', work, '--seed', 0, *unfrozen)
+    options = ('--cfg-options', 'model.neck.hidden_channels=8', 'model.cls_head.in_channels=8')
+    options += ('model.backbone.frozen=False',)
+    run('tools/train.py', config, '--features', store, '--work-dir', work, '--seed', 0, *options)
     (log,) = work.glob('*/*.log')
     assert 'WARNING - model.backbone is not frozen: on videos it would be' in log.read_text()
-    run(
-        'tools/merge_checkpoint.py',
-        config,
-        work / 'epoch_2.pth',
-        '--features',
-        store,
-        '--out',
-        tmp_path / 'full.pth',
-    )
+    merge = ('tools/merge_checkpoint.py', config, work / 'epoch_2.pth', '--features', store)
+    merge += ('--out', tmp_path / 'full.pth')
+    assert 'fix: name the config and the --cfg-options that' in run_tool(*merge).stderr
+    run(*merge, *options)
     run(
         'tools/test.py',
         config,
@@ -229,6 +227,7 @@ def test_trained_on_features_tested_on_video(config, store, tmp_path):
         work,
         '--dump',
         tmp_path / 'video.pkl',
+        *options,
     )
     run(
         'tools/test.py',
@@ -240,6 +239,7 @@ def test_trained_on_features_tested_on_video(config, store, tmp_path):
         work,
         '--dump',
         tmp_path / 'cached.pkl',
+        *options,
     )
     video, cached = [
         torch.stack(
@@ -392,6 +392,22 @@ def test_a_frozen_backbone_is_not_trained(config):
     assert not train.trains_backbone(cfg)
     cfg.model.backbone.frozen = False
     assert train.trains_backbone(cfg)
+
+
+def test_balanced_weights_need_no_list(config, quickstart_data, store, tmp_path):
+    """A store is used where its lists are not, and a fold counts its own rows."""
+    cfg = Config.fromfile(config)
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        loader.dataset.ann_file = str(tmp_path / 'gone.txt')
+    cfg.model.cls_head.loss_cls = dict(type='CrossEntropyLoss', class_weight='balanced')
+    rows = [0, 1, 2, 3, 8]
+    cfg.merge_from_dict(dict(feature_rows=dict(train=rows, test=[4, 5])))
+    use_features(cfg, str(store))
+    apply_balanced_weights(cfg, ['train'])
+    lines = (quickstart_data / 'quickstart_train_split_1_videos.txt').read_text().splitlines()
+    labels = [[int(lines[row].split()[1])] for row in rows]
+    weights = cfg.model.cls_head.loss_cls.class_weight
+    assert weights == balanced_weights(labels, 8) and len(set(weights)) > 1
 
 
 def test_an_unfinished_store_is_refused(store, tmp_path):
