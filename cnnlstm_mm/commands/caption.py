@@ -5,11 +5,12 @@ r"""Describe videos in sentences: files, folders, patterns or lists.
 
 The captions are those of cnnlstm-mm test. Files that cannot be read are named, the others are
 described, and the exit code is 3. With --window a long video is described part by part, and --srt
-writes the captions as subtitles, VIDEO.srt.
+writes the captions as subtitles, VIDEO.srt; of videos of one name FOLDER/VIDEO.mp4.srt.
 """
 
 import argparse
 import json
+import os
 import sys
 from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
@@ -146,11 +147,21 @@ def write(args: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
         for row in rows:
             line = (row['start'], row['end'], row['captions'][0]['caption'])
             films.setdefault(row['file'], []).append(line)
-        stems = [Path(name).stem for name in films]
-        for name, lines_of_film in films.items():
-            path = Path(name)
-            unique = path.stem if stems.count(path.stem) == 1 else '_'.join(path.parts[-2:])
-            write_text(args.srt / f'{unique}.srt', subtitles(lines_of_film))
+        for name, path in subtitle_paths(list(films)).items():
+            write_text(args.srt / path, subtitles(films[name]))
+
+
+def subtitle_paths(names: list[str]) -> dict[str, str]:
+    """FILM.srt of each film; of several of one name FOLDER/FILM.mp4.srt, below their common one."""
+    stems = [Path(name).stem for name in names]
+    twins = [os.path.abspath(n) for n, stem in zip(names, stems) if stems.count(stem) > 1]
+    root = os.path.commonpath([os.path.dirname(path) for path in twins]) if twins else ''
+    return {
+        name: f'{stem}.srt'
+        if stems.count(stem) == 1
+        else f'{os.path.relpath(os.path.abspath(name), root)}.srt'
+        for name, stem in zip(names, stems)
+    }
 
 
 def main(argv: list[str] | None = None) -> int:

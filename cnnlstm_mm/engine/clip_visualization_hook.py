@@ -42,6 +42,7 @@ class ClipVisualizationHook(Hook):
         self.show = show
         self.wait_time = wait_time
         self.out_dir = out_dir
+        self._files: dict[str, str] = {}  # drawn, by the last part of their names
 
     def after_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict, outputs: Sequence[ActionDataSample]
@@ -66,7 +67,10 @@ class ClipVisualizationHook(Hook):
         for k, (clip, sample) in enumerate(clips, start=first):
             if k % self.interval:
                 continue
-            name = osp.basename(sample.get('filename', str(k)))
+            file = sample.get('filename', str(k))
+            name = osp.basename(file)
+            if self._files.setdefault(name, file) != file:  # as in a folder of another class
+                name = file.strip('/').replace('/', '_')
             path: Any = None
             if self.out_dir is not None:
                 path = osp.join(self.out_dir, f'{name}_{step}')

@@ -17,6 +17,7 @@ from cnnlstm_mm.captions.attention_figure import Attention, attention_figure
 from cnnlstm_mm.captions.inference import windows
 from cnnlstm_mm.captions.vocabulary import META, Vocabulary
 from cnnlstm_mm.captions.vocabulary_hook import VocabularyHook
+from cnnlstm_mm.commands import caption
 from cnnlstm_mm.config import nested_dicts
 from cnnlstm_mm.engine.launch import check_files
 from cnnlstm_mm.models.fit import check_channels, check_fit
@@ -318,3 +319,13 @@ def test_mixed_precision():
     with torch.autocast('cpu', torch.bfloat16):
         found = captions(model, clips(2))
     assert all(one[0]['caption'] for one in found)
+
+
+def test_films_of_one_name_have_subtitles_each(tmp_path):
+    names = ['day1/cam0/film.mp4', 'day2/cam0/film.mp4', 'day2/cam0/film.avi', 'day2/other.mp4']
+    rows = [dict(file=n, start=0.0, end=1.0, captions=[dict(caption=n)]) for n in names]
+    caption.write(SimpleNamespace(jsonl=None, n_best=1, srt=tmp_path), rows)
+    found = {path.relative_to(tmp_path).as_posix(): path for path in tmp_path.rglob('*.srt')}
+    wanted = [*(f'{name}.srt' for name in names[:3]), 'other.srt']
+    assert sorted(found) == sorted(wanted)
+    assert all(name in found[path].read_text() for name, path in zip(names, wanted))

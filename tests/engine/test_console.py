@@ -11,9 +11,10 @@ from mmengine.logging import MMLogger
 from rich.console import Console
 
 from cnnlstm_mm.console import SHOWN, ConsoleHandler, quiet
-from cnnlstm_mm.engine import console_hook
+from cnnlstm_mm.engine import clip_visualization_hook, console_hook
 from cnnlstm_mm.engine.console_hook import ConsoleHook
 from cnnlstm_mm.engine.console_text import count_frames
+from mmaction.structures import ActionDataSample
 
 CONFIG = 'configs/mobilenetv2_avgpool_quickstart.py'
 
@@ -254,3 +255,27 @@ def test_frames_of_a_batch():
     )
     assert count_frames(dict(inputs=torch.zeros(4, 3, 8, 8))) == 12
     assert count_frames(None) == 0
+
+
+def test_clips_of_one_name_are_drawn_each(tmp_path, monkeypatch):
+    """As where each class has a folder of numbered clips."""
+    drawn = {}
+
+    def draw(name, clip, sample, out_path, **more):
+        assert out_path not in drawn
+        drawn[out_path] = sample.filename
+
+    visualizer = SimpleNamespace(add_datasample=draw)
+    get = SimpleNamespace(get_current_instance=lambda: visualizer)
+    monkeypatch.setattr(clip_visualization_hook, 'Visualizer', get)
+    hook = clip_visualization_hook.ClipVisualizationHook(True, interval=1, out_dir='out')
+    files = ['data/Jump/1.mp4', 'data/Run/1.mp4', 'data/Run/2.mp4']
+    samples = [ActionDataSample(metainfo=dict(filename=name)) for name in files]
+    loop = SimpleNamespace(dataloader=SimpleNamespace(batch_size=3))
+    batch = dict(inputs=[torch.zeros(1, 3, 2, 4, 4)] * 3)
+    for epoch in (1, 2):
+        runner = SimpleNamespace(val_loop=loop, epoch=epoch)
+        hook.after_val_iter(runner, 0, batch, samples)
+    names = ['1.mp4', 'data_Run_1.mp4', '2.mp4']
+    wanted = {f'out/{name}_{epoch}': file for epoch in (1, 2) for name, file in zip(names, files)}
+    assert drawn == wanted
