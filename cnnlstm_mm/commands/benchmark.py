@@ -210,6 +210,7 @@ def run_lists(args: argparse.Namespace) -> int:
             args.cfg_options,
             args.folds,
             args.groups,
+            flags,
         )
     ]
     if args.only:

@@ -151,12 +151,22 @@ print([o.words for o in b.execute(runs, b.Launch())])
     assert [line.split(' --')[0] for line in calls(runs[0])][1] == f'train from 3 {CONFIG}'
 
 
-def test_other_settings_are_not_mixed_into_a_run(stand_ins, tmp_path):
+@pytest.mark.parametrize(
+    'other', [dict(cfg_options={'model.cls_head.num_classes': 4}), dict(flags=['--amp'])]
+)
+def test_other_settings_are_not_mixed_into_a_run(stand_ins, tmp_path, other):
     execute(planned(tmp_path)[:1], Launch(), 1, None, quiet())
-    changed = planned(tmp_path, cfg_options={'model.cls_head.num_classes': 4})
+    changed = planned(tmp_path, **other)
     (outcome,) = execute(changed[:1], Launch(), 1, None, quiet())
     assert outcome.words == 'failed' and '--work-root' in outcome.error
     assert len(calls(changed[0])) == 2
+
+
+def test_nested_options_of_a_list_reach_the_commands(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    text = f'configs: [{CONFIG}]\ncfg_options: {{model: {{neck: {{hidden_channels: 8}}}}}}'
+    (run,) = plan_runs(read_benchmark(write_list(tmp_path, text)), tmp_path / 'out')
+    assert 'model.neck.hidden_channels=8' in commands(run, Launch())[0]
 
 
 def test_splits_seeds_and_launchers(tmp_path, monkeypatch):
@@ -190,6 +200,7 @@ def test_splits_seeds_and_launchers(tmp_path, monkeypatch):
     [
         ('seeds: [0]', 'expected a list "configs:"'),
         (f'configs: [{CONFIG}]\nseed: 3', "got 'seed'"),
+        (f'configs: [{CONFIG}]\ncfg_options: 3', 'expected cfg_options'),
         (f'configs: [{CONFIG}]\nseeds: 3', 'expected seeds to be a list'),
         (f'configs: [{CONFIG}, {CONFIG}]', 'twice'),
         ('configs: [configs/absent.py]', 'configs/absent.py'),

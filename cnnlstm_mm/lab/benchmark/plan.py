@@ -10,6 +10,7 @@ import yaml
 
 from cnnlstm_mm.config import read_config
 from cnnlstm_mm.resources import find_config
+from cnnlstm_mm.run_identity import flatten
 
 from .folds import GROUP, Fold, make_folds
 
@@ -87,7 +88,12 @@ def read_benchmark(path: Path) -> BenchmarkList:
         numbers = content.get(key, [0])
         if not isinstance(numbers, list) or not numbers or not all(type(n) is int for n in numbers):
             raise ValueError(f'{path}: expected {key} to be a list of ints, got {numbers!r}')
-    return BenchmarkList(path.stem, **{**content, 'configs': configs})
+    options = content.get('cfg_options') or {}
+    if not isinstance(options, dict):
+        raise ValueError(f'{path}: expected cfg_options to be "key: value", got {options!r}')
+    # Nested ones become a.b=value, as on a command line.
+    options = flatten(options) if options else {}
+    return BenchmarkList(path.stem, **{**content, 'configs': configs, 'cfg_options': options})
 
 
 def training_length(loop: dict[str, Any], config: Path) -> tuple[int, str]:
@@ -112,6 +118,7 @@ def plan_runs(
     cfg_options: dict[str, Any] | None = None,
     folds: int = 0,
     groups: str = GROUP,
+    flags: Sequence[str] = (),
 ) -> list[Run]:
     """List the runs: seeds outermost, so that each config soon has one.
 
@@ -124,6 +131,7 @@ def plan_runs(
         folds: Cross-validate on the training list in so many folds; 0 trains and tests as the
             config says.
         groups: Pattern of the groups that stay together, see :func:`group_of`.
+        flags: Of the training command; runs with others are other runs.
 
     Raises:
         ValueError: If splits are asked of a config that has none, or a config does not say how
@@ -152,7 +160,7 @@ def plan_runs(
         for (config, split), text in texts.items():
             for fold in parts[config, split]:
                 name = f'{config.stem}{_part(split)}'
-                asked = f'{text}\nseed = {seed}'
+                asked = '\n'.join((text, f'seed = {seed}', *flags))
                 if fold is not None:
                     name += f'_fold{fold.number}of{folds}'
                     asked += f'\nfold = {fold}'
