@@ -239,6 +239,9 @@ video.addEventListener('error', () => {
     fail(new Error('this browser cannot play that file'));
   }
 });
+$('file').addEventListener('click', (event) => {
+  event.target.value = '';  // so that the same file can be chosen again
+});
 $('file').addEventListener('change', (event) => {
   if (event.target.files.length) openFile(event.target.files[0]).catch(fail);
 });
