@@ -109,8 +109,7 @@ part whole_model "$PYTHON" tools/merge_checkpoint.py "configs/$MINI10.py" \
 part int8 "$PYTHON" tools/export_onnx.py "configs/$MINI10.py" "$OUT/$MINI10.pth" \
     --mode step --out "$OUT/step.onnx" --int8 --calibration "${LIST/train/val}" \
     --data-prefix "$DATA/videos" --cfg-options features=None
-part egogestar "$PYTHON" tools/run_benchmark.py configs/benchmarks/egogestar.yml \
-    --only mobilenet_avgpool mobilenet_lstm
+part egogestar "$PYTHON" tools/run_benchmark.py configs/benchmarks/egogestar.yml
 
 printf '%s parts are done, in %s.\n' "$(ls "$OUT"/*.done | wc -l)" "$OUT"
 if [ ${#FAILED[@]} -gt 0 ]; then

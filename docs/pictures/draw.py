@@ -181,17 +181,17 @@ def speed() -> Drawing:
 
 
 def probe() -> Drawing:
-    """What is left of two models when frames are in another order; the table of order.md."""
+    """What is left of three models when frames are in another order; the table of order.md."""
     text = (HERE.parent / 'order.md').read_text(encoding='utf-8')
     table = re.search(r'^\| top-1 \| in order.*\n\|.*\n((?:\|.*\n)+)', text, re.M)
     head = re.search(r'^\| top-1 \| (in order.*) \|$', text, re.M)[1].split(' | ')
     rows = [[c.strip() for c in line.strip('|').split('|')] for line in table[1].splitlines()]
-    colors = ['grey', 'orange']
+    colors = ['grey', 'orange', 'blue']
     groups = [
         (order, [(row[0], float(row[k + 1].rstrip(' %')), color) for row, color in zip(rows, colors)])
         for k, order in enumerate(head)
     ]  # fmt: skip
-    return bars('top-1 of two models with frames in other orders', groups, '{:.0f} %', 100)
+    return bars('top-1 of three models with frames in other orders', groups, '{:.0f} %', 100)
 
 
 PICTURES = (data_flow, streams, timeline, speed, probe)
