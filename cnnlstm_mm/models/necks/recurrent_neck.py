@@ -171,8 +171,7 @@ class RecurrentNeck(BaseModule):
 
         Raises:
             TypeError: For a list, as Recognizer2D makes it, or a stage other than a tensor.
-            ValueError: For a feature of another shape or width, padded sequences with 'sequence',
-                and what the recurrence refuses.
+            ValueError: For a feature of another shape, and padded sequences with 'sequence'.
         """
         x, lengths = select_feature(x, self.in_index, self.in_channels, type(self).__name__)
         if lengths is not None and self.every_step:
@@ -243,8 +242,7 @@ class RecurrentNeck(BaseModule):
 
         Raises:
             TypeError: See :meth:`forward`.
-            ValueError: For a feature of another shape or width, and a padded batch. What a state of
-                another shape raises depends on the recurrence.
+            ValueError: For a feature of another shape, and a padded batch.
         """
         x, lengths = select_feature(x, self.in_index, self.in_channels, type(self).__name__)
         if lengths is not None:
