@@ -286,8 +286,10 @@ def test_class_names(checkpoint, folder, tmp_path):
         return [one['class'] for one in sorted(best, key=lambda one: one['label'])], noted
 
     # The quickstart's data may be where the config reads them.
-    elsewhere = [f'data_root={tmp_path}/absent']
-    elsewhere += [f'test_dataloader.dataset.ann_file={tmp_path}/absent/list.txt']
+    elsewhere = [f'data_root={tmp_path}/absent'] + [
+        f'{mode}_dataloader.dataset.ann_file={tmp_path}/absent/list.txt'
+        for mode in ('train', 'val', 'test')
+    ]
     assert classes(options=elsewhere) == ([f'class {k}' for k in range(8)], True)
     (tmp_path / 'label_map.txt').write_text(''.join(f'beside {k}\n' for k in range(8)))
     beside = [f'test_dataloader.dataset.ann_file={tmp_path}/list.txt']

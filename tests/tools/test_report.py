@@ -361,7 +361,8 @@ def test_predictions_are_found_under_any_name(tmp_path, monkeypatch, place):
     assert list(run.per_class.values()) == [1.0, 0.0] and curves.confusion.sum() == 2
 
 
-def test_names_of_classes_with_dollars_and_bars(tmp_path):
+def test_names_of_classes_with_dollars_and_bars(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where the quickstart's lists are not, with their names
     names = ['costs $5 or $6', r'$\nosuch$', 'left|right', '$', '_a', 'b', 'c', 'd']
     (tmp_path / 'label_map.txt').write_text('\n'.join(names) + '\n')
     work_dir = write_run(
